@@ -1,0 +1,186 @@
+//! Avro's binary encoding, the primitive types (Avro 1.12, "Binary Encoding"): appended to a buffer, read with every length checked.
+
+/// Appends an `int` or `long`: zig-zag, then base 128 with the least significant group first.
+#[inline]
+pub fn put_long(out: &mut Vec<u8>, value: i64) {
+    let mut rest = zigzag(value);
+    while rest >= 0x80 {
+        out.push(low_byte(rest) | 0x80);
+        rest >>= 7;
+    }
+    out.push(low_byte(rest));
+}
+
+/// Appends `bytes` or a `string`: the length, then the bytes.
+#[inline]
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_len(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+/// Appends a length. A `Vec` never holds more than `isize::MAX` bytes, so the cast is exact.
+#[inline]
+pub fn put_len(out: &mut Vec<u8>, len: usize) {
+    put_long(out, i64::try_from(len).unwrap_or(i64::MAX));
+}
+
+/// Appends a `float`, little-endian.
+#[inline]
+pub fn put_float(out: &mut Vec<u8>, value: f32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends a `double`, little-endian.
+#[inline]
+pub fn put_double(out: &mut Vec<u8>, value: f64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends `bytes` whose length isn't known before they are written: `write` appends them, the length is put in front afterwards.
+///
+/// # Errors
+/// What `write` returns; `out` is then as it was before the call.
+#[inline]
+pub fn put_sized<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    let start = out.len();
+    // Most values are shorter than 64 bytes, whose length takes one byte: room for that one, the rest moves if it was a guess too small.
+    out.push(0);
+    if let Err(error) = write(out) {
+        out.truncate(start);
+        return Err(error);
+    }
+    let len = out.len() - start - 1;
+    if len < 64 {
+        out[start] = low_byte(zigzag(i64::try_from(len).unwrap_or(0)));
+    } else {
+        let mut prefix = [0_u8; 10];
+        let mut used = 0;
+        let mut rest = zigzag(i64::try_from(len).unwrap_or(i64::MAX));
+        while rest >= 0x80 {
+            prefix[used] = low_byte(rest) | 0x80;
+            used += 1;
+            rest >>= 7;
+        }
+        prefix[used] = low_byte(rest);
+        out.splice(start..=start, prefix[..=used].iter().copied());
+    }
+    Ok(())
+}
+
+#[inline]
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+#[inline]
+fn low_byte(value: u64) -> u8 {
+    (value & 0xff) as u8
+}
+
+/// What can be wrong with Avro bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// The bytes end inside a value.
+    #[error("the record ends in the middle of a value")]
+    Truncated,
+    /// A number with more than ten groups, or of more than 64 bits.
+    #[error("a number is longer than 64 bits")]
+    Overlong,
+    /// A negative length, or one beyond the end.
+    #[error("a length of {0} is out of range")]
+    Length(i64),
+}
+
+/// Takes an `int` or `long` from the front of `input`.
+///
+/// # Errors
+/// [`WireError::Truncated`] and [`WireError::Overlong`].
+#[inline]
+pub fn take_long(input: &mut &[u8]) -> Result<i64, WireError> {
+    let mut value = 0_u64;
+    let mut shift = 0;
+    loop {
+        let (&byte, rest) = input.split_first().ok_or(WireError::Truncated)?;
+        *input = rest;
+        if shift == 63 && byte > 1 {
+            return Err(WireError::Overlong);
+        }
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok((value >> 1).cast_signed() ^ -((value & 1).cast_signed()));
+        }
+        shift += 7;
+    }
+}
+
+/// Takes `len` bytes from the front of `input`.
+///
+/// # Errors
+/// [`WireError::Truncated`] where there are fewer.
+#[inline]
+pub fn take<'a>(input: &mut &'a [u8], len: usize) -> Result<&'a [u8], WireError> {
+    let (taken, rest) = input.split_at_checked(len).ok_or(WireError::Truncated)?;
+    *input = rest;
+    Ok(taken)
+}
+
+/// Takes `bytes` or a `string` from the front of `input`.
+///
+/// # Errors
+/// [`WireError::Length`] for a length that is negative or beyond the end.
+#[inline]
+pub fn take_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], WireError> {
+    let len = take_long(input)?;
+    usize::try_from(len).ok().and_then(|len| input.split_at_checked(len)).map_or(Err(WireError::Length(len)), |(taken, rest)| {
+        *input = rest;
+        Ok(taken)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn longs_are_as_apache_avro_writes_them(value: i64) {
+            let mut ours = Vec::new();
+            put_long(&mut ours, value);
+            let theirs = apache_avro::to_avro_datum(&apache_avro::Schema::Long, value).expect("datum");
+            prop_assert_eq!(&ours, &theirs);
+            let mut rest = ours.as_slice();
+            prop_assert_eq!(take_long(&mut rest), Ok(value));
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn sized_bytes_are_as_counted_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..20_000)) {
+            let (mut sized, mut counted) = (vec![7], vec![7]);
+            put_sized(&mut sized, |out| { out.extend_from_slice(&bytes); Ok::<_, ()>(()) }).expect("never fails");
+            put_bytes(&mut counted, &bytes);
+            prop_assert_eq!(&sized, &counted);
+            let mut rest = &counted[1..];
+            prop_assert_eq!(take_bytes(&mut rest), Ok(bytes.as_slice()));
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = take_long(&mut bytes.as_slice());
+            let _ = take_bytes(&mut bytes.as_slice());
+        }
+    }
+
+    #[test]
+    fn a_failed_sized_write_leaves_nothing() {
+        let mut out = vec![1, 2];
+        assert_eq!(put_sized(&mut out, |out| { out.push(9); Err("no") }), Err("no"));
+        assert_eq!(out, [1, 2]);
+    }
+
+    #[test]
+    fn an_eleventh_group_is_refused() {
+        assert_eq!(take_long(&mut [0xff_u8; 11].as_slice()), Err(WireError::Overlong));
+        assert_eq!(take_bytes(&mut [1_u8].as_slice()), Err(WireError::Length(-1)));
+    }
+}
