@@ -7,5 +7,8 @@
 
 pub mod avro;
 pub mod names;
+pub mod registry;
+pub mod service;
+pub mod settings;
 pub mod shape;
 pub mod wire;

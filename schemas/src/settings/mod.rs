@@ -29,6 +29,7 @@
 //! ```
 
 mod environment;
+mod lookup;
 mod properties;
 mod reader;
 mod reference;
@@ -63,8 +64,9 @@ enum Content<'a> {
 impl<'a> Source<'a> {
     /// The file at `path` and the process's own environment. Variables that aren't UTF-8 are left out.
     pub fn file(path: impl AsRef<Path>) -> Source<'static> {
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
         Source {
             content: Content::File(path.as_ref().to_owned()),
             environment: Environment::new(variables),
@@ -73,7 +75,10 @@ impl<'a> Source<'a> {
 
     /// `text` as the content of a file called `name`, and no environment.
     pub fn text(name: &'a str, text: &'a str) -> Self {
-        Self { content: Content::Text { name, text }, environment: Environment::default() }
+        Self {
+            content: Content::Text { name, text },
+            environment: Environment::default(),
+        }
     }
 
     /// The same with these variables in place of the environment it had.
@@ -82,7 +87,9 @@ impl<'a> Source<'a> {
         mut self,
         variables: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
         self.environment = Environment::new(variables);
         self
     }

@@ -13,7 +13,9 @@ impl Properties {
     /// Whether a property of this name may hold a credential, and is therefore never shown.
     pub fn is_sensitive(name: &str) -> bool {
         let name = name.to_lowercase();
-        ["password", "secret", "key", "sasl", "token", "credential"].iter().any(|part| name.contains(part))
+        ["password", "secret", "key", "sasl", "token", "credential"]
+            .iter()
+            .any(|part| name.contains(part))
     }
 
     /// The map itself.
@@ -56,9 +58,9 @@ impl<'a> IntoIterator for &'a Properties {
 
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |(name, value)| match Properties::is_sensitive(name) {
-            true => (name, "[hidden]"),
-            false => (name, String::as_str(value)),
+        let shown = |(name, value): (&String, &String)| match Properties::is_sensitive(name) {
+            true => (name.clone(), "[hidden]".to_owned()),
+            false => (name.clone(), value.clone()),
         };
         f.debug_map().entries(self.0.iter().map(shown)).finish()
     }

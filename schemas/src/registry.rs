@@ -1,0 +1,534 @@
+//! The schema registry: ids for schemas, schemas for ids, and the five bytes that carry an id.
+//!
+//! Speaks the Confluent API through `schema_registry_converter`'s single calls. Its encoders and decoders
+//! aren't used: they cache by subject, so a new schema of a subject is dropped, and they cache failures.
+//! The caches here hold answers only, keyed by what was asked; a failure is asked again. Every call is
+//! bounded in time, and so is the number of calls that one method makes.
+
+mod error;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use schema_registry_converter::async_impl::schema_registry::{
+    SrSettings, get_referenced_schema, get_schema_by_id, is_compatible_schema, perform_sr_call,
+    post_schema,
+};
+use schema_registry_converter::error::SRCError;
+use schema_registry_converter::schema_registry_common::{
+    RegisteredReference, RegisteredSchema, SchemaType, SrCall, SuppliedSchema,
+};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::OnceCell;
+
+pub use error::{FrameError, RegistryError};
+
+use crate::settings::Reader;
+
+/// Entries that a cache may hold. One is a schema's text, some KiB; a table has two.
+const CACHE_ENTRIES_MAX: usize = 10_000;
+
+/// Schemas that one schema may reference, those referenced by references included.
+const REFERENCES_MAX: usize = 256;
+
+/// How to reach the registry.
+#[derive(Debug, Clone)]
+pub struct RegistrySettings {
+    /// Base addresses, without a slash at the end. The next is tried when one can't answer.
+    pub urls: Vec<String>,
+    /// The user of basic authentication.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<SecretString>,
+    /// How long one call may take.
+    pub timeout: Duration,
+}
+
+impl RegistrySettings {
+    /// Reads the keys of the current section.
+    pub fn read(r: &mut Reader) -> Self {
+        let given = r.texts("url", None, "Address of the Confluent-compatible schema registry, path included; several are tried in turn.");
+        let urls: Vec<String> = given
+            .iter()
+            .flat_map(|urls| urls.split(','))
+            .map(|url| url.trim().trim_end_matches('/').to_owned())
+            .collect();
+        if let Some(reason) = urls.iter().find_map(|url| refusal(url)) {
+            r.invalid("url", reason);
+        }
+        let user = r.text_opt(
+            "user",
+            "User of basic authentication; for Confluent Cloud the API key.",
+        );
+        let password = r.secret_opt("password", "Password of basic authentication.");
+        if password.is_some() && user.is_none() {
+            r.invalid("password", "needs \"user\" as well");
+        }
+        let timeout = r.duration(
+            "timeout",
+            Duration::from_secs(10),
+            Duration::from_millis(100)..=Duration::from_secs(300),
+            "How long one call to the registry may take.",
+        );
+        Self {
+            urls,
+            user,
+            password,
+            timeout,
+        }
+    }
+}
+
+/// Why an address can't be used. Doesn't show it where it may hold a password.
+fn refusal(url: &str) -> Option<String> {
+    let rest = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    let Some(rest) = rest.filter(|rest| !rest.is_empty()) else {
+        return Some(
+            "every address must start with http:// or https:// and name a host".to_owned(),
+        );
+    };
+    let host = rest.split('/').next().unwrap_or_default();
+    if host.contains('@') {
+        return Some(
+            "an address must not hold a password; set \"user\" and \"password\"".to_owned(),
+        );
+    }
+    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '?' || c == '#';
+    url.contains(odd)
+        .then(|| "an address must not hold a query, a fragment or a space".to_owned())
+}
+
+/// A schema with all it references.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedSchema {
+    /// The schema's own text.
+    pub schema: Arc<str>,
+    /// The schemas it references, directly or not, each after those that it references itself.
+    pub references: Vec<ReferencedSchema>,
+}
+
+/// A schema that another one references.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferencedSchema {
+    /// The name it is referenced by: for Avro its full name.
+    pub name: String,
+    /// The subject it is registered in.
+    pub subject: String,
+    /// Its version in that subject.
+    pub version: u32,
+    /// Its text.
+    pub schema: Arc<str>,
+}
+
+/// A client of the registry. Its clones share the connections and the caches.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    endpoints: Vec<Endpoint>,
+    /// The endpoint that answered last.
+    preferred: AtomicUsize,
+    timeout: Duration,
+    ids: Cache<(String, Arc<str>), u32>,
+    schemas: Cache<u32, ResolvedSchema>,
+}
+
+struct Endpoint {
+    url: String,
+    settings: SrSettings,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let urls: Vec<&str> = self
+            .inner
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.url.as_str())
+            .collect();
+        f.debug_struct("Registry")
+            .field("urls", &urls)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// A client with empty caches. Doesn't connect.
+    ///
+    /// # Errors
+    ///
+    /// If there is no address, or TLS can't be set up.
+    pub fn new(settings: &RegistrySettings) -> Result<Self, RegistryError> {
+        // One client for each address: the crate's own failover goes on after any error, a definite
+        // 404 or 409 included, and then tells the last address's error.
+        let endpoints = settings.urls.iter().map(|url| endpoint(url, settings));
+        let endpoints: Vec<Endpoint> = endpoints.collect::<Result<_, _>>()?;
+        if endpoints.is_empty() {
+            return Err(RegistryError::NoAddress);
+        }
+        let inner = Inner {
+            endpoints,
+            preferred: AtomicUsize::new(0),
+            timeout: settings.timeout,
+            ids: Cache::default(),
+            schemas: Cache::default(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The id of an Avro schema in a subject. What isn't there yet is registered, if the subject's
+    /// compatibility rules allow it. The answer is cached, so that this may be called for each record.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Incompatible`] with the registry's reason; else as the call failed.
+    pub async fn register(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
+        let key = (subject.to_owned(), Arc::from(schema));
+        let register = async || {
+            if let Some(id) = self.lookup(subject, schema).await? {
+                return Ok(id);
+            }
+            let compatible = self.compatible(subject, schema).await?;
+            // An incompatible schema is posted as well: the check's answer has no reason, the refusal
+            // of the registration has one. It is the registry that holds to the rules, not this check.
+            let id = self.post(subject, schema).await?;
+            if !compatible {
+                tracing::warn!(
+                    subject,
+                    id,
+                    "the registry took a schema that it had called incompatible"
+                );
+            }
+            Ok(id)
+        };
+        let id = self.inner.ids.get(key, register).await?;
+        Ok(*id)
+    }
+
+    /// The id of a schema if it is registered in the subject. Asks the registry each time.
+    ///
+    /// # Errors
+    ///
+    /// As the call failed; that it isn't registered is None.
+    pub async fn lookup(&self, subject: &str, schema: &str) -> Result<Option<u32>, RegistryError> {
+        let body = serde_json::json!({ "schema": schema, "schemaType": "AVRO" }).to_string();
+        let path = encode(subject);
+        let what = format!("look up the schema of subject \"{subject}\"");
+        let found = self.call(&what, Some(subject), async |settings| {
+            perform_sr_call(settings, SrCall::PostForVersion(&path, &body)).await
+        });
+        match found.await {
+            Ok(found) => match found.id {
+                Some(id) => Ok(Some(id)),
+                None => Err(self.malformed(&what, "the answer has no \"id\"")),
+            },
+            Err(RegistryError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the subject's rules would allow this schema. A subject without versions allows any, and
+    /// so does a registry that has no such check: it will check when the schema is registered.
+    ///
+    /// # Errors
+    ///
+    /// As the call failed.
+    pub async fn compatible(&self, subject: &str, schema: &str) -> Result<bool, RegistryError> {
+        let path = encode(subject);
+        let what = format!("check the schema of subject \"{subject}\"");
+        let answer = self.call(&what, Some(subject), async |settings| {
+            is_compatible_schema(settings, path.clone(), supplied(schema)).await
+        });
+        match answer.await {
+            Ok(compatible) => Ok(compatible),
+            Err(RegistryError::NotFound { .. } | RegistryError::Refused { status: 405, .. }) => {
+                Ok(true)
+            }
+            Err(RegistryError::Incompatible { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The text of a schema by its id, from the cache if it was asked for before. What it references
+    /// isn't part of the text: see [`schema_with_references`](Self::schema_with_references).
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::NotFound`] if no schema has the id; else as the call failed.
+    pub async fn schema(&self, id: u32) -> Result<Arc<str>, RegistryError> {
+        Ok(Arc::clone(&self.schema_with_references(id).await?.schema))
+    }
+
+    /// A schema by its id with all it references, from the cache if it was asked for before.
+    ///
+    /// # Errors
+    ///
+    /// As [`schema`](Self::schema), and if there are too many references.
+    pub async fn schema_with_references(
+        &self,
+        id: u32,
+    ) -> Result<Arc<ResolvedSchema>, RegistryError> {
+        self.inner
+            .schemas
+            .get(id, async || self.resolve(id).await)
+            .await
+    }
+
+    async fn resolve(&self, id: u32) -> Result<ResolvedSchema, RegistryError> {
+        let what = format!("get the schema with id {id}");
+        let root = self
+            .call(&what, None, async |settings| {
+                get_schema_by_id(id, settings).await
+            })
+            .await?;
+        avro(&root, &what)?;
+        let mut references = Vec::new();
+        let mut seen = HashSet::new();
+        let mut steps: Vec<Step> = root.references.into_iter().rev().map(Step::Fetch).collect();
+        while let Some(step) = steps.pop() {
+            let reference = match step {
+                Step::Emit(done) => {
+                    references.push(done);
+                    continue;
+                }
+                Step::Fetch(reference) => reference,
+            };
+            if !seen.insert((reference.subject.clone(), reference.version)) {
+                continue;
+            }
+            if seen.len() > REFERENCES_MAX {
+                return Err(RegistryError::TooManyReferences {
+                    id,
+                    max: REFERENCES_MAX,
+                });
+            }
+            let found = self.referenced(reference.clone()).await?;
+            steps.push(Step::Emit(ReferencedSchema {
+                name: reference.name,
+                subject: reference.subject,
+                version: reference.version,
+                schema: Arc::from(found.schema),
+            }));
+            steps.extend(found.references.into_iter().rev().map(Step::Fetch));
+        }
+        Ok(ResolvedSchema {
+            schema: Arc::from(root.schema),
+            references,
+        })
+    }
+
+    async fn referenced(
+        &self,
+        mut reference: RegisteredReference,
+    ) -> Result<RegisteredSchema, RegistryError> {
+        let what = format!(
+            "get version {} of subject \"{}\"",
+            reference.version, reference.subject
+        );
+        reference.subject = encode(&reference.subject);
+        let call = async |settings: &SrSettings| get_referenced_schema(settings, &reference).await;
+        let found = self.call(&what, None, call).await?;
+        avro(&found, &what)?;
+        Ok(found)
+    }
+
+    async fn post(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
+        let path = encode(subject);
+        let what = format!("register the schema of subject \"{subject}\"");
+        let posted = self.call(&what, Some(subject), async |settings| {
+            post_schema(settings, path.clone(), supplied(schema)).await
+        });
+        Ok(posted.await?.id)
+    }
+
+    /// One call, at the endpoint that answered last, and at the others while the error is transient.
+    async fn call<'a, T, F>(
+        &'a self,
+        what: &str,
+        subject: Option<&str>,
+        call: impl Fn(&'a SrSettings) -> F,
+    ) -> Result<T, RegistryError>
+    where
+        F: Future<Output = Result<T, SRCError>>,
+    {
+        let inner = &*self.inner;
+        let first = inner.preferred.load(Ordering::Relaxed);
+        let mut last = RegistryError::NoAddress;
+        for turn in 0..inner.endpoints.len() {
+            let index = (first + turn) % inner.endpoints.len();
+            let endpoint = &inner.endpoints[index];
+            let answer = tokio::time::timeout(inner.timeout, call(&endpoint.settings)).await;
+            last = match answer {
+                Ok(Ok(answer)) => {
+                    inner.preferred.store(index, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Ok(Err(error)) => RegistryError::of_call(error, &endpoint.url, what, subject),
+                Err(_) => RegistryError::Timeout {
+                    url: endpoint.url.clone(),
+                    what: what.to_owned(),
+                    timeout: inner.timeout,
+                },
+            };
+            if !last.is_transient() {
+                return Err(last);
+            }
+        }
+        Err(last)
+    }
+
+    fn malformed(&self, what: &str, reason: &str) -> RegistryError {
+        let index = self.inner.preferred.load(Ordering::Relaxed);
+        let url = self
+            .inner
+            .endpoints
+            .get(index)
+            .map_or("", |endpoint| &endpoint.url);
+        RegistryError::Malformed {
+            url: url.to_owned(),
+            what: what.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+enum Step {
+    Fetch(RegisteredReference),
+    Emit(ReferencedSchema),
+}
+
+fn endpoint(url: &str, settings: &RegistrySettings) -> Result<Endpoint, RegistryError> {
+    let mut builder = SrSettings::new_builder(url.to_owned());
+    // Ours, in `call`, is the one that counts; this one ends what ours has given up.
+    builder.set_timeout(settings.timeout.saturating_mul(2));
+    if let Some(user) = &settings.user {
+        builder.set_basic_authorization(
+            user,
+            settings.password.as_ref().map(ExposeSecret::expose_secret),
+        );
+    }
+    let client = builder.build().map_err(|source| RegistryError::Client {
+        url: url.to_owned(),
+        source,
+    })?;
+    Ok(Endpoint {
+        url: url.to_owned(),
+        settings: client,
+    })
+}
+
+fn supplied(schema: &str) -> SuppliedSchema {
+    SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned())
+}
+
+fn avro(schema: &RegisteredSchema, what: &str) -> Result<(), RegistryError> {
+    match &schema.schema_type {
+        SchemaType::Avro => Ok(()),
+        other => Err(RegistryError::NotAvro {
+            what: what.to_owned(),
+            schema_type: format!("{other:?}"),
+        }),
+    }
+}
+
+/// A subject as one segment of a URL's path. The crate escapes no more than a slash, and not always.
+fn encode(subject: &str) -> String {
+    let mut path = String::with_capacity(subject.len());
+    for byte in subject.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                path.push(char::from(byte))
+            }
+            _ => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path
+}
+
+/// Answers by question. Those who ask the same at the same time wait for one call.
+struct Cache<K, V> {
+    cells: Mutex<HashMap<K, Arc<OnceCell<Arc<V>>>>>,
+}
+
+impl<K, V> Default for Cache<K, V> {
+    fn default() -> Self {
+        Self {
+            cells: Mutex::default(),
+        }
+    }
+}
+
+impl<K: Eq + Hash + Clone, V> Cache<K, V> {
+    async fn get(
+        &self,
+        key: K,
+        ask: impl AsyncFnOnce() -> Result<V, RegistryError>,
+    ) -> Result<Arc<V>, RegistryError> {
+        let cell = self.with(|cells| {
+            if cells.len() >= CACHE_ENTRIES_MAX && !cells.contains_key(&key) {
+                // What is still in use comes back with one call each.
+                cells.clear();
+            }
+            Arc::clone(cells.entry(key.clone()).or_default())
+        });
+        let answer = cell
+            .get_or_try_init(async || ask().await.map(Arc::new))
+            .await
+            .cloned();
+        if answer.is_err() {
+            self.with(|cells| {
+                if cells.get(&key).is_some_and(|cell| !cell.initialized()) {
+                    cells.remove(&key);
+                }
+            });
+        }
+        answer
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut HashMap<K, Arc<OnceCell<Arc<V>>>>) -> T) -> T {
+        // A panic while the lock was held can't have left half an entry.
+        f(&mut self.cells.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+const MAGIC: u8 = 0;
+
+/// Bytes of a frame's head: magic 0 and the schema's id, 4 bytes, big endian.
+pub const FRAME_BYTES: usize = 5;
+
+/// Appends the head of a frame; the record's bytes follow it.
+pub fn frame(id: u32, out: &mut Vec<u8>) {
+    out.push(MAGIC);
+    out.extend_from_slice(&id.to_be_bytes());
+}
+
+/// A payload's schema id and the record's bytes.
+///
+/// # Errors
+///
+/// If it is shorter than the head or doesn't start with the magic byte.
+pub fn unframe(payload: &[u8]) -> Result<(u32, &[u8]), FrameError> {
+    let Some((head, record)) = payload.split_first_chunk::<FRAME_BYTES>() else {
+        return Err(FrameError::TooShort {
+            bytes: payload.len(),
+        });
+    };
+    let [MAGIC, id @ ..] = *head else {
+        return Err(FrameError::Magic { found: head[0] });
+    };
+    Ok((u32::from_be_bytes(id), record))
+}

@@ -1,0 +1,5 @@
+//! What both binaries need to be run by others: log, orderly end, and HTTP endpoints to look in.
+
+pub mod http;
+pub mod log;
+pub mod shutdown;
