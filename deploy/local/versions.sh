@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Every version the local stack is made of, in one place (test clients: requirements-tests.txt).
 KAFKA_VERSION=4.1.0
-LOG4J_VERSION=2.25.3
+LOG4J_VERSION=2.24.3
 REGISTRY_VERSION=2.6.13.Final
 MYSQL_VERSION=8.0.15
 MYSQL_JAR_VERSION=0.6

@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""A ClickHouse server out of the chdb-core wheel, for demonstrations and tests.
+
+The wheel's extension module is the whole of clickhouse-local, which can open ClickHouse's own HTTP listener
+by a statement. This launcher writes the configuration, loads that module alone, opens the listener and serves
+until SIGTERM. The password comes from CLICKHOUSE_PASSWORD, so that no process list shows it.
+
+    clickhouse.py --engine <wheel>/chdb --data <directory> --port <port> --user <name>
+"""
+import argparse
+import http.client
+import importlib.util
+import os
+import pathlib
+import signal
+import sys
+import threading
+import uuid
+import xml.etree.ElementTree as xml
+
+HOST = "127.0.0.1"
+SHUTDOWN_SECONDS_MAX = 20
+
+# clickhouse-local leaves when its statements are done: this one is never done, and is killed to stop.
+KEEPALIVE_QUERY_ID = "millrace-keepalive"
+KEEPALIVE = (f"SELECT sleepEachRow(1) AS `{KEEPALIVE_QUERY_ID}` FROM system.numbers "
+             "SETTINGS max_block_size = 1, log_queries = 0 FORMAT Null")
+
+
+def element(parent, path, text=None):
+    """Adds nested elements, `a/b/c`, below parent; returns the innermost."""
+    for name in path.split("/"):
+        parent = xml.SubElement(parent, name)
+    parent.text = text
+    return parent
+
+
+def server_config(directory, port):
+    root = xml.Element("clickhouse")
+    element(root, "listen_host", HOST)
+    element(root, "http_port", str(port))
+    element(root, "users_config", "users.xml")
+    # clickhouse-local would put an overlay database over `default`: an ordinary one is attached instead.
+    element(root, "default_database", "")
+    element(root, "database", "default")
+    element(root, "display_name", "millrace")
+    element(root, "shutdown_wait_unfinished", "1")
+    element(root, "log-level", "warning")
+    logger = element(root, "logger")
+    for name, value in (("log", str(directory / "server.log")), ("console", "0"), ("size", "64M"), ("count", "2")):
+        element(logger, name, value)
+    for table in ("query_log", "part_log"):
+        log = element(root, table)
+        element(log, "database", "system")
+        element(log, "table", table)
+        element(log, "flush_interval_milliseconds", "1000")
+    return root
+
+
+def users_config(user, password):
+    root = xml.Element("clickhouse")
+    profile = element(root, "profiles/default")
+    # A server has these two off; clickhouse-local turns them on.
+    element(profile, "implicit_select", "0")
+    element(profile, "allow_introspection_functions", "0")
+    element(root, "quotas/default")
+    users = element(root, "users")
+    # clickhouse-local's own session is `default` without a password: it may do only what this launcher needs.
+    for name, secret, network, grants in (
+            ("default", "", HOST, ("GRANT SYSTEM LISTEN ON *.*", "GRANT SELECT ON system.numbers")),
+            (user, password, "::/0", ())):
+        entry = element(users, name)
+        element(entry, "password", secret)
+        element(entry, "networks/ip", network)
+        element(entry, "profile", "default")
+        element(entry, "quota", "default")
+        if grants:
+            allowed = element(entry, "grants")
+            for grant in grants:
+                element(allowed, "query", grant)
+    return root
+
+
+def write_private(path, root):
+    """Written whole or not at all, and readable by its owner only: it holds a password."""
+    temporary = path.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode=0o600)
+    temporary.write_bytes(xml.tostring(root))
+    temporary.replace(path)
+
+
+def prepare(arguments):
+    metadata = arguments.data / "store" / "metadata"
+    metadata.mkdir(parents=True, exist_ok=True)
+    for database in ("system", "default"):
+        statement = metadata / f"{database}.sql"
+        if not statement.exists():
+            statement.write_text(f"ATTACH DATABASE _ UUID '{uuid.uuid4()}'\nENGINE = Atomic\n")
+    write_private(arguments.data / "config.xml", server_config(arguments.data, arguments.port))
+    write_private(arguments.data / "users.xml", users_config(arguments.user, arguments.password))
+
+
+def load_engine(package):
+    """The extension module without its package, which would start an engine of its own on import."""
+    library = next(iter(sorted(package.glob("_chdb*.so"))), None)
+    if library is None:
+        sys.exit(f"no engine in {package}: remove that directory and run again")
+    spec = importlib.util.spec_from_file_location("_chdb", library)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def end_keepalive(arguments):
+    """Lets clickhouse-local leave by itself, so that it closes its tables."""
+    connection = http.client.HTTPConnection(HOST, arguments.port, timeout=SHUTDOWN_SECONDS_MAX)
+    connection.request(
+        "POST", "/", f"KILL QUERY WHERE query LIKE 'SELECT sleepEachRow(1) AS `{KEEPALIVE_QUERY_ID}`%' ASYNC",
+        {"X-ClickHouse-User": arguments.user, "X-ClickHouse-Key": arguments.password})
+    connection.getresponse().read()
+    connection.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", required=True, type=pathlib.Path, help="the package directory of the wheel")
+    parser.add_argument("--data", required=True, type=pathlib.Path)
+    parser.add_argument("--port", required=True, type=int)
+    parser.add_argument("--user", required=True)
+    arguments = parser.parse_args()
+    arguments.data = arguments.data.absolute()
+    arguments.password = os.environ.get("CLICKHOUSE_PASSWORD", "")
+    if arguments.user == "default":
+        parser.error("'default' is clickhouse-local's own user here: name another one")
+
+    prepare(arguments)
+    engine = load_engine(arguments.engine.absolute())
+    os.chdir(arguments.data)  # where clickhouse-local looks for config.xml
+
+    stopping = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)  # before the engine's threads, which inherit it
+    failure = []
+
+    def serve():
+        try:
+            result = engine.query(f"SYSTEM START LISTEN HTTP; {KEEPALIVE}", "TabSeparated", path=str(arguments.data / "store"))
+            failure.append(result.error_message() if result.has_error() else "")
+        except Exception as error:  # noqa: BLE001: the engine raises RuntimeError, and more; all end the server
+            failure.append(str(error))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    serving = threading.Thread(target=serve, daemon=True)
+    serving.start()
+    signal.sigwait(stopping)
+    if failure:
+        print("stopped:", failure[0] or "the engine ended", file=sys.stderr, flush=True)
+        os._exit(1)
+    try:
+        end_keepalive(arguments)
+        serving.join(SHUTDOWN_SECONDS_MAX)
+    except OSError as error:
+        print("stopping without the engine's consent:", error, file=sys.stderr, flush=True)
+    os._exit(0)  # what it acknowledged is on disk, also if it did not end by itself
+
+
+if __name__ == "__main__":
+    main()
