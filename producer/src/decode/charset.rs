@@ -1,0 +1,1 @@
+//! Column text in its character set, to UTF-8.
