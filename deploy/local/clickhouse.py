@@ -6,6 +6,8 @@ by a statement. This launcher writes the configuration, loads that module alone,
 until SIGTERM. The password comes from CLICKHOUSE_PASSWORD, so that no process list shows it.
 
     clickhouse.py --engine <wheel>/chdb --data <directory> --port <port> --user <name>
+
+With --binary in place of --engine it writes the configuration of a real server, and becomes that server.
 """
 import argparse
 import http.client
@@ -22,8 +24,8 @@ HOST = "127.0.0.1"
 SHUTDOWN_SECONDS_MAX = 20
 
 # clickhouse-local leaves when its statements are done: this one is never done, and is killed to stop.
-KEEPALIVE_QUERY_ID = "millrace-keepalive"
-KEEPALIVE = (f"SELECT sleepEachRow(1) AS `{KEEPALIVE_QUERY_ID}` FROM system.numbers "
+KEEPALIVE_NAME = "millrace-keepalive"
+KEEPALIVE = (f"SELECT sleepEachRow(1) AS `{KEEPALIVE_NAME}` FROM system.numbers "
              "SETTINGS max_block_size = 1, log_queries = 0 FORMAT Null")
 
 
@@ -35,19 +37,14 @@ def element(parent, path, text=None):
     return parent
 
 
-def server_config(directory, port):
+def common_config(directory, port):
     root = xml.Element("clickhouse")
     element(root, "listen_host", HOST)
     element(root, "http_port", str(port))
     element(root, "users_config", "users.xml")
-    # clickhouse-local would put an overlay database over `default`: an ordinary one is attached instead.
-    element(root, "default_database", "")
-    element(root, "database", "default")
-    element(root, "display_name", "millrace")
-    element(root, "shutdown_wait_unfinished", "1")
-    element(root, "log-level", "warning")
     logger = element(root, "logger")
-    for name, value in (("log", str(directory / "server.log")), ("console", "0"), ("size", "64M"), ("count", "2")):
+    for name, value in (("level", "warning"), ("log", str(directory / "server.log")), ("console", "0"),
+                        ("size", "64M"), ("count", "2")):
         element(logger, name, value)
     for table in ("query_log", "part_log"):
         log = element(root, table)
@@ -57,7 +54,47 @@ def server_config(directory, port):
     return root
 
 
-def users_config(user, password):
+def binary_config(directory, port):
+    root = common_config(directory, port)
+    for name, place in (("path", "store"), ("tmp_path", "tmp"), ("user_files_path", "user_files"),
+                        ("format_schema_path", "format_schemas")):
+        element(root, name, f"{directory / place}/")
+    element(root, "default_profile", "default")
+    element(root, "default_database", "default")
+    return root
+
+
+def wheel_config(directory, port):
+    root = common_config(directory, port)
+    # clickhouse-local would put an overlay database over `default`: an ordinary one is attached instead.
+    element(root, "default_database", "")
+    element(root, "database", "default")
+    element(root, "display_name", "millrace")
+    element(root, "shutdown_wait_unfinished", "1")
+    element(root, "log-level", "warning")
+    return root
+
+
+def add_user(users, name, password, network, **extra):
+    entry = element(users, name)
+    element(entry, "password", password)
+    element(entry, "networks/ip", network)
+    element(entry, "profile", "default")
+    element(entry, "quota", "default")
+    for key, value in extra.items():
+        element(entry, key, value)
+    return entry
+
+
+def binary_users(user, password):
+    root = xml.Element("clickhouse")
+    element(root, "profiles/default")
+    element(root, "quotas/default")
+    add_user(element(root, "users"), user, password, "::/0", access_management="1")
+    return root
+
+
+def wheel_users(user, password):
     root = xml.Element("clickhouse")
     profile = element(root, "profiles/default")
     # A server has these two off; clickhouse-local turns them on.
@@ -65,19 +102,11 @@ def users_config(user, password):
     element(profile, "allow_introspection_functions", "0")
     element(root, "quotas/default")
     users = element(root, "users")
+    add_user(users, user, password, "::/0")
     # clickhouse-local's own session is `default` without a password: it may do only what this launcher needs.
-    for name, secret, network, grants in (
-            ("default", "", HOST, ("GRANT SYSTEM LISTEN ON *.*", "GRANT SELECT ON system.numbers")),
-            (user, password, "::/0", ())):
-        entry = element(users, name)
-        element(entry, "password", secret)
-        element(entry, "networks/ip", network)
-        element(entry, "profile", "default")
-        element(entry, "quota", "default")
-        if grants:
-            allowed = element(entry, "grants")
-            for grant in grants:
-                element(allowed, "query", grant)
+    grants = element(add_user(users, "default", "", HOST), "grants")
+    for grant in ("GRANT SYSTEM LISTEN ON *.*", "GRANT SELECT ON system.numbers"):
+        element(grants, "query", grant)
     return root
 
 
@@ -90,15 +119,24 @@ def write_private(path, root):
     temporary.replace(path)
 
 
-def prepare(arguments):
+def prepare_wheel(arguments):
     metadata = arguments.data / "store" / "metadata"
     metadata.mkdir(parents=True, exist_ok=True)
     for database in ("system", "default"):
         statement = metadata / f"{database}.sql"
         if not statement.exists():
             statement.write_text(f"ATTACH DATABASE _ UUID '{uuid.uuid4()}'\nENGINE = Atomic\n")
-    write_private(arguments.data / "config.xml", server_config(arguments.data, arguments.port))
-    write_private(arguments.data / "users.xml", users_config(arguments.user, arguments.password))
+    write_private(arguments.data / "config.xml", wheel_config(arguments.data, arguments.port))
+    write_private(arguments.data / "users.xml", wheel_users(arguments.user, arguments.password))
+
+
+def become_binary(arguments):
+    arguments.data.mkdir(parents=True, exist_ok=True)
+    config = arguments.data / "config.xml"
+    write_private(config, binary_config(arguments.data, arguments.port))
+    write_private(arguments.data / "users.xml", binary_users(arguments.user, arguments.password))
+    os.chdir(arguments.data)
+    os.execv(arguments.binary, [str(arguments.binary), "server", f"--config-file={config}"])
 
 
 def load_engine(package):
@@ -116,7 +154,7 @@ def end_keepalive(arguments):
     """Lets clickhouse-local leave by itself, so that it closes its tables."""
     connection = http.client.HTTPConnection(HOST, arguments.port, timeout=SHUTDOWN_SECONDS_MAX)
     connection.request(
-        "POST", "/", f"KILL QUERY WHERE query LIKE 'SELECT sleepEachRow(1) AS `{KEEPALIVE_QUERY_ID}`%' ASYNC",
+        "POST", "/", f"KILL QUERY WHERE query LIKE 'SELECT sleepEachRow(1) AS `{KEEPALIVE_NAME}`%' ASYNC",
         {"X-ClickHouse-User": arguments.user, "X-ClickHouse-Key": arguments.password})
     connection.getresponse().read()
     connection.close()
@@ -124,17 +162,21 @@ def end_keepalive(arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", required=True, type=pathlib.Path, help="the package directory of the wheel")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--engine", type=pathlib.Path, help="the package directory of the wheel")
+    source.add_argument("--binary", type=pathlib.Path, help="a real clickhouse")
     parser.add_argument("--data", required=True, type=pathlib.Path)
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--user", required=True)
     arguments = parser.parse_args()
     arguments.data = arguments.data.absolute()
     arguments.password = os.environ.get("CLICKHOUSE_PASSWORD", "")
+    if arguments.binary:
+        become_binary(arguments)
     if arguments.user == "default":
         parser.error("'default' is clickhouse-local's own user here: name another one")
 
-    prepare(arguments)
+    prepare_wheel(arguments)
     engine = load_engine(arguments.engine.absolute())
     os.chdir(arguments.data)  # where clickhouse-local looks for config.xml
 

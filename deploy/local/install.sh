@@ -19,11 +19,23 @@ java_command() {
 
 # Whether there is a Java that is new enough.
 java_suits() {
-  local java version
-  java=$(java_command)
-  have "$java" || return 1
-  version=$("$java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1)
-  ((${version:-0} >= JAVA_MAJOR_MIN))
+  local version
+  have "$(java_command)" || return 1
+  version=$(java_major)
+  ((version >= JAVA_MAJOR_MIN))
+}
+
+# Prints the major version of the java that will be used: 8 calls itself 1.8, which counts as 1.
+java_major() {
+  local version
+  version=$("$(java_command)" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1)
+  printf '%s' "${version:-0}"
+}
+
+# Says which Java is wanted, and which one is in the way.
+java_wanted() {
+  printf 'Java >= %s' "$JAVA_MAJOR_MIN"
+  if have "$(java_command)"; then printf ' (%s is version %s)' "$(command -v "$(java_command)")" "$(java_major)"; fi
 }
 
 python_suits() {
@@ -56,7 +68,7 @@ missing_packages() {
       if [[ $server == clickhouse ]]; then venv=yes; else maven=yes java=yes; fi
     fi
   done
-  if [[ -n $java ]] && ! java_suits; then printf 'default-jre-headless\tJava >= %s\n' "$JAVA_MAJOR_MIN"; fi
+  if [[ -n $java ]] && ! java_suits; then printf 'default-jre-headless\t%s\n' "$(java_wanted)"; fi
   if [[ -n $maven ]] && ! have mvn; then printf 'maven\tMaven (mvn)\n'; fi
   if [[ -n $venv ]] && ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then
     printf 'python3-venv\tPython module venv\n'
@@ -88,7 +100,7 @@ install_packages() {
     missing=$(missing_packages "$@") # the lists may have renamed a package
     # shellcheck disable=SC2046
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(cut -f 1 <<<"$missing") \
-      >>"$log" 2>&1 </dev/null || fail "installing packages failed: $(last_words "$log")" "see the log" "$log"
+      >>"$log" 2>&1 </dev/null || fail "installing packages failed: $(last_words "$log")" "correct it and run it again" "$log"
     hash -r
     missing=$(missing_packages "$@")
     [[ -n $missing ]] || return 0
@@ -118,13 +130,13 @@ cached() {
   log=$state/log/download-$name.log
   { mkdir -p "$cache" && exec 8>"$cache/$name.lock"; } 2>/dev/null ||
     fail "cannot write to the cache $cache" "make it writable or set MILLRACE_CACHE to another directory"
-  flock -w 1800 8 || fail "another download of $what does not end" "end it, then run again"
+  flock -w 1800 8 || fail "another download of $what does not end" "end it and run it again"
   if [[ ! -d $cache/$name ]]; then
     need_space "$cache" "$cache_free_mib_min" MILLRACE_CACHE
     note "downloading $what"
     { rm -rf "$cache/$name.partial" && mkdir "$cache/$name.partial" &&
       "$fill" "$cache/$name.partial" && mv -T "$cache/$name.partial" "$cache/$name"; } >"$log" 2>&1 ||
-      fail "downloading $what failed: $(last_words "$log")" "check the network and run again" "$log"
+      fail "downloading $what failed: $(last_words "$log")" "check the network and run it again" "$log"
   fi
   exec 8>&-
 }
@@ -138,17 +150,22 @@ maven() {
     -DincludeScope=runtime -DoutputDirectory="$to" dependency:copy-dependencies </dev/null
 }
 
+# shellcheck disable=SC2329 # called by cached
+fill_python_tests() {
+  python3 -m venv "$1" &&
+    "$1/bin/python" -m pip install --disable-pip-version-check --no-cache-dir -r "$here/requirements-tests.txt"
+}
+
 # The test clients, in a virtual environment that is made again when the requirements or the Python change.
 python_tests() {
-  local requirements=$here/requirements-tests.txt key
+  local key
+  exec 3>&2 # standard output is for the path alone
   open_state
   need_python
+  cache_free_mib_min=256
   python3 -c 'import venv, ensurepip' >/dev/null 2>&1 ||
     fail "the Python module venv is missing" "run: sudo apt-get install -y python3-venv"
-  key=$({ cat "$requirements" && python3 -c 'import sys; print(sys.version, sys.prefix)'; } | cksum | cut -d ' ' -f 1)
-  fill_python_tests() {
-    python3 -m venv "$1" && "$1/bin/python" -m pip install --disable-pip-version-check --no-cache-dir -r "$requirements"
-  }
+  key=$({ cat "$here/requirements-tests.txt" && python3 -c 'import sys; print(sys.version, sys.prefix)'; } | cksum | cut -d ' ' -f 1)
   cached "python-tests-$key" "the test clients (20 MB)" fill_python_tests
   printf '%s\n' "$cache/python-tests-$key/bin/python"
 }

@@ -51,7 +51,7 @@ prepare_kafka() {
   kafka_properties "$data.partial" >"$state/kafka/format.properties"
   "$(java_command)" -Xmx256m -cp "$kafka_home/*" kafka.tools.StorageTool format \
     -t "$(kafka_cluster_id)" -c "$state/kafka/format.properties" >"$log" 2>&1 </dev/null ||
-    fail "Kafka's data directory could not be made: $(last_words "$log")" "see the log" "$log"
+    fail "Kafka's data directory could not be made: $(last_words "$log")" "find the cause in the log and run it again" "$log"
   mv -T "$data.partial" "$data"
 }
 

@@ -54,7 +54,7 @@ CREATE USER 'root'@'%' IDENTIFIED BY 'millrace';
 GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION;
 SQL
   "${mysql_command[@]}" --initialize-insecure "--init-file=$state/mysql/init.sql" "--datadir=$data.partial" \
-    >"$log" 2>&1 </dev/null || fail "MySQL's data directory could not be made: $(last_words "$log")" "see the log" "$log"
+    >"$log" 2>&1 </dev/null || fail "MySQL's data directory could not be made: $(last_words "$log")" "find the cause in the log and run it again" "$log"
   mv -T "$data.partial" "$data"
 }
 

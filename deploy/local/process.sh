@@ -5,11 +5,12 @@ stop_seconds_max=60
 
 # What tells a process from a later one with the same number; fails if it has ended.
 identity() {
-  local stat fields
-  { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+  local stat fields boot
+  { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
   read -ra fields <<<"${stat##*) }"
   [[ ${fields[0]} != [ZX] ]] || return 1
-  printf '%s@%s' "${fields[19]}" "$(</proc/sys/kernel/random/boot_id)"
+  read -r boot </proc/sys/kernel/random/boot_id
+  printf '%s@%s' "${fields[19]:-unknown}" "$boot"
 }
 
 running_pid() {
@@ -58,7 +59,7 @@ spawn() {
   trap 'cancelled=yes' TERM
   (
     ulimit -n "$limit"
-    exec setsid "$@" 9>&-
+    exec setsid "$@" 3>&- 8>&- 9>&-
   ) >"$log" 2>&1 </dev/null &
   pid=$!
   known=$(identity "$pid") || known=ended
@@ -67,6 +68,7 @@ spawn() {
   [[ -z $cancelled ]] || exit 1
 }
 
+# Asks servers at once; one line each: "<server> ok" or "<server> <reason>".
 probe() {
   python3 "$here/probe.py" "$@" || true
 }
@@ -77,16 +79,17 @@ await() {
   reason=$(python3 "$here/probe.py" --wait "$start_seconds_max" --pid "$(running_pid "$server")" "$server") || code=$?
   case $code in
     0) ;;
-    2) fail "$server ended while it started: $(last_words "$log")" "see the log" "$log" ;;
+    2) fail "$server ended while it started: $(last_words "$log")" "find the cause in the log and run it again" "$log" ;;
     *) fail "$server does not answer after $start_seconds_max s: ${reason#"$server "}" \
-      "see the log, then run 'deploy/local/stack up' again" "$log" ;;
+      "find the cause in the log and run it again" "$log" ;;
   esac
 }
 
-# The last line of a log that tells of an error, shortened to fit in a message.
+# The line of a log that tells the error, shortened to fit in a message: Maven says it first, the others last.
 last_words() {
   local line
-  line=$({ grep -iE 'error|fatal|exception|cannot|failed' "$1" || tail -n 1 "$1"; } 2>/dev/null | tail -n 1 | tr -d '\r;' | cut -c 1-200)
+  line=$({ grep -m 1 '^\[ERROR\]' "$1" || grep -iE 'error|fatal|exception|cannot|failed|no space' "$1" | tail -n 1 |
+    grep . || tail -n 1 "$1"; } 2>/dev/null | tr -d ';[:cntrl:]' | cut -c 1-240)
   printf '%s' "${line:-no message}"
 }
 
@@ -109,7 +112,7 @@ stop_all() {
         kill -KILL "$(running_pid "$server")" 2>/dev/null || true
         deadline=$((SECONDS + stop_seconds_max))
       fi
-      read -rt 0.05 <> <(:) || true # a pause without a process
+      sleep 0.05
     done
     rm -f "$state/run/$server.pid"
     note "$server stopped"

@@ -7,6 +7,7 @@ state=${MILLRACE_STACK_DIR:-$root/.stack}
 cache=${MILLRACE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/millrace}
 [[ $cache == /* ]] || cache=$PWD/$cache
 start_seconds_max=90
+exec 3>&1
 
 declare -A port=(
   [mysql]=${MILLRACE_MYSQL_PORT:-13306}
@@ -30,9 +31,9 @@ fail() {
   exit 1
 }
 
-# Progress goes to standard error, so that a command's output stays what it prints.
+# Tells of progress: on standard output, or where descriptor 3 was pointed.
 note() {
-  printf '%s\n' "$*" >&2
+  printf '%s\n' "$*" >&3
 }
 
 # The variable that sets a server's port.
@@ -47,6 +48,9 @@ log_of() {
 
 # Makes the directory of data, logs and pids, and keeps other calls out until this one ends.
 open_state() {
+  [[ $state$cache != *[,:\;\$\\\"]* ]] ||
+    fail "'$state' or '$cache' has one of , : ; \$ \\ \" in it" \
+      "set MILLRACE_STACK_DIR and MILLRACE_CACHE to directories that have not"
   { mkdir -p "$state/log" "$state/run" && exec 9>"$state/lock"; } 2>/dev/null ||
     fail "cannot write to $state" "make it writable or set MILLRACE_STACK_DIR to another directory"
   flock -w 900 9 || fail "another 'deploy/local/stack' works on $state since 15 minutes" "wait for it or end it"
