@@ -8,6 +8,10 @@
 mod error;
 
 #[cfg(test)]
+mod live;
+#[cfg(test)]
+mod stand_in;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, HashSet};

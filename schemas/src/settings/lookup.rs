@@ -8,7 +8,7 @@ use super::environment::{Environment, PREFIX};
 use super::load_text;
 use super::reader::{Reader, join, variable_of};
 use super::reference::{Entry, Kind};
-use super::value::{Replacement, nearest, replace_variables};
+use super::value::{Replacement, nearest, replace_variables, shown};
 use super::yaml::{self, Node, Pair, Value};
 
 /// A secret's file may not be larger.
@@ -517,7 +517,7 @@ impl Reader {
 
 impl Unknown {
     fn message(&self, entries: &[Entry]) -> String {
-        let mut message = format!("unknown key \"{}\"", self.key);
+        let mut message = format!("unknown key {}", shown(&self.key));
         if !self.section.is_empty() {
             message += &format!(" in \"{}\"", self.section);
         }

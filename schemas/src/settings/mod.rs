@@ -33,6 +33,8 @@ mod lookup;
 mod properties;
 mod reader;
 mod reference;
+#[cfg(test)]
+mod tests;
 mod value;
 mod yaml;
 

@@ -49,7 +49,7 @@ impl Reader {
         let node = self.node(key);
         let frame = self.frame_below(key, node.as_deref());
         let frame = match &node {
-            Some(found) => self.enter(frame, key, found),
+            Some(found) => self.enter(frame, found),
             None => frame,
         };
         self.within(frame, f)
@@ -80,7 +80,7 @@ impl Reader {
         let mut read = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let frame = self.frame_of_element(key, Some((index, item)));
-            let frame = self.enter(frame, key, item);
+            let frame = self.enter(frame, item);
             read.push(self.within(frame, &mut f));
         }
         read
@@ -96,11 +96,11 @@ impl Reader {
         self.text_value(key, lookup, default)
     }
 
-    /// Text, or None when not given.
+    /// Text, or None when not given or empty: `${USER:-}` is a way to leave it out.
     pub fn text_opt(&mut self, key: &'static str, doc: &'static str) -> Option<String> {
         self.declare(key, Kind::Text, doc, |_| {});
         match self.scalar(key) {
-            Lookup::Given(given) => Some(given.text),
+            Lookup::Given(given) => Some(given.text).filter(|text| !text.is_empty()),
             Lookup::Absent | Lookup::Invalid => None,
         }
     }
@@ -122,12 +122,12 @@ impl Reader {
         SecretString::from(self.text_value(key, lookup, default))
     }
 
-    /// As [`secret`](Self::secret), but None when neither form is given.
+    /// As [`secret`](Self::secret), but None when neither form is given, or it is empty.
     pub fn secret_opt(&mut self, key: &'static str, doc: &'static str) -> Option<SecretString> {
         self.declare(key, Kind::Secret, doc, |entry| entry.secret = true);
         match self.secret_scalar(key) {
-            Lookup::Given(given) => Some(SecretString::from(given.text)),
-            Lookup::Absent | Lookup::Invalid => None,
+            Lookup::Given(given) if !given.text.is_empty() => Some(SecretString::from(given.text)),
+            Lookup::Given(_) | Lookup::Absent | Lookup::Invalid => None,
         }
     }
 
@@ -329,6 +329,7 @@ impl Reader {
     /// `bootstrap.servers` of `kafka`: in lower case, with a dot for each underscore.
     pub fn properties(&mut self, key: &'static str, doc: &'static str) -> Properties {
         self.declare(key, Kind::Properties, doc, |entry| {
+            entry.default = Some(String::new());
             entry.variable = entry.variable.take().map(|name| name + "__*");
         });
         self.map(key).into()
@@ -463,16 +464,16 @@ impl Reader {
     }
 
     /// The frame of a section whose node was found, or a broken one if it isn't a section.
-    fn enter(&mut self, mut frame: Frame, key: &str, node: &Rc<Node>) -> Frame {
+    fn enter(&mut self, mut frame: Frame, node: &Rc<Node>) -> Frame {
         match node.value {
             Value::Map(_) => frame.node = Some(Rc::clone(node)),
             Value::Null => {}
             Value::Scalar(_) | Value::List(_) => {
-                let message = format!(
-                    "must be a section (lines of \"key: value\"), not {}",
-                    node.kind()
-                );
-                self.report_key(&Place::Line(node.line), key, &message);
+                let path = frame.path.clone();
+                let kind = node.kind();
+                let message =
+                    format!("\"{path}\" must be a section (lines of \"key: value\"), not {kind}");
+                self.report(&Place::Line(node.line), path, message);
                 frame.broken = true;
             }
         }

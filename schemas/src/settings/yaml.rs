@@ -10,6 +10,8 @@ use std::rc::Rc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
+use super::value::shown;
+
 /// Levels of nesting a file may have; ours need four.
 const DEPTH_MAX: usize = 16;
 
@@ -82,16 +84,20 @@ pub(super) fn parse(text: &str) -> Result<(Rc<Node>, Vec<Fault>), Fault> {
 fn not_yaml(text: &str, error: &ScanError) -> Fault {
     let line = error.marker().line();
     let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    // The parser shows the character it stumbled over, which may be the first one of a password.
+    let info = error.info().split(": `").next().unwrap_or_default();
     let hint = if written.contains('\t') {
         "; indent with spaces, not tabs"
     } else if starts_with_star(written) {
         "; a value that starts with * needs quotes"
+    } else if info.starts_with("unexpected character") {
+        "; a value that starts with a special character needs quotes"
     } else {
         ""
     };
     Fault {
         line,
-        message: format!("not valid YAML: {}{hint}", error.info()),
+        message: format!("not valid YAML: {info}{hint}"),
     }
 }
 
@@ -228,7 +234,8 @@ impl Builder {
                     Some(first) => self.duplicates.push(Fault {
                         line,
                         message: format!(
-                            "duplicate key \"{key}\", first given on line {}",
+                            "duplicate key {}, first given on line {}",
+                            shown(&key),
                             first.line
                         ),
                     }),
