@@ -212,3 +212,208 @@ refresh();
 </script>
 </html>
 "#;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use prometheus_client::metrics::counter::Counter;
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Scripted {
+        health: Mutex<Option<String>>,
+        readiness: Mutex<Option<String>>,
+    }
+
+    fn verdict(reason: &Mutex<Option<String>>) -> Result<(), String> {
+        reason.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+
+    impl Probe for Scripted {
+        fn healthy(&self) -> Result<(), String> {
+            verdict(&self.health)
+        }
+
+        fn ready(&self) -> Result<(), String> {
+            verdict(&self.readiness)
+        }
+
+        fn status(&self) -> serde_json::Value {
+            json!({ "state": "<streaming>", "tables": 2 })
+        }
+    }
+
+    struct Running {
+        server: Server,
+        probe: Arc<Scripted>,
+        shutdown: Shutdown,
+    }
+
+    async fn running() -> Running {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(3);
+        let mut registry = Registry::default();
+        registry.register("rows", "Rows loaded", counter);
+        let (probe, shutdown) = (Arc::new(Scripted::default()), Shutdown::new());
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let serving = serve(
+            any_port,
+            probe.clone(),
+            Arc::new(registry),
+            shutdown.clone(),
+        );
+        let server = serving.await.unwrap();
+        Running {
+            server,
+            probe,
+            shutdown,
+        }
+    }
+
+    impl Running {
+        /// Status, head in lower case, and body of one request.
+        async fn ask(&self, method: &str, path: &str) -> (u16, String, String) {
+            let mut stream = TcpStream::connect(self.server.address()).await.unwrap();
+            let request =
+                format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+            (status, head.to_lowercase(), body.to_owned())
+        }
+
+        async fn get(&self, path: &str) -> (u16, String) {
+            let (status, _, body) = self.ask("GET", path).await;
+            (status, body)
+        }
+    }
+
+    #[tokio::test]
+    async fn health_and_readiness_are_told_apart() {
+        let running = running().await;
+        assert_eq!(running.get("/healthz").await, (200, "ok\n".to_owned()));
+        assert_eq!(running.get("/readyz").await, (200, "ok\n".to_owned()));
+        *running.probe.readiness.lock().unwrap() = Some("no connection\n  to MySQL".to_owned());
+        assert_eq!(
+            running.get("/readyz").await,
+            (503, "no connection to MySQL\n".to_owned())
+        );
+        assert_eq!(running.get("/healthz").await.0, 200);
+        *running.probe.health.lock().unwrap() = Some("stuck".to_owned());
+        assert_eq!(running.get("/healthz").await, (503, "stuck\n".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn metrics_are_open_metrics() {
+        let (status, head, body) = running().await.ask("GET", "/metrics").await;
+        assert_eq!(status, 200);
+        assert!(
+            head.contains(
+                "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"
+            ),
+            "{head}"
+        );
+        assert_eq!(
+            body,
+            "# HELP rows Rows loaded.\n# TYPE rows counter\nrows_total 3\n# EOF\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn status_is_json_and_never_stored() {
+        let (status, head, body) = running().await.ask("GET", "/status").await;
+        assert_eq!(status, 200);
+        assert!(
+            head.contains("content-type: application/json")
+                && head.contains("cache-control: no-store"),
+            "{head}"
+        );
+        assert_eq!(body, r#"{"state":"<streaming>","tables":2}"#);
+    }
+
+    #[tokio::test]
+    async fn the_page_is_html_and_the_rest_is_not_found() {
+        let running = running().await;
+        let (status, head, body) = running.ask("GET", "/").await;
+        assert!(
+            status == 200
+                && head.contains("content-type: text/html")
+                && body.contains("fetch(\"status\")")
+        );
+        for path in ["/nothing", "/status/", "/../etc/passwd", "//"] {
+            assert_eq!(running.get(path).await.0, 404, "{path}");
+        }
+        assert_eq!(running.ask("POST", "/status").await.0, 405);
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_ends_readiness_and_nothing_else() {
+        let running = running().await;
+        running.shutdown.request();
+        assert_eq!(
+            running.get("/readyz").await,
+            (503, "shutting down\n".to_owned())
+        );
+        assert_eq!(running.get("/healthz").await.0, 200);
+        assert_eq!(running.get("/metrics").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_server_frees_its_port() {
+        let running = running().await;
+        let address = running.server.address();
+        drop(running.server);
+        let free = async {
+            while TcpListener::bind(address).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), free)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_told_with_the_way_out() {
+        let running = running().await;
+        let address = running.server.address();
+        let again = serve(
+            address,
+            running.probe.clone(),
+            Arc::default(),
+            Shutdown::new(),
+        )
+        .await;
+        let error = again.unwrap_err();
+        assert!(matches!(error, HttpError::InUse { .. }));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "can't serve HTTP on {address}: another process uses the port; stop it, or set another address"
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_is_refused() {
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 80));
+        let probe = Arc::new(Scripted::default());
+        let error = serve(elsewhere, probe, Arc::default(), Shutdown::new())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, HttpError::Listen { .. }));
+        let text = error.to_string();
+        assert!(
+            text.starts_with("can't serve HTTP on 192.0.2.1:80: "),
+            "{text}"
+        );
+    }
+}

@@ -63,3 +63,78 @@ fn parse(origin: &'static str, given: &str) -> Result<EnvFilter, LogError> {
         reason: error.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::child::{Child, is_child};
+    use super::*;
+
+    /// What the next tests run in a process of its own: a process has one log.
+    #[test]
+    #[ignore = "the child process of another test"]
+    fn logging() {
+        if !is_child() {
+            return;
+        }
+        let format = match std::env::var("FORMAT").as_deref() {
+            Ok("json") => Format::Json,
+            _ => Format::Text,
+        };
+        init(format, "info,quiet=error").unwrap();
+        assert!(matches!(init(format, "info"), Err(LogError::Twice(_))));
+        tracing::info!(table = "shop.orders", rows = 3, "loaded");
+        tracing::debug!("detail");
+        tracing::warn!(target: "quiet", "hushed");
+    }
+
+    fn logged(variables: &[(&str, &str)]) -> String {
+        let (code, log) = Child::running("service::log::tests::logging", variables).end();
+        assert_eq!(code, Some(0), "{log}");
+        log
+    }
+
+    #[test]
+    fn text_has_fields_and_no_colours_off_a_terminal() {
+        let log = logged(&[]);
+        assert!(
+            log.contains("INFO") && log.contains("loaded table=\"shop.orders\" rows=3"),
+            "{log}"
+        );
+        assert!(
+            !log.contains('\u{1b}') && !log.contains("detail") && !log.contains("hushed"),
+            "{log}"
+        );
+    }
+
+    #[test]
+    fn json_has_an_object_for_each_line() {
+        let log = logged(&[("FORMAT", "json")]);
+        let line: serde_json::Value = serde_json::from_str(log.trim()).unwrap();
+        assert_eq!(
+            (&line["message"], &line["table"], &line["rows"]),
+            (&"loaded".into(), &"shop.orders".into(), &3.into())
+        );
+        assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn rust_log_wins_unless_it_is_empty() {
+        assert!(logged(&[("RUST_LOG", "debug")]).contains("detail"));
+        assert!(!logged(&[("RUST_LOG", " ")]).contains("detail"));
+    }
+
+    #[test]
+    fn what_is_no_filter_is_refused() {
+        let error = parse("the log level", "info,x=loud")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("the log level is \"info,x=loud\", not a log filter ("),
+            "{error}"
+        );
+        assert!(
+            error.ends_with("); write e.g. \"info\" or \"info,rdkafka=warn\""),
+            "{error}"
+        );
+    }
+}

@@ -1,5 +1,7 @@
 //! What both binaries need to be run by others: log, orderly end, and HTTP endpoints to look in.
 
+#[cfg(test)]
+mod child;
 pub mod http;
 pub mod log;
 pub mod shutdown;

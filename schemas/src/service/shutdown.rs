@@ -76,3 +76,66 @@ impl Shutdown {
         let _ = receiver.wait_for(|requested| *requested).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::child::{Child, is_child};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_reaches_every_clone_and_stays() {
+        let shutdown = Shutdown::new();
+        let clone = shutdown.clone();
+        let waiting = tokio::spawn(async move { clone.requested().await });
+        assert!(!shutdown.is_requested());
+        shutdown.request();
+        shutdown.request();
+        tokio::time::timeout(Duration::from_secs(10), waiting)
+            .await
+            .unwrap()
+            .unwrap();
+        shutdown.requested().await;
+        assert!(shutdown.is_requested());
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_when_it_is_given_up() {
+        let shutdown = Shutdown::new();
+        for _ in 0..2 {
+            let waited = tokio::time::timeout(Duration::from_millis(1), shutdown.requested()).await;
+            assert!(waited.is_err());
+        }
+    }
+
+    /// What the next test runs in a process of its own, since signals reach whole processes.
+    #[tokio::test]
+    #[ignore = "the child process of another test"]
+    async fn signalled() {
+        if !is_child() {
+            return;
+        }
+        let shutdown = Shutdown::from_signals().unwrap();
+        println!("\nlistening");
+        tokio::time::timeout(Duration::from_secs(60), async {
+            shutdown.requested().await;
+            println!("requested");
+            std::future::pending::<()>().await;
+        })
+        .await
+        .unwrap();
+    }
+
+    #[test]
+    fn the_first_signal_requests_and_the_second_ends() {
+        for (signal, code) in [("TERM", 143), ("INT", 130)] {
+            let mut child = Child::running("service::shutdown::tests::signalled", &[]);
+            child.wait_for("listening");
+            child.signal(signal);
+            child.wait_for("requested");
+            child.signal(signal);
+            assert_eq!(child.end().0, Some(code));
+        }
+    }
+}
