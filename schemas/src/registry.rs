@@ -195,7 +195,8 @@ impl Registry {
     }
 
     /// The id of an Avro schema in a subject. What isn't there yet is registered, if the subject's
-    /// compatibility rules allow it. The answer is cached, so that this may be called for each record.
+    /// compatibility rules allow it. The answer is cached; asking for it copies the schema's text, so
+    /// keep the id while the schema stays the same and don't ask for each record.
     ///
     /// # Errors
     ///

@@ -28,6 +28,7 @@
 //! assert_eq!(error.to_string(), "m.yaml:2: unknown key \"prot\" in \"source\"; did you mean \"port\"?");
 //! ```
 
+mod compound;
 mod environment;
 mod lookup;
 mod properties;
