@@ -8,7 +8,10 @@
 //! The document comes from the wire: every offset is checked, the nesting is limited as in the
 //! server, and the text is limited to what values that don't overlap can give (G9).
 
+mod double;
+
 use super::{DecodeError, decimal, temporal};
+use double::ShortestDouble;
 
 /// Nesting that the server itself allows (`sql-common/json_syntax_check.cc`).
 pub const DEPTH_MAX: usize = 100;
@@ -135,9 +138,15 @@ impl<'a> Container<'a> {
         let size = width.read_offset(data, width.offset_bytes())?;
         let data = data.get(..size).ok_or_else(|| outside.clone())?;
         let header = 2 * width.offset_bytes();
-        let key_bytes = if is_object { width.key_entry_bytes() } else { 0 };
+        let key_bytes = if is_object {
+            width.key_entry_bytes()
+        } else {
+            0
+        };
         // A count fits 32 bits and an entry 6 bytes, but `usize` may have 32 bits too.
-        let value_entries = count.checked_mul(key_bytes).and_then(|keys| keys.checked_add(header));
+        let value_entries = count
+            .checked_mul(key_bytes)
+            .and_then(|keys| keys.checked_add(header));
         let entries_end = count
             .checked_mul(width.value_entry_bytes())
             .and_then(|values| values.checked_add(value_entries?))
@@ -174,7 +183,9 @@ impl<'a> Container<'a> {
         let entry = self.value_entries + index * self.width.value_entry_bytes();
         let [code] = array_at(self.data, entry)?;
         if self.width.is_inlined(code) {
-            let inlined = self.data.get(entry + 1..entry + self.width.value_entry_bytes());
+            let inlined = self
+                .data
+                .get(entry + 1..entry + self.width.value_entry_bytes());
             return inlined
                 .map(|bytes| (code, bytes))
                 .ok_or(DecodeError::JsonOffset { what: "value" });
@@ -211,12 +222,24 @@ impl Printer<'_> {
         }
     }
 
-    fn container(&mut self, data: &[u8], width: Width, is_object: bool, depth: usize) -> Result<(), DecodeError> {
+    fn container(
+        &mut self,
+        data: &[u8],
+        width: Width,
+        is_object: bool,
+        depth: usize,
+    ) -> Result<(), DecodeError> {
         if depth >= DEPTH_MAX {
-            return Err(DecodeError::JsonDepth { depth_max: DEPTH_MAX });
+            return Err(DecodeError::JsonDepth {
+                depth_max: DEPTH_MAX,
+            });
         }
         let container = Container::parse(data, width, is_object)?;
-        let (open, close) = if is_object { (b'{', b'}') } else { (b'[', b']') };
+        let (open, close) = if is_object {
+            (b'{', b'}')
+        } else {
+            (b'[', b']')
+        };
         self.out.push(open);
         for index in 0..container.count {
             if index > 0 {
@@ -329,9 +352,9 @@ impl Printer<'_> {
 
     /// A value of a column type that JSON doesn't have.
     fn opaque(&mut self, data: &[u8]) -> Result<(), DecodeError> {
-        let (column_type, rest) = data
-            .split_first()
-            .ok_or(DecodeError::JsonOffset { what: "opaque value" })?;
+        let (column_type, rest) = data.split_first().ok_or(DecodeError::JsonOffset {
+            what: "opaque value",
+        })?;
         let bytes = sized(rest)?;
         match *column_type {
             TYPE_NEWDECIMAL => {
@@ -339,10 +362,12 @@ impl Printer<'_> {
                 let digits = bytes.get(2..).unwrap_or_default();
                 decimal::write_text(digits, precision, scale, self.out)
             }
-            TYPE_DATE => self.temporal(bytes, |packed, out| temporal::write_json_datetime(packed, false, out)),
-            TYPE_DATETIME | TYPE_TIMESTAMP => {
-                self.temporal(bytes, |packed, out| temporal::write_json_datetime(packed, true, out))
-            }
+            TYPE_DATE => self.temporal(bytes, |packed, out| {
+                temporal::write_json_datetime(packed, false, out)
+            }),
+            TYPE_DATETIME | TYPE_TIMESTAMP => self.temporal(bytes, |packed, out| {
+                temporal::write_json_datetime(packed, true, out)
+            }),
             TYPE_TIME => self.temporal(bytes, temporal::write_json_time),
             TYPE_VAR_STRING => self.string(bytes),
             other => {
@@ -389,7 +414,11 @@ impl Printer<'_> {
         let byte = |at: usize| u32::from(triple.get(at).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for (at, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            let symbol = if at > triple.len() { b'=' } else { base64_symbol((bits >> shift) & 63) };
+            let symbol = if at > triple.len() {
+                b'='
+            } else {
+                base64_symbol((bits >> shift) & 63)
+            };
             self.out.push(symbol);
         }
     }
@@ -446,96 +475,6 @@ fn decimal_digits(value: u64, digits: &mut [u8; 20]) -> usize {
     begin
 }
 
-/// The shortest digits of a double and the place of its point.
-#[derive(Default)]
-struct ShortestDouble {
-    /// Rust's `{:e}`: `d.ddde±x`, at most 17 digits; the point is left out here.
-    digits: [u8; 17],
-    len: usize,
-    /// The number is `0.digits × 10^point`.
-    point: i32,
-    in_exponent: bool,
-    negative_exponent: bool,
-}
-
-/// Above this the server prefers an exponent (`MAX_DECPT_FOR_F_FORMAT` in `strings/dtoa.cc`).
-const POINT_MAX: i32 = 15;
-
-impl ShortestDouble {
-    fn set(&mut self, value: f64) {
-        use std::fmt::Write;
-        // The formatter gives the shortest digits that read back as `value`, as dtoa's mode 4 does
-        // with 17 or more digits allowed. Writing to `self` can't fail.
-        let _ = write!(self, "{:e}", value.abs());
-        if self.negative_exponent {
-            self.point = -self.point;
-        }
-        self.point += 1;
-    }
-
-    /// `my_gcvt` with `MY_GCVT_MAX_FIELD_WIDTH`, where every shortest form has room: no exponent if
-    /// the point stands from −14 to 15 places, or inside the digits.
-    fn append(&self, out: &mut Vec<u8>) {
-        let digits = self.digits.get(..self.len).unwrap_or_default();
-        let len = i32::try_from(self.len).unwrap_or(0);
-        let zeros = |count: i32| std::iter::repeat_n(b'0', usize::try_from(count).unwrap_or(0));
-        if self.point < 1 - POINT_MAX || (self.point > POINT_MAX && len <= self.point) {
-            self.append_exponential(digits, out);
-        } else if self.point <= 0 {
-            out.extend_from_slice(b"0.");
-            out.extend(zeros(-self.point));
-            out.extend_from_slice(digits);
-        } else if len <= self.point {
-            out.extend_from_slice(digits);
-            out.extend(zeros(self.point - len));
-            out.extend_from_slice(b".0");
-        } else {
-            let (whole, fraction) = digits.split_at(usize::try_from(self.point).unwrap_or(0));
-            out.extend_from_slice(whole);
-            out.push(b'.');
-            out.extend_from_slice(fraction);
-        }
-    }
-
-    fn append_exponential(&self, digits: &[u8], out: &mut Vec<u8>) {
-        let (first, rest) = digits.split_at(digits.len().min(1));
-        out.extend_from_slice(first);
-        if !rest.is_empty() {
-            out.push(b'.');
-            out.extend_from_slice(rest);
-        }
-        out.push(b'e');
-        let exponent = self.point - 1;
-        if exponent < 0 {
-            out.push(b'-');
-        }
-        let mut buffer = [0_u8; 20];
-        let begin = decimal_digits(exponent.unsigned_abs().into(), &mut buffer);
-        out.extend(buffer.iter().skip(begin));
-    }
-}
-
-impl std::fmt::Write for ShortestDouble {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        for byte in text.bytes() {
-            match byte {
-                b'e' => self.in_exponent = true,
-                b'-' => self.negative_exponent = true,
-                b'0'..=b'9' if self.in_exponent => {
-                    self.point = self.point * 10 + i32::from(byte - b'0');
-                }
-                b'0'..=b'9' => {
-                    let slot = self.digits.get_mut(self.len).ok_or(std::fmt::Error)?;
-                    *slot = byte;
-                    self.len += 1;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -588,16 +527,20 @@ mod tests {
             (f64::from_bits(1), "5e-324"),
             (-1.5e-300, "-1.5e-300"),
         ] {
-            // 1e15 has its point at 16 places; the exact rule is compared with the server in the
-            // integration test.
             assert_eq!(double(value), expected);
         }
     }
 
     #[test]
     fn depth_is_limited_as_in_the_server() {
-        assert_eq!(text(&nested(100)).unwrap(), "[".repeat(100) + &"]".repeat(100));
-        assert_eq!(text(&nested(101)), Err(DecodeError::JsonDepth { depth_max: 100 }));
+        assert_eq!(
+            text(&nested(100)).unwrap(),
+            "[".repeat(100) + &"]".repeat(100)
+        );
+        assert_eq!(
+            text(&nested(101)),
+            Err(DecodeError::JsonDepth { depth_max: 100 })
+        );
     }
 
     #[test]
@@ -634,24 +577,58 @@ mod tests {
             (&[LITERAL], offset("number")),
             (&[LITERAL, 3], Err(DecodeError::JsonLiteral { code: 3 })),
             (&[INT16, 1], offset("number")),
-            (&[DOUBLE, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f], Err(DecodeError::JsonDouble)),
+            (
+                &[DOUBLE, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f],
+                Err(DecodeError::JsonDouble),
+            ),
             (&[STRING], Err(DecodeError::JsonLength)),
-            (&[STRING, 0x80, 0x80, 0x80, 0x80, 0x80], Err(DecodeError::JsonLength)),
-            (&[STRING, 0xff, 0xff, 0xff, 0xff, 0x7f], Err(DecodeError::JsonLength)),
+            (
+                &[STRING, 0x80, 0x80, 0x80, 0x80, 0x80],
+                Err(DecodeError::JsonLength),
+            ),
+            (
+                &[STRING, 0xff, 0xff, 0xff, 0xff, 0x7f],
+                Err(DecodeError::JsonLength),
+            ),
             (&[STRING, 2, b'a'], offset("string")),
-            (&[STRING, 1, 0xff], Err(DecodeError::Text { charset: "utf8mb4", at: 0 })),
+            (
+                &[STRING, 1, 0xff],
+                Err(DecodeError::Text {
+                    charset: "utf8mb4",
+                    at: 0,
+                }),
+            ),
             (&[OPAQUE], offset("opaque value")),
             (&[OPAQUE, TYPE_NEWDECIMAL, 1, 5], offset("number")),
-            (&[OPAQUE, TYPE_NEWDECIMAL, 3, 0, 0, 0], Err(DecodeError::DecimalShape { precision: 0, scale: 0 })),
-            (&[OPAQUE, TYPE_DATE, 1, 0], Err(DecodeError::Length { what: "a JSON date or time", expected: 8, found: 1 })),
+            (
+                &[OPAQUE, TYPE_NEWDECIMAL, 3, 0, 0, 0],
+                Err(DecodeError::DecimalShape {
+                    precision: 0,
+                    scale: 0,
+                }),
+            ),
+            (
+                &[OPAQUE, TYPE_DATE, 1, 0],
+                Err(DecodeError::Length {
+                    what: "a JSON date or time",
+                    expected: 8,
+                    found: 1,
+                }),
+            ),
             (&[SMALL_ARRAY, 0, 0], offset("number")),
             (&[SMALL_ARRAY, 0, 0, 5, 0], offset("container")),
             (&[SMALL_ARRAY, 1, 0, 4, 0], offset("container")),
-            (&[LARGE_OBJECT, 0xff, 0xff, 0xff, 0xff, 8, 0, 0, 0], offset("container")),
+            (
+                &[LARGE_OBJECT, 0xff, 0xff, 0xff, 0xff, 8, 0, 0, 0],
+                offset("container"),
+            ),
             // A value that begins in the entries, one behind the end, a key that ends behind it.
             (&[SMALL_ARRAY, 1, 0, 7, 0, STRING, 4, 0], offset("value")),
             (&[SMALL_ARRAY, 1, 0, 7, 0, STRING, 8, 0], offset("value")),
-            (&[SMALL_OBJECT, 1, 0, 11, 0, 11, 0, 1, 0, LITERAL, 0, 0], offset("key")),
+            (
+                &[SMALL_OBJECT, 1, 0, 11, 0, 11, 0, 1, 0, LITERAL, 0, 0],
+                offset("key"),
+            ),
         ] {
             assert_eq!(text(binary), expected, "{binary:02x?}");
         }

@@ -82,7 +82,9 @@ fn check_len(what: &'static str, bytes: &[u8], expected: usize) -> Result<(), De
 /// The server rounds to the column's precision before it stores, so more digits mean a wrong `fsp`.
 fn check_fraction(micros: i64, fsp: u8) -> Result<i64, DecodeError> {
     if !(0..MICROS_PER_SECOND).contains(&micros) {
-        return Err(DecodeError::Range { what: "microsecond" });
+        return Err(DecodeError::Range {
+            what: "microsecond",
+        });
     }
     if micros % digit_unit(fsp) != 0 {
         return Err(DecodeError::Fraction { fsp });
@@ -224,9 +226,9 @@ pub fn datetime(bytes: &[u8], fsp: u8) -> Result<Temporal<i64>, DecodeError> {
     }
     let seconds = clock_seconds(hour, (hms >> 6) & 63, hms & 63)?;
     Ok(match days(year_month / 13, year_month % 13, day)? {
-        Temporal::Value(days) => Temporal::Value(
-            i64::from(days) * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + micros,
-        ),
+        Temporal::Value(days) => {
+            Temporal::Value(i64::from(days) * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + micros)
+        }
         Temporal::Unrepresentable => Temporal::Unrepresentable,
     })
 }
@@ -330,7 +332,11 @@ pub fn write_zoned(us: i64, fsp: u8, out: &mut Vec<u8>) -> Result<(), DecodeErro
 
 /// Appends a DATE, DATETIME or TIMESTAMP inside a JSON document as the server prints it; the packed
 /// form is `TIME_to_longlong_packed`'s (`mysys/my_time.cc`), and any combination of fields is a value.
-pub(super) fn write_json_datetime(packed: i64, with_time: bool, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+pub(super) fn write_json_datetime(
+    packed: i64,
+    with_time: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
     if packed < 0 {
         return Err(DecodeError::Range { what: "year" });
     }
@@ -399,7 +405,8 @@ mod tests {
 
     fn datetime_bytes(ymdhms: [u64; 6], micros: u64, fsp: u8) -> Vec<u8> {
         let [year, month, day, hour, minute, second] = ymdhms;
-        let packed = ((((year * 13 + month) << 5) | day) << 17) | (hour << 12) | (minute << 6) | second;
+        let packed =
+            ((((year * 13 + month) << 5) | day) << 17) | (hour << 12) | (minute << 6) | second;
         let mut bytes = (packed + 0x80_0000_0000).to_be_bytes()[3..].to_vec();
         bytes.extend(fraction_bytes(micros, fsp));
         bytes
@@ -428,8 +435,16 @@ mod tests {
         let int_part = packed >> 24;
         match fsp {
             0 => unsigned(0x80_0000 + int_part, 3),
-            1 | 2 => [unsigned(0x80_0000 + int_part, 3), unsigned(fraction / 10_000, 1)].concat(),
-            3 | 4 => [unsigned(0x80_0000 + int_part, 3), unsigned(fraction / 100, 2)].concat(),
+            1 | 2 => [
+                unsigned(0x80_0000 + int_part, 3),
+                unsigned(fraction / 10_000, 1),
+            ]
+            .concat(),
+            3 | 4 => [
+                unsigned(0x80_0000 + int_part, 3),
+                unsigned(fraction / 100, 2),
+            ]
+            .concat(),
             _ => unsigned(packed + 0x8000_0000_0000, 6),
         }
     }
@@ -460,8 +475,18 @@ mod tests {
 
     #[test]
     fn zero_and_impossible_dates_are_unrepresentable() {
-        for (year, month, day) in [(0, 0, 0), (2024, 0, 10), (2024, 2, 0), (2024, 2, 31), (2023, 2, 29), (0, 0, 1)] {
-            assert_eq!(date(&date_bytes(year, month, day)), Ok(Temporal::Unrepresentable));
+        for (year, month, day) in [
+            (0, 0, 0),
+            (2024, 0, 10),
+            (2024, 2, 0),
+            (2024, 2, 31),
+            (2023, 2, 29),
+            (0, 0, 1),
+        ] {
+            assert_eq!(
+                date(&date_bytes(year, month, day)),
+                Ok(Temporal::Unrepresentable)
+            );
             let bytes = datetime_bytes([year.into(), month.into(), day.into(), 1, 2, 3], 0, 0);
             assert_eq!(datetime(&bytes, 0), Ok(Temporal::Unrepresentable));
         }
@@ -474,21 +499,55 @@ mod tests {
     #[test]
     fn malformed_shapes_are_errors() {
         let range = |what| Err(DecodeError::Range { what });
-        assert_eq!(date(&date_bytes(2024, 13, 1)), Err(DecodeError::Range { what: "month" }));
-        assert_eq!(date(&date_bytes(10_000, 1, 1)), Err(DecodeError::Range { what: "year" }));
+        assert_eq!(
+            date(&date_bytes(2024, 13, 1)),
+            Err(DecodeError::Range { what: "month" })
+        );
+        assert_eq!(
+            date(&date_bytes(10_000, 1, 1)),
+            Err(DecodeError::Range { what: "year" })
+        );
         assert!(matches!(date(&[0; 4]), Err(DecodeError::Length { .. })));
         assert_eq!(datetime(&[0; 5], 0), range("year").map(Temporal::Value));
         assert_eq!(datetime(&[0xff; 5], 0), range("hour").map(Temporal::Value));
-        assert_eq!(datetime(&datetime_bytes([2024, 1, 1, 24, 0, 0], 0, 0), 0), range("hour").map(Temporal::Value));
-        assert_eq!(datetime(&datetime_bytes([2024, 1, 1, 0, 60, 0], 0, 0), 0), range("minute").map(Temporal::Value));
-        assert_eq!(datetime(&datetime_bytes([2024, 1, 1, 0, 0, 60], 0, 0), 0), range("second").map(Temporal::Value));
-        assert_eq!(timestamp(&[0, 0, 0, 1, 100], 2), range("microsecond").map(Temporal::Value));
-        assert_eq!(timestamp(&[0, 0, 0, 1, 99], 1), Err(DecodeError::Fraction { fsp: 1 }));
-        assert_eq!(timestamp(&[0, 0, 0, 0, 50], 2), range("second").map(Temporal::Value));
-        assert_eq!(timestamp(&[0; 4], 7), Err(DecodeError::FractionalPrecision { fsp: 7 }));
+        assert_eq!(
+            datetime(&datetime_bytes([2024, 1, 1, 24, 0, 0], 0, 0), 0),
+            range("hour").map(Temporal::Value)
+        );
+        assert_eq!(
+            datetime(&datetime_bytes([2024, 1, 1, 0, 60, 0], 0, 0), 0),
+            range("minute").map(Temporal::Value)
+        );
+        assert_eq!(
+            datetime(&datetime_bytes([2024, 1, 1, 0, 0, 60], 0, 0), 0),
+            range("second").map(Temporal::Value)
+        );
+        assert_eq!(
+            timestamp(&[0, 0, 0, 1, 100], 2),
+            range("microsecond").map(Temporal::Value)
+        );
+        assert_eq!(
+            timestamp(&[0, 0, 0, 1, 99], 1),
+            Err(DecodeError::Fraction { fsp: 1 })
+        );
+        assert_eq!(
+            timestamp(&[0, 0, 0, 0, 50], 2),
+            range("second").map(Temporal::Value)
+        );
+        assert_eq!(
+            timestamp(&[0; 4], 7),
+            Err(DecodeError::FractionalPrecision { fsp: 7 })
+        );
         assert_eq!(time(&[0, 0, 0], 0), range("hour"));
         assert_eq!(time(&[0xff; 6], 6), range("microsecond"));
-        assert_eq!(year(&[]), Err(DecodeError::Length { what: "YEAR", expected: 1, found: 0 }));
+        assert_eq!(
+            year(&[]),
+            Err(DecodeError::Length {
+                what: "YEAR",
+                expected: 1,
+                found: 0
+            })
+        );
     }
 
     #[test]
@@ -514,11 +573,20 @@ mod tests {
         assert_eq!(text(us + 100_000, 3).unwrap(), "2018-06-20T13:37:03.100Z");
         assert_eq!(text(us + 1, 6).unwrap(), "2018-06-20T13:37:03.000001Z");
         assert_eq!(text(us + 1, 5), Err(DecodeError::Fraction { fsp: 5 }));
-        assert_eq!(text(us, 7), Err(DecodeError::FractionalPrecision { fsp: 7 }));
+        assert_eq!(
+            text(us, 7),
+            Err(DecodeError::FractionalPrecision { fsp: 7 })
+        );
         assert_eq!(text(1_000_000, 0).unwrap(), "1970-01-01T00:00:01Z");
-        assert_eq!(text((1_i64 << 31) * 1_000_000 - 1, 6).unwrap(), "2038-01-19T03:14:07.999999Z");
+        assert_eq!(
+            text((1_i64 << 31) * 1_000_000 - 1, 6).unwrap(),
+            "2038-01-19T03:14:07.999999Z"
+        );
         assert_eq!(text(-1, 6).unwrap(), "1969-12-31T23:59:59.999999Z");
-        assert_eq!(text(253_402_300_800_000_000, 0).unwrap(), "+10000-01-01T00:00:00Z");
+        assert_eq!(
+            text(253_402_300_800_000_000, 0).unwrap(),
+            "+10000-01-01T00:00:00Z"
+        );
         assert!(text(i64::MIN, 6).is_ok() && text(i64::MAX, 6).is_ok());
     }
 
