@@ -1,0 +1,576 @@
+//! Columns of a Native block, filled value by value straight from Avro bytes.
+//!
+//! A value's bytes are read, checked and appended in one step: there is no value in between, and no allocation but the column's own growth.
+//! A value that fails leaves the column as it was; [`Column::truncate`] takes a row's earlier values back.
+
+use bytes::Bytes;
+use millrace_schemas::wire::{self, WireError};
+
+use crate::types::{ColumnType, Decode, Scalar, datetime_ticks, decimal_width};
+
+/// Why a value can't go into its column. Never shows the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// The bytes don't fit the schema.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A union branch that the schema doesn't have.
+    #[error("a union branch {0} does not exist in the schema")]
+    Branch(i64),
+    /// A value outside what the column's type holds.
+    #[error("the value is outside the range of {0}")]
+    Range(ColumnType),
+    /// A value with more fractional digits than the column's type has.
+    #[error("the value has more fractional digits than {0}")]
+    Digits(ColumnType),
+    /// Text that should be a time and isn't.
+    #[error("the text is not an ISO 8601 time")]
+    NotATime,
+    /// NULL where the table has a column of its key.
+    #[error("NULL in a column of the key")]
+    NullInKey,
+    /// A geometry without its bytes.
+    #[error("a geometry without WKB")]
+    NoGeometry,
+}
+
+/// A column being filled.
+#[derive(Debug)]
+pub struct Column {
+    of: ColumnType,
+    rows: usize,
+    nulls: Vec<u8>,
+    data: Data,
+}
+
+#[derive(Debug)]
+enum Data {
+    Fixed { width: usize, bytes: Vec<u8> },
+    /// Each value behind its length; `last` is where the last one starts.
+    Text { bytes: Vec<u8>, last: usize },
+    /// Where each array ends, and all elements.
+    Floats { ends: Vec<u8>, values: Vec<u8> },
+}
+
+impl Column {
+    /// An empty column of a type.
+    #[must_use]
+    pub fn new(of: ColumnType) -> Self {
+        let data = match (of.scalar.width(), of.scalar) {
+            (Some(width), _) => Data::Fixed { width, bytes: Vec::new() },
+            (None, Scalar::Floats) => Data::Floats { ends: Vec::new(), values: Vec::new() },
+            (None, _) => Data::Text { bytes: Vec::new(), last: 0 },
+        };
+        Self { of: of.in_block(), rows: 0, nulls: Vec::new(), data }
+    }
+
+    /// Its type in the block.
+    #[must_use]
+    pub fn of(&self) -> ColumnType {
+        self.of
+    }
+
+    /// How many rows it has.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The memory it holds, in bytes.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        let data = match &self.data {
+            Data::Fixed { bytes, .. } | Data::Text { bytes, .. } => bytes.capacity(),
+            Data::Floats { ends, values } => ends.capacity() + values.capacity(),
+        };
+        data + self.nulls.capacity()
+    }
+
+    /// Appends an integer as its low bytes; the caller knows that it fits.
+    #[inline]
+    pub fn push_integer(&mut self, value: i64) {
+        if let Data::Fixed { width, bytes } = &mut self.data {
+            let value = value.to_le_bytes();
+            match width {
+                1 => bytes.push(value[0]),
+                2 => bytes.extend_from_slice(&value[..2]),
+                4 => bytes.extend_from_slice(&value[..4]),
+                _ => bytes.extend_from_slice(&value),
+            }
+        }
+        self.count_value();
+    }
+
+    /// Appends text to a String column.
+    #[inline]
+    pub fn push_text(&mut self, text: &[u8]) {
+        if let Data::Text { bytes, last } = &mut self.data {
+            *last = bytes.len();
+            put_var_uint(bytes, text.len());
+            bytes.extend_from_slice(text);
+        }
+        self.count_value();
+    }
+
+    /// Appends NULL; in a column that can't hold it the type's default, which stands for it (an empty array).
+    #[inline]
+    pub fn push_null(&mut self) {
+        match &mut self.data {
+            Data::Fixed { width, bytes } => bytes.resize(bytes.len() + *width, 0),
+            Data::Text { bytes, last } => {
+                *last = bytes.len();
+                bytes.push(0);
+            }
+            Data::Floats { ends, values } => ends.extend_from_slice(&((values.len() / 4) as u64).to_le_bytes()),
+        }
+        self.rows += 1;
+        if self.of.nullable {
+            self.nulls.push(1);
+        }
+    }
+
+    #[inline]
+    fn count_value(&mut self) {
+        self.rows += 1;
+        if self.of.nullable {
+            self.nulls.push(0);
+        }
+    }
+
+    /// Takes rows back until `rows` are left. Text can give back one row, which is what a failed row leaves behind.
+    pub fn truncate(&mut self, rows: usize) {
+        if self.rows <= rows {
+            return;
+        }
+        match &mut self.data {
+            Data::Fixed { width, bytes } => bytes.truncate(rows * *width),
+            Data::Text { bytes, last } => {
+                debug_assert_eq!(self.rows, rows + 1, "only the last text can be taken back");
+                bytes.truncate(*last);
+            }
+            Data::Floats { ends, values } => {
+                ends.truncate(rows * 8);
+                let end = ends.last_chunk().map_or(0, |end| u64::from_le_bytes(*end));
+                values.truncate(usize::try_from(end).unwrap_or(usize::MAX).saturating_mul(4));
+            }
+        }
+        self.nulls.truncate(rows);
+        self.rows = rows;
+    }
+
+    /// Takes one value from the front of `input` and appends it.
+    ///
+    /// # Errors
+    /// [`ValueError`]; the column is then as it was before.
+    #[inline]
+    pub fn append(&mut self, decode: &Decode, input: &mut &[u8]) -> Result<(), ValueError> {
+        match decode {
+            Decode::Integer { min, max, .. } => {
+                let value = wire::take_long(input)?;
+                if value < *min || value > *max {
+                    return Err(ValueError::Range(self.of));
+                }
+                self.push_integer(value);
+            }
+            Decode::Text => {
+                let text = wire::take_bytes(input)?;
+                self.push_text(text);
+            }
+            Decode::Boolean => match wire::take(input, 1)? {
+                [0] => self.push_integer(0),
+                [1] => self.push_integer(1),
+                _ => return Err(ValueError::Range(self.of)),
+            },
+            Decode::Float32 => self.push_raw(wire::take(input, 4)?),
+            Decode::Float64 => self.push_raw(wire::take(input, 8)?),
+            Decode::Ticks { multiply, divide, min, max, .. } => {
+                let value = wire::take_long(input)?;
+                let ticks = value.checked_mul(*multiply).ok_or(ValueError::Range(self.of))?;
+                if ticks % divide != 0 {
+                    return Err(ValueError::Digits(self.of));
+                }
+                let ticks = ticks / divide;
+                if ticks < *min || ticks > *max {
+                    return Err(ValueError::Range(self.of));
+                }
+                self.push_integer(ticks);
+            }
+            Decode::Decimal { precision } => self.append_decimal(*precision, wire::take_bytes(input)?)?,
+            Decode::Unsigned64 => {
+                let value = unsigned64(wire::take_bytes(input)?).ok_or(ValueError::Range(self.of))?;
+                self.push_integer(value.cast_signed());
+            }
+            Decode::Bits => {
+                let bytes = wire::take_bytes(input)?;
+                let mut value = [0; 8];
+                let (low, high) = bytes.split_at(bytes.len().min(8));
+                if high.iter().any(|byte| *byte != 0) {
+                    return Err(ValueError::Range(self.of));
+                }
+                value[..low.len()].copy_from_slice(low);
+                self.push_raw(&value);
+            }
+            Decode::Zoned { digits } => {
+                let ticks = zoned_ticks(wire::take_bytes(input)?, *digits, self.of)?;
+                if !datetime_ticks(*digits).contains(&ticks) {
+                    return Err(ValueError::Range(self.of));
+                }
+                self.push_integer(ticks);
+            }
+            Decode::Floats => self.append_floats(input)?,
+            Decode::Geometry { point } => {
+                if *point {
+                    let coordinates = wire::take(input, 16)?;
+                    match wire::take_long(input)? {
+                        0 => {
+                            // A point in WKB: little-endian, type 1, x, y (OGC 06-103r4, 8.2.8).
+                            let mut wkb = [0; 21];
+                            (wkb[0], wkb[1]) = (1, 1);
+                            wkb[5..].copy_from_slice(coordinates);
+                            self.push_text(&wkb);
+                            return Ok(());
+                        }
+                        1 => {}
+                        branch => return Err(ValueError::Branch(branch)),
+                    }
+                }
+                let wkb = wire::take_bytes(input)?;
+                if wkb.is_empty() {
+                    return Err(ValueError::NoGeometry);
+                }
+                self.push_text(wkb);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends bytes that are already as the block has them.
+    #[inline]
+    fn push_raw(&mut self, raw: &[u8]) {
+        if let Data::Fixed { bytes, .. } = &mut self.data {
+            bytes.extend_from_slice(raw);
+        }
+        self.count_value();
+    }
+
+    fn append_decimal(&mut self, precision: u8, big_endian: &[u8]) -> Result<(), ValueError> {
+        let width = decimal_width(precision);
+        let negative = big_endian.first().is_some_and(|byte| byte & 0x80 != 0);
+        let fill = if negative { 0xff } else { 0 };
+        let spare = big_endian.len().saturating_sub(width);
+        let (excess, digits) = big_endian.split_at(spare);
+        let sign_lost = spare > 0 && digits.first().is_some_and(|byte| (byte & 0x80 != 0) != negative);
+        if sign_lost || excess.iter().any(|byte| *byte != fill) {
+            return Err(ValueError::Range(self.of));
+        }
+        let mut value = [fill; 32];
+        for (to, from) in value.iter_mut().zip(digits.iter().rev()) {
+            *to = *from;
+        }
+        if !within_digits(&value, precision) {
+            return Err(ValueError::Range(self.of));
+        }
+        self.push_raw(&value[..width]);
+        Ok(())
+    }
+
+    fn append_floats(&mut self, input: &mut &[u8]) -> Result<(), ValueError> {
+        let Data::Floats { ends, values } = &mut self.data else { return Ok(()) };
+        let start = values.len();
+        let taken = take_floats(input, values);
+        if taken.is_err() {
+            values.truncate(start);
+            return taken;
+        }
+        ends.extend_from_slice(&((values.len() / 4) as u64).to_le_bytes());
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// The column's bytes in the block, in the order they stand there.
+    #[must_use]
+    pub fn into_chunks(self) -> [Bytes; 3] {
+        let nulls = Bytes::from(self.nulls);
+        match self.data {
+            Data::Fixed { bytes, .. } | Data::Text { bytes, .. } => [nulls, Bytes::from(bytes), Bytes::new()],
+            Data::Floats { ends, values } => [nulls, Bytes::from(ends), Bytes::from(values)],
+        }
+    }
+}
+
+/// Appends a length as Native has it: base 128, least significant group first, without zig-zag.
+pub fn put_var_uint(out: &mut Vec<u8>, value: usize) {
+    let mut rest = value;
+    while rest >= 0x80 {
+        out.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push((rest & 0x7f) as u8);
+}
+
+fn take_floats(input: &mut &[u8], values: &mut Vec<u8>) -> Result<(), ValueError> {
+    loop {
+        let mut count = wire::take_long(input)?;
+        if count == 0 {
+            return Ok(());
+        }
+        if count < 0 {
+            wire::take_long(input)?; // The block's length in bytes, which four times the count says as well.
+            count = count.checked_neg().ok_or(WireError::Length(count))?;
+        }
+        let bytes = usize::try_from(count).ok().and_then(|count| count.checked_mul(4)).ok_or(WireError::Length(count))?;
+        values.extend_from_slice(wire::take(input, bytes)?);
+    }
+}
+
+fn unsigned64(big_endian: &[u8]) -> Option<u64> {
+    if big_endian.first().is_some_and(|byte| byte & 0x80 != 0) {
+        return None;
+    }
+    let (excess, low) = big_endian.split_at(big_endian.len().saturating_sub(8));
+    if excess.iter().any(|byte| *byte != 0) {
+        return None;
+    }
+    Some(low.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+}
+
+/// Whether a little-endian 256-bit number has at most so many decimal digits.
+fn within_digits(value: &[u8; 32], precision: u8) -> bool {
+    let mut limbs = [0_u64; 4];
+    for (limb, bytes) in limbs.iter_mut().zip(value.chunks_exact(8)) {
+        *limb = bytes.iter().rev().fold(0, |limb, byte| limb << 8 | u64::from(*byte));
+    }
+    if limbs[3] >> 63 == 1 {
+        let mut carry = true;
+        for limb in &mut limbs {
+            (*limb, carry) = (!*limb).overflowing_add(u64::from(carry));
+        }
+    }
+    if precision <= 38 {
+        let low = u128::from(limbs[1]) << 64 | u128::from(limbs[0]);
+        return limbs[2] == 0 && limbs[3] == 0 && low < 10_u128.pow(u32::from(precision));
+    }
+    limbs.iter().rev().lt(POWERS[usize::from(precision.min(76) - 39)].iter().rev())
+}
+
+/// 10^39 … 10^76, least significant limb first.
+static POWERS: [[u64; 4]; 38] = powers();
+
+const fn powers() -> [[u64; 4]; 38] {
+    let mut table = [[0; 4]; 38];
+    let mut power = [1_u64, 0, 0, 0];
+    let mut exponent = 1;
+    while exponent <= 76 {
+        let mut carry = 0_u128;
+        let mut at = 0;
+        while at < 4 {
+            let product = power[at] as u128 * 10 + carry;
+            power[at] = product as u64;
+            carry = product >> 64;
+            at += 1;
+        }
+        if exponent >= 39 {
+            table[exponent - 39] = power;
+        }
+        exponent += 1;
+    }
+    table
+}
+
+/// Ticks since 1970 of `YYYY-MM-DDThh:mm:ss[.f…](Z|±hh:mm)`.
+fn zoned_ticks(text: &[u8], digits: u8, of: ColumnType) -> Result<i64, ValueError> {
+    let (head, mut rest) = text.split_first_chunk::<19>().ok_or(ValueError::NotATime)?;
+    let number = |at: std::ops::Range<usize>| {
+        head[at].iter().try_fold(0_i64, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
+    };
+    let separators = (head[4], head[7], head[10], head[13], head[16]);
+    if separators != (b'-', b'-', b'T', b':', b':') {
+        return Err(ValueError::NotATime);
+    }
+    let field = |at, max| number(at).filter(|value| *value <= max).ok_or(ValueError::NotATime);
+    let (year, month, day) = (field(0..4, 9999)?, field(5..7, 12)?, field(8..10, 31)?);
+    let (hour, minute, second) = (field(11..13, 23)?, field(14..16, 59)?, field(17..19, 59)?);
+    if month == 0 || day == 0 || day > month_days(year, month) {
+        return Err(ValueError::NotATime);
+    }
+    let mut seconds = ((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+    let mut fraction = 0_i64;
+    let mut seen = 0;
+    if let Some((b'.', after)) = rest.split_first() {
+        rest = after;
+        while let Some((digit @ b'0'..=b'9', after)) = rest.split_first() {
+            rest = after;
+            if seen < digits {
+                fraction = fraction * 10 + i64::from(digit - b'0');
+                seen += 1;
+            } else if *digit != b'0' {
+                return Err(ValueError::Digits(of));
+            }
+        }
+    }
+    match rest {
+        b"Z" => {}
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] if [h1, h2, m1, m2].iter().all(|digit| digit.is_ascii_digit()) => {
+            let two = |tens: &u8, ones: &u8| i64::from(tens - b'0') * 10 + i64::from(ones - b'0');
+            let offset = (two(h1, h2) * 60 + two(m1, m2)) * 60;
+            seconds += if *sign == b'+' { -offset } else { offset };
+        }
+        _ => return Err(ValueError::NotATime),
+    }
+    Ok(seconds * 10_i64.pow(u32::from(digits)) + fraction * 10_i64.pow(u32::from(digits - seen)))
+}
+
+fn month_days(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days since 1970-01-01 of a date of the Gregorian calendar: years counted from March, in eras of 400 years.
+#[must_use]
+pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fixed(column: Column) -> Vec<u8> {
+        let [_, data, _] = column.into_chunks();
+        data.to_vec()
+    }
+
+    fn append(of: Scalar, decode: Decode, avro: &[u8]) -> Result<Vec<u8>, ValueError> {
+        let mut column = Column::new(ColumnType::plain(of));
+        let mut input = avro;
+        column.append(&decode, &mut input).map(|()| fixed(column))
+    }
+
+    fn sized(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        wire::put_bytes(&mut out, bytes);
+        out
+    }
+
+    #[test]
+    fn a_decimal_is_held_to_its_digits() {
+        let decimal = |precision, bytes: &[u8]| append(Scalar::Decimal(precision, 0), Decode::Decimal { precision }, &sized(bytes));
+        assert_eq!(decimal(3, &999_i16.to_be_bytes()), Ok(999_i32.to_le_bytes().to_vec()));
+        assert_eq!(decimal(3, &(-999_i16).to_be_bytes()), Ok((-999_i32).to_le_bytes().to_vec()));
+        assert!(matches!(decimal(3, &1000_i16.to_be_bytes()), Err(ValueError::Range(_))));
+        assert!(matches!(decimal(3, &(-1000_i16).to_be_bytes()), Err(ValueError::Range(_))));
+        assert_eq!(decimal(38, &[0xff; 40]), Ok(vec![0xff; 16]), "a longer -1 is -1");
+        assert!(decimal(38, &10_i128.pow(38).to_be_bytes()).is_err());
+        assert_eq!(decimal(38, &(10_i128.pow(38) - 1).to_be_bytes()), Ok((10_i128.pow(38) - 1).to_le_bytes().to_vec()));
+        let mut limit = [0; 32];
+        for (bytes, limb) in limit.chunks_exact_mut(8).zip(POWERS[76 - 39]) {
+            bytes.copy_from_slice(&limb.to_le_bytes());
+        }
+        let mut big_endian = limit;
+        big_endian.reverse();
+        assert!(decimal(76, &big_endian).is_err(), "10^76 has 77 digits");
+        assert_eq!(decimal(9, &[]), Ok(vec![0; 4]), "no bytes are zero");
+    }
+
+    #[test]
+    fn powers_of_ten_are_powers_of_ten() {
+        let power39 = (POWERS[0][0] as u128) | (POWERS[0][1] as u128) << 64;
+        assert_eq!((power39, POWERS[0][2]), (10_u128.pow(38).wrapping_mul(10), (10_u128.pow(38) / (u128::MAX / 10)) as u64));
+        assert!(POWERS.windows(2).all(|pair| pair[0].iter().rev().lt(pair[1].iter().rev())));
+    }
+
+    #[test]
+    fn an_unsigned_bigint_is_read_to_its_maximum() {
+        let read = |bytes: &[u8]| append(Scalar::UInt(64), Decode::Unsigned64, &sized(bytes));
+        assert_eq!(read(&[0, 255, 255, 255, 255, 255, 255, 255, 255]), Ok(vec![255; 8]));
+        assert!(read(&[1, 0, 0, 0, 0, 0, 0, 0, 0]).is_err());
+        assert!(read(&[0xff]).is_err(), "-1");
+    }
+
+    #[test]
+    fn iso_text_is_read_with_every_digit() {
+        let read = |text: &str, digits| {
+            append(Scalar::DateTime64(digits), Decode::Zoned { digits }, &sized(text.as_bytes()))
+                .map(|bytes| i64::from_le_bytes(bytes.try_into().expect("eight bytes")))
+        };
+        assert_eq!(read("1970-01-01T00:00:00Z", 0), Ok(0));
+        assert_eq!(read("2038-01-19T03:14:07.999999Z", 6), Ok(2_147_483_647_999_999));
+        assert_eq!(read("2024-02-29T23:59:59.5Z", 6), Ok(1_709_251_199_500_000));
+        assert_eq!(read("2024-02-29T23:59:59.500Z", 1), Ok(17_092_511_995));
+        assert_eq!(read("1970-01-01T02:00:00+02:00", 3), Ok(0));
+        assert_eq!(read("1899-12-31T23:59:59Z", 0), Err(ValueError::Range(ColumnType::plain(Scalar::DateTime64(0)))));
+        assert!(matches!(read("2024-01-01T00:00:00.123Z", 2), Err(ValueError::Digits(_))));
+        for wrong in ["", "2024-02-30T00:00:00Z", "2024-00-01T00:00:00Z", "2024-01-01 00:00:00Z", "2024-01-01T00:00:00", "2024-01-01T00:00:00.Zx"] {
+            assert_eq!(read(wrong, 6), Err(ValueError::NotATime), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_failed_row_is_taken_back() {
+        let mut text = Column::new(ColumnType { scalar: Scalar::String, nullable: true, low_cardinality: true });
+        text.push_text(b"one");
+        text.push_null();
+        text.truncate(1);
+        assert_eq!(text.rows(), 1);
+        let [nulls, data, _] = text.into_chunks();
+        assert_eq!((nulls.as_ref(), data.as_ref()), (&[0_u8][..], &b"\x03one"[..]));
+        let mut floats = Column::new(ColumnType::plain(Scalar::Floats));
+        for value in [[1_f32, 2.0], [3.0, 4.0]] {
+            let mut avro = vec![4];
+            value.iter().for_each(|item| wire::put_float(&mut avro, *item));
+            avro.push(0);
+            floats.append(&Decode::Floats, &mut avro.as_slice()).expect("floats");
+        }
+        floats.truncate(1);
+        let [_, ends, values] = floats.into_chunks();
+        assert_eq!((ends.as_ref(), values.len()), (&2_u64.to_le_bytes()[..], 8));
+    }
+
+    #[test]
+    fn a_point_without_wkb_gets_it_from_its_coordinates() {
+        let mut avro = Vec::new();
+        wire::put_double(&mut avro, 1.5);
+        wire::put_double(&mut avro, -2.0);
+        avro.push(0);
+        let bytes = append(Scalar::String, Decode::Geometry { point: true }, &avro).expect("a point");
+        assert_eq!(bytes.len(), 22);
+        assert_eq!(bytes[1..6], [1, 1, 0, 0, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_decimal_is_its_number(value: i128, spare in 0_usize..20) {
+            let mut bytes = vec![if value < 0 { 0xff } else { 0 }; spare];
+            bytes.extend_from_slice(&value.to_be_bytes());
+            let read = append(Scalar::Decimal(76, 0), Decode::Decimal { precision: 76 }, &sized(&bytes)).expect("39 digits");
+            let mut expected = [if value < 0 { 0xff } else { 0 }; 32];
+            expected[..16].copy_from_slice(&value.to_le_bytes());
+            prop_assert_eq!(read, expected.to_vec());
+        }
+
+        #[test]
+        fn days_follow_each_other(days in -800_000_i64..800_000) {
+            let civil = |days: i64| {
+                let shifted = days + 719_468;
+                let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+                let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+                let of_year = of_era - (365 * year + year / 4 - year / 100);
+                let month = (5 * of_year + 2) / 153;
+                let day = of_year - (153 * month + 2) / 5 + 1;
+                let month = if month < 10 { month + 3 } else { month - 9 };
+                (year + era * 400 + i64::from(month <= 2), month, day)
+            };
+            let (year, month, day) = civil(days);
+            prop_assert_eq!(days_from_civil(year, month, day), days);
+        }
+    }
+}
