@@ -1,0 +1,251 @@
+//! Connections to the source, all set up alike, so that what a session reads depends on the table and on nothing else.
+//!
+//! Guarantees (G7): values of characters arrive in their column's own bytes (`character_set_results = NULL`), TIMESTAMP in UTC,
+//! CHAR without padding whatever the server's `sql_mode`, and every row (`sql_select_limit`). What a session reads is committed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, Row, SslOpts, Statement, Value};
+use secrecy::ExposeSecret;
+use tokio::time::timeout;
+
+use super::error::{SourceError, one_line};
+use super::settings::{SourceSettings, TlsMode};
+
+/// The largest packet that MySQL can send. Rows and events are never larger, and a lower limit would make a
+/// large row an error for ever.
+const PACKET_BYTES_MAX: usize = 1 << 30;
+
+/// After this much silence the system asks whether the other side is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+
+/// Each setting with its reason:
+/// - `time_zone`, `character_set_results`, `sql_mode`: see the module. ALLOW_INVALID_DATES is needed for key bounds
+///   that hold such a date; the server's own mode could hold PAD_CHAR_TO_FULL_LENGTH, NO_BACKSLASH_ESCAPES or NO_ZERO_DATE.
+/// - `net_write_timeout`: we stop reading while Kafka is slow, and the server must bear it.
+/// - `max_execution_time`, `sql_select_limit`, `sql_big_selects`: a server's limit would cut a table short.
+/// - `transaction_isolation`: READ UNCOMMITTED as a server's default would show rows that never were.
+/// - From 8.0.30 on, generated invisible primary keys are in the row image, and so must be in the catalogue.
+const SETUP: &str = "SET SESSION time_zone = '+00:00', character_set_results = NULL, sql_mode = 'ALLOW_INVALID_DATES', \
+     net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 28800, max_execution_time = 0, \
+     sql_select_limit = 18446744073709551615, sql_big_selects = 1, autocommit = 1, \
+     transaction_isolation = 'REPEATABLE-READ' \
+     /*!80030 , show_gipk_in_create_table_and_information_schema = ON */";
+
+/// Opens connections to one source.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    settings: Arc<SourceSettings>,
+    target: Arc<str>,
+}
+
+/// One connection to the source, set up for reading.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) conn: Conn,
+    pub(super) target: Arc<str>,
+    pub(super) read_timeout: Duration,
+    /// A statement that a chunk was read with, to be closed before the next one: the server keeps at most
+    /// `max_prepared_stmt_count`.
+    pub(super) statement: Option<Statement>,
+}
+
+impl Connector {
+    /// For the source that the settings name.
+    #[must_use]
+    pub fn new(settings: SourceSettings) -> Self {
+        let target = settings.target().into();
+        Self { settings: Arc::new(settings), target }
+    }
+
+    /// `host:port`, as messages name the source.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The settings it was made from.
+    #[must_use]
+    pub fn settings(&self) -> &SourceSettings {
+        &self.settings
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    ///
+    /// The host has no address or doesn't answer, TLS fails, or the user is refused.
+    pub async fn connect(&self) -> Result<Session, SourceError> {
+        let within = self.settings.connect_timeout;
+        let connecting = async {
+            let addresses = self.resolve().await?;
+            let opts = self.opts(addresses).await?;
+            Conn::new(opts).await.map_err(|error| self.refusal(error))
+        };
+        // Boxed: connecting is a large future and would otherwise be part of every caller's.
+        let conn = timeout(within, Box::pin(connecting)).await.map_err(|_| SourceError::Silent {
+            target: self.target.to_string(),
+            doing: "connecting".to_owned(),
+            after: within,
+            setting: "source.connect_timeout",
+        })??;
+        Ok(Session {
+            conn,
+            target: Arc::clone(&self.target),
+            read_timeout: self.settings.read_timeout,
+            statement: None,
+        })
+    }
+
+    /// The host's addresses. Looked up here and not by the client library, which can't tell an unknown host from a silent one.
+    async fn resolve(&self) -> Result<Vec<IpAddr>, SourceError> {
+        let host = &self.settings.host;
+        let unknown = |source| SourceError::UnknownHost { host: host.clone(), source };
+        let found = tokio::net::lookup_host((host.as_str(), self.settings.port)).await.map_err(unknown)?;
+        Ok(found.map(|address| address.ip()).collect())
+    }
+
+    async fn opts(&self, addresses: Vec<IpAddr>) -> Result<Opts, SourceError> {
+        let settings = &self.settings;
+        Ok(OptsBuilder::default()
+            .ip_or_hostname(settings.host.as_str())
+            .tcp_port(settings.port)
+            .resolved_ips(Some(addresses))
+            .user(Some(settings.user.as_str()))
+            .pass(Some(settings.password.expose_secret()))
+            .ssl_opts(self.ssl_opts().await?)
+            .prefer_socket(false)
+            .max_allowed_packet(Some(PACKET_BYTES_MAX))
+            // Given, so that the library doesn't ask the server with a statement of its own.
+            .wait_timeout(Some(28_800))
+            .tcp_keepalive(Some(KEEPALIVE_AFTER))
+            // Chunks differ in their text, so that a cache would only hold statements open.
+            .stmt_cache_size(Some(0))
+            .compression(None)
+            .init(vec![SETUP])
+            .into())
+    }
+
+    async fn ssl_opts(&self) -> Result<Option<SslOpts>, SourceError> {
+        let tls = &self.settings.tls;
+        if tls.mode == TlsMode::Disabled {
+            return Ok(None);
+        }
+        let mut opts = SslOpts::default()
+            .with_danger_accept_invalid_certs(tls.mode == TlsMode::Required)
+            .with_danger_skip_domain_validation(tls.mode != TlsMode::VerifyIdentity);
+        if let Some(path) = &tls.ca_file {
+            let pem = read_file("source.tls.ca_file", path).await?;
+            // Only these: a certificate from a public authority is no proof that this is our server.
+            opts = opts.with_root_certs(vec![pem.into()]).with_disable_built_in_roots(true);
+        }
+        if let Some(path) = &tls.client_certificate_file {
+            let archive = read_file("source.tls.client_certificate_file", path).await?;
+            let mut identity = ClientIdentity::new(archive.into());
+            if let Some(password) = &tls.client_certificate_password {
+                identity = identity.with_password(password.expose_secret().to_owned());
+            }
+            opts = opts.with_client_identity(Some(identity));
+        }
+        Ok(Some(opts))
+    }
+
+    /// An error while connecting: what is a lost connection later is an unreachable server here.
+    fn refusal(&self, error: mysql_async::Error) -> SourceError {
+        match SourceError::client(&self.target, "connecting", error) {
+            SourceError::Lost { target, source, .. } => SourceError::Unreachable { target, source },
+            // ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR,
+            // ER_MUST_CHANGE_PASSWORD_LOGIN, ER_ACCOUNT_HAS_BEEN_LOCKED
+            SourceError::Server { target, code: code @ (1044 | 1045 | 1698 | 1862 | 3118), message, .. } => {
+                SourceError::Refused { target, user: self.settings.user.clone(), code, message }
+            }
+            other => other,
+        }
+    }
+}
+
+async fn read_file(setting: &'static str, path: &std::path::Path) -> Result<Vec<u8>, SourceError> {
+    let owned = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || std::fs::read(owned)).await;
+    let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    read.map_err(|source| SourceError::File { setting, path: path.display().to_string(), source })
+}
+
+impl Session {
+    /// `host:port`, as messages name the source.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// All rows of a query whose answer is known to be small.
+    pub(super) async fn rows(&mut self, doing: &str, sql: &str) -> Result<Vec<Row>, SourceError> {
+        let answer = timeout(self.read_timeout, self.conn.query::<Row, _>(sql)).await;
+        self.within(doing, answer)
+    }
+
+    /// Runs a statement that has no answer.
+    pub(super) async fn run(&mut self, doing: &str, sql: &str) -> Result<(), SourceError> {
+        let answer = timeout(self.read_timeout, self.conn.query_drop(sql)).await;
+        self.within(doing, answer)
+    }
+
+    /// The first row of a query whose answer must have one.
+    pub(super) async fn row(&mut self, doing: &str, sql: &str) -> Result<Row, SourceError> {
+        let first = self.rows(doing, sql).await?.into_iter().next();
+        first.ok_or_else(|| self.unexpected(doing, "no row"))
+    }
+
+    /// A column of a row as text; None for NULL.
+    pub(super) fn text(&self, doing: &str, row: &Row, column: usize) -> Result<Option<String>, SourceError> {
+        match row.as_ref(column) {
+            Some(Value::NULL) => Ok(None),
+            Some(Value::Bytes(bytes)) => match std::str::from_utf8(bytes) {
+                Ok(text) => Ok(Some(text.to_owned())),
+                Err(_) => Err(self.unexpected(doing, &format!("column {column} isn't UTF-8"))),
+            },
+            Some(Value::Int(value)) => Ok(Some(value.to_string())),
+            Some(Value::UInt(value)) => Ok(Some(value.to_string())),
+            _ => Err(self.unexpected(doing, &format!("column {column} isn't text"))),
+        }
+    }
+
+    /// A column of a row as text that can't be NULL.
+    pub(super) fn name(&self, doing: &str, row: &Row, column: usize) -> Result<String, SourceError> {
+        let text = self.text(doing, row, column)?;
+        text.ok_or_else(|| self.unexpected(doing, &format!("column {column} is NULL")))
+    }
+
+    /// A column of a row as a number; None for NULL.
+    pub(super) fn number(&self, doing: &str, row: &Row, column: usize) -> Result<Option<u64>, SourceError> {
+        let Some(text) = self.text(doing, row, column)? else { return Ok(None) };
+        let number = text.parse();
+        number.map(Some).map_err(|_| self.unexpected(doing, &format!("column {column} is no number: {}", one_line(&text))))
+    }
+
+    pub(super) fn unexpected(&self, doing: &str, what: &str) -> SourceError {
+        SourceError::Unexpected { target: self.target.to_string(), doing: doing.to_owned(), what: what.to_owned() }
+    }
+
+    pub(super) fn within<T>(
+        &self,
+        doing: &str,
+        answer: Result<mysql_async::Result<T>, tokio::time::error::Elapsed>,
+    ) -> Result<T, SourceError> {
+        let answer = answer.map_err(|_| SourceError::Silent {
+            target: self.target.to_string(),
+            doing: doing.to_owned(),
+            after: self.read_timeout,
+            setting: "source.read_timeout",
+        })?;
+        answer.map_err(|error| SourceError::client(&self.target, doing, error))
+    }
+
+    /// Closes the connection in an orderly way. What goes wrong then is of no consequence.
+    pub async fn close(self) {
+        let _ = timeout(Duration::from_secs(1), self.conn.disconnect()).await;
+    }
+}

@@ -1,0 +1,26 @@
+//! Everything that talks to MySQL: where rows and events enter the producer.
+//!
+//! [`Connector`] opens connections by the [`SourceSettings`]; [`server`] says whether the server can be captured from and where its binlog stands; [`catalog`]
+//! tells the shapes of the tables that a [`TableFilter`] selects; [`select`] reads their rows, [`log`] the binlog's events. What fails is a [`SourceError`], whose
+//! [`disposition`](SourceError::disposition) says what to do about it.
+
+pub mod catalog;
+mod column_type;
+mod connect;
+mod defaults;
+mod error;
+mod grants;
+mod hex;
+mod index;
+mod key_bound;
+pub mod log;
+pub mod select;
+mod selection;
+pub mod server;
+mod settings;
+
+pub use connect::{Connector, Session};
+pub use error::{Disposition, SourceError};
+pub use key_bound::{KeyBound, KeyError};
+pub use selection::{PatternError, TableFilter};
+pub use settings::{InvalidDates, SourceSettings, TlsMode, TlsSettings};

@@ -1,0 +1,298 @@
+//! Reading a table's rows: in chunks by its key, or all at once in a view of its own. No locks either way.
+//!
+//! Rows come over the binary protocol, one at a time as they stream in. A row has a value for each column of the shape, in its order, and
+//! in this form (`mysql_async::Value`; NULL is `NULL` in any):
+//!
+//! | Column | Value |
+//! | --- | --- |
+//! | TINYINT … BIGINT, YEAR | `Int`; `UInt` only for a BIGINT UNSIGNED above `i64::MAX` |
+//! | FLOAT / DOUBLE | `Float` / `Double`, exact |
+//! | DECIMAL | `Bytes`: its text, with all digits of the scale |
+//! | BIT(n) | `Bytes`: ⌈n/8⌉ of them, big-endian |
+//! | DATE, DATETIME, TIMESTAMP | `Date(year, month, day, hour, minute, second, µs)`; TIMESTAMP in UTC; zeros and days that don't exist as they are |
+//! | TIME | `Time(negative, days, hours, minutes, seconds, µs)`, hours below 24 |
+//! | CHAR, VARCHAR, TEXTs | `Bytes` in the column's character set; CHAR without its padding |
+//! | BINARY, VARBINARY, BLOBs | `Bytes`; BINARY with its zero bytes |
+//! | ENUM, SET | `Int`, `UInt`: the label's number from 1, 0 for ENUM's error value; a bit for each of SET's labels, the first the lowest |
+//! | ENUM, SET with doubtful labels | `Bytes`: the label, or SET's labels joined by commas, in UTF-8 whatever the column's character set |
+//! | JSON | `Bytes`: the server's text, in UTF-8 |
+//! | GEOMETRY and its kinds | `Bytes`: SRID (4 bytes, little-endian), then WKB |
+//! | VECTOR | `Bytes`: floats of 4 bytes, little-endian |
+//!
+//! Labels with a `?` are doubtful: the catalogue shows characters beyond the basic plane so. Only the rows have the true label then (G8).
+
+use std::fmt::Write as _;
+
+use millrace_schemas::shape::{ColumnType, TableShape, quote};
+use mysql_async::prelude::Queryable;
+use mysql_async::{BinaryProtocol, QueryResult, Row, Value};
+use tokio::time::timeout;
+
+use super::catalog::Table;
+use super::connect::Session;
+use super::error::SourceError;
+use super::key_bound::{KeyBound, KeyError};
+
+/// Reads one table in chunks: as many statements as it takes, each a consistent read of the rows after the one before.
+#[derive(Debug, Clone)]
+pub struct ChunkReader {
+    /// `` `database`.`table` ``
+    table: String,
+    /// The statement up to where the key is compared.
+    head: String,
+    key: Vec<KeyColumn>,
+}
+
+#[derive(Debug, Clone)]
+struct KeyColumn {
+    /// As it is ordered by.
+    name: String,
+    /// As it is compared: a number for SET.
+    compared: String,
+    kind: ColumnType,
+    /// Where the value to compare is in a row.
+    position: usize,
+}
+
+/// Rows as they stream in. Dropping it before its end leaves the rest to be read by the session's next statement.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    result: QueryResult<'a, 'static, BinaryProtocol>,
+    target: &'a str,
+    doing: String,
+    timeout: std::time::Duration,
+}
+
+impl ChunkReader {
+    /// For a table that can be read in chunks: one with an index to do it by. None for others, which [`read_all`] reads.
+    #[must_use]
+    pub fn new(table: &Table) -> Option<Self> {
+        let index = table.chunk_index.as_ref()?;
+        let shape = &table.shape;
+        let mut list = select_list(shape);
+        let mut next_position = shape.columns.len();
+        let mut key = Vec::with_capacity(shape.key.len());
+        for i in &shape.key {
+            let column = shape.columns.get(*i)?;
+            let name = quote(&column.name);
+            let position = if is_doubtful(&column.kind) {
+                // It is ordered by number, which the selected label doesn't tell: one more value, after the columns'.
+                let _ = write!(list, ", CAST({name} AS UNSIGNED)");
+                next_position += 1;
+                next_position - 1
+            } else {
+                *i
+            };
+            // ENUM compares with a number by number, and by the index; SET would do so as DOUBLE, which can't tell 64 bits apart.
+            let compared = match column.kind {
+                ColumnType::Set { .. } => format!("CAST({name} AS UNSIGNED)"),
+                _ => name.clone(),
+            };
+            key.push(KeyColumn { name, compared, kind: column.kind.clone(), position });
+        }
+        let head = format!("SELECT {list} FROM {} FORCE INDEX ({})", shape.quoted(), quote(index));
+        Some(Self { table: shape.quoted(), head, key })
+    }
+
+    /// The rows after `after` in the key's order (the first ones if None), `rows_max` at most. A row may have values after those of the shape's columns: they are [`bound`](Self::bound)'s.
+    ///
+    /// # Errors
+    ///
+    /// The server's errors, and a bound that doesn't belong to the table's key.
+    pub async fn read<'a>(&self, session: &'a mut Session, after: Option<&KeyBound>, rows_max: u32) -> Result<Rows<'a>, SourceError> {
+        let sql = self.sql(after, rows_max).map_err(|error| self.refused(&error))?;
+        session.select(&format!("reading {}", self.table), &sql).await
+    }
+
+    /// The bound at a row: a chunk read after it begins with the next one.
+    ///
+    /// # Errors
+    ///
+    /// The row isn't of this reader's statement.
+    pub fn bound(&self, row: &Row) -> Result<KeyBound, SourceError> {
+        let values = self.key.iter().map(|column| (&column.kind, row.as_ref(column.position).unwrap_or(&Value::NULL)));
+        KeyBound::new(values).map_err(|error| self.refused(&error))
+    }
+
+    fn refused(&self, error: &KeyError) -> SourceError {
+        SourceError::Table { table: self.table.clone(), what: format!("its key: {error}") }
+    }
+
+    fn sql(&self, after: Option<&KeyBound>, rows_max: u32) -> Result<String, KeyError> {
+        let mut sql = self.head.clone();
+        if let Some(bound) = after {
+            let _ = write!(sql, " WHERE {}", self.after(bound)?);
+        }
+        let order: Vec<&str> = self.key.iter().map(|column| column.name.as_str()).collect();
+        let _ = write!(sql, " ORDER BY {} LIMIT {rows_max}", order.join(", "));
+        Ok(sql)
+    }
+
+    /// `k1 > a OR (k1 = a AND k2 > b) OR …`: MySQL reads an index range for this form, and the whole index for `(k1, k2) > (a, b)`.
+    fn after(&self, bound: &KeyBound) -> Result<String, KeyError> {
+        if bound.len() != self.key.len() {
+            return Err(KeyError::Columns { found: bound.len(), expected: self.key.len() });
+        }
+        let mut equal = String::new();
+        let mut alternatives = Vec::with_capacity(self.key.len());
+        for (i, column) in self.key.iter().enumerate() {
+            let literal = bound.literal(i, &column.kind)?;
+            let compared = &column.compared;
+            alternatives.push(format!("({equal}{compared} > {literal})"));
+            let _ = write!(equal, "{compared} = {literal} AND ");
+        }
+        Ok(alternatives.join(" OR "))
+    }
+}
+
+/// Opens a view: until the session is closed, it reads the tables as they are now. The undo log that keeps them so grows meanwhile.
+///
+/// # Errors
+///
+/// The server's errors.
+pub async fn open_view(session: &mut Session) -> Result<(), SourceError> {
+    session.run("opening a consistent view", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await
+}
+
+/// Closes a view.
+///
+/// # Errors
+///
+/// The server's errors.
+pub async fn close_view(session: &mut Session) -> Result<(), SourceError> {
+    session.run("closing a consistent view", "COMMIT").await
+}
+
+/// All rows of a table, in no order: for tables that can't be read in chunks. Within a view ([`open_view`]) it is a read of one moment; so it is
+/// without one, as long as this one statement runs.
+///
+/// # Errors
+///
+/// The server's errors.
+pub async fn read_all<'a>(session: &'a mut Session, shape: &TableShape) -> Result<Rows<'a>, SourceError> {
+    let sql = format!("SELECT {} FROM {}", select_list(shape), shape.quoted());
+    session.select(&format!("reading {}", shape.quoted()), &sql).await
+}
+
+fn select_list(shape: &TableShape) -> String {
+    let one = |column: &millrace_schemas::shape::Column| expression(&column.kind, &quote(&column.name));
+    shape.columns.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// What to select so that a column's value arrives in the form that the module describes.
+fn expression(kind: &ColumnType, column: &str) -> String {
+    match kind {
+        ColumnType::Enum { .. } | ColumnType::Set { .. } if is_doubtful(kind) => in_utf8(column),
+        ColumnType::Enum { .. } | ColumnType::Set { .. } => format!("CAST({column} AS UNSIGNED)"),
+        _ => column.to_owned(),
+    }
+}
+
+/// An expression's characters in UTF-8, as bytes.
+pub(super) fn in_utf8(expression: &str) -> String {
+    format!("CAST(CONVERT({expression} USING utf8mb4) AS BINARY)")
+}
+
+/// Whether the catalogue may have shown a label otherwise than it is.
+fn is_doubtful(kind: &ColumnType) -> bool {
+    match kind {
+        ColumnType::Enum { labels } | ColumnType::Set { labels } => labels.iter().any(|label| label.contains('?')),
+        _ => false,
+    }
+}
+
+impl Session {
+    /// Runs a SELECT as a prepared statement.
+    pub(super) async fn select(&mut self, doing: &str, sql: &str) -> Result<Rows<'_>, SourceError> {
+        let within = self.read_timeout;
+        if let Some(statement) = self.statement.take() {
+            let closed = timeout(within, self.conn.close(statement)).await;
+            self.within(doing, closed)?;
+        }
+        let prepared = timeout(within, self.conn.prep(sql)).await;
+        let statement = self.within(doing, prepared)?;
+        self.statement = Some(statement.clone());
+        // By fields, so that the answer borrows the connection and not the session.
+        let target = &*self.target;
+        let answer = timeout(within, self.conn.exec_iter(statement, ())).await;
+        let result = match answer {
+            Ok(result) => result.map_err(|error| SourceError::client(target, doing, error))?,
+            Err(_) => return Err(silent(target, doing, within)),
+        };
+        Ok(Rows { result, target, doing: doing.to_owned(), timeout: within })
+    }
+}
+
+impl Rows<'_> {
+    /// The next row; None after the last one.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke or kept silent too long, or the server gave up. After an error, or a call that wasn't awaited to its end, the session is of no more use.
+    pub async fn next(&mut self) -> Result<Option<Row>, SourceError> {
+        match timeout(self.timeout, self.result.next()).await {
+            Ok(row) => row.map_err(|error| SourceError::client(self.target, &self.doing, error)),
+            Err(_) => Err(silent(self.target, &self.doing, self.timeout)),
+        }
+    }
+}
+
+fn silent(target: &str, doing: &str, after: std::time::Duration) -> SourceError {
+    SourceError::Silent { target: target.to_owned(), doing: doing.to_owned(), after, setting: "source.read_timeout" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millrace_schemas::shape::Column;
+
+    fn table(kinds: &[(&str, ColumnType)], key: &[usize]) -> Table {
+        let column = |(name, kind): &(&str, ColumnType)| Column { name: (*name).into(), kind: kind.clone(), nullable: false, default: None };
+        let columns = kinds.iter().map(column).collect();
+        let shape = TableShape { database: "d".into(), table: "t`x".into(), columns, key: key.to_vec() };
+        Table { shape, chunk_index: Some("PRIMARY".into()) }
+    }
+
+    fn bound(values: &[(ColumnType, Value)]) -> KeyBound {
+        KeyBound::new(values.iter().map(|(kind, value)| (kind, value))).unwrap()
+    }
+
+    #[test]
+    fn the_first_chunk_has_no_bound_and_later_ones_an_index_range() {
+        let int = ColumnType::Int { unsigned: false };
+        let reader = ChunkReader::new(&table(&[("v", ColumnType::Date), ("b", int.clone()), ("a", int.clone())], &[2, 1])).unwrap();
+        assert_eq!(reader.sql(None, 10).unwrap(), "SELECT `v`, `b`, `a` FROM `d`.`t``x` FORCE INDEX (`PRIMARY`) ORDER BY `a`, `b` LIMIT 10");
+        let bound = bound(&[(int.clone(), Value::Int(-1)), (int, Value::Int(7))]);
+        let sql = reader.sql(Some(&bound), 10).unwrap();
+        assert!(sql.contains(" WHERE (`a` > -1) OR (`a` = -1 AND `b` > 7) ORDER BY `a`, `b` LIMIT 10"), "{sql}");
+    }
+
+    #[test]
+    fn enum_and_set_keys_are_compared_by_number() {
+        let labels = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect();
+        let kinds = [("e", ColumnType::Enum { labels: labels(&["x", "?"]) }), ("s", ColumnType::Set { labels: labels(&["x", "y"]) })];
+        let reader = ChunkReader::new(&table(&kinds, &[0, 1])).unwrap();
+        let bound = bound(&[(kinds[0].1.clone(), Value::Int(1)), (kinds[1].1.clone(), Value::UInt(1 << 63))]);
+        let sql = reader.sql(Some(&bound), 1).unwrap();
+        assert!(sql.starts_with("SELECT CAST(CONVERT(`e` USING utf8mb4) AS BINARY), CAST(`s` AS UNSIGNED), CAST(`e` AS UNSIGNED) FROM"), "{sql}");
+        assert!(sql.contains("(`e` > 1) OR (`e` = 1 AND CAST(`s` AS UNSIGNED) > 9223372036854775808)"), "{sql}");
+        assert_eq!(reader.key.iter().map(|column| column.position).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn a_bound_of_another_key_is_refused() {
+        let int = ColumnType::Int { unsigned: false };
+        let reader = ChunkReader::new(&table(&[("a", int.clone())], &[0])).unwrap();
+        let other = bound(&[(int.clone(), Value::Int(1)), (int, Value::Int(1))]);
+        assert_eq!(reader.sql(Some(&other), 1), Err(KeyError::Columns { found: 2, expected: 1 }));
+        let bytes = KeyBound::from_json(&serde_json::json!([{ "bytes": "00" }])).unwrap();
+        assert!(reader.sql(Some(&bytes), 1).is_err());
+    }
+
+    #[test]
+    fn a_table_without_an_index_for_it_isnt_read_in_chunks() {
+        let mut table = table(&[("a", ColumnType::Date)], &[0]);
+        table.chunk_index = None;
+        assert!(ChunkReader::new(&table).is_none());
+    }
+}

@@ -1,0 +1,347 @@
+//! Whether the server can be captured from, and where its binlog stands.
+
+use std::collections::HashMap;
+
+use millrace_schemas::shape::TableShape;
+use mysql_async::prelude::Queryable;
+use tokio::time::timeout;
+
+use super::connect::Session;
+use super::error::SourceError;
+use super::grants::Grants;
+
+/// What the server is and how it is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// `@@version`, such as `8.0.15`.
+    pub version: String,
+    /// `@@version_comment`.
+    pub version_comment: String,
+    /// `@@aurora_version`, on Aurora.
+    pub aurora_version: Option<String>,
+    /// `@@server_uuid`.
+    pub server_uuid: String,
+    /// `@@server_id`.
+    pub server_id: u32,
+    /// Whether `gtid_mode` is ON, so that a position holds on every replica.
+    pub gtid: bool,
+    /// Whether every event carries a CRC32.
+    pub checksum: bool,
+    /// `@@lower_case_table_names`.
+    pub lower_case_table_names: u8,
+    /// The variables asked for, by name; those that the server doesn't have are missing.
+    variables: HashMap<String, String>,
+}
+
+/// Where the binlog stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogStatus {
+    /// The file being written.
+    pub file: String,
+    /// Its length.
+    pub pos: u64,
+    /// The GTIDs of all that was executed; empty without GTIDs.
+    pub gtid_executed: String,
+}
+
+const VARIABLES: [&str; 14] = [
+    "version",
+    "version_comment",
+    "aurora_version",
+    "server_uuid",
+    "server_id",
+    "gtid_mode",
+    "log_bin",
+    "binlog_format",
+    "binlog_row_image",
+    "binlog_row_metadata",
+    "binlog_row_value_options",
+    "binlog_transaction_compression",
+    "binlog_checksum",
+    "lower_case_table_names",
+];
+
+/// Asks the server what it is and how it is set.
+///
+/// # Errors
+///
+/// The server's errors, and answers that can't be understood.
+pub async fn facts(session: &mut Session) -> Result<ServerFacts, SourceError> {
+    const DOING: &str = "reading the server's variables";
+    let names: Vec<String> = VARIABLES.iter().map(|name| format!("'{name}'")).collect();
+    let sql = format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({})", names.join(", "));
+    let mut variables = HashMap::new();
+    for row in session.rows(DOING, &sql).await? {
+        variables.insert(session.name(DOING, &row, 0)?.to_ascii_lowercase(), session.text(DOING, &row, 1)?.unwrap_or_default());
+    }
+    ServerFacts::new(variables).map_err(|what| session.unexpected(DOING, &what))
+}
+
+/// Checks that the server is set up for capture and that the user may read these tables and the binlog.
+///
+/// # Errors
+///
+/// [`SourceError::Unfit`] with all that must be mended, a line each; and the server's errors.
+pub async fn check(session: &mut Session, tables: &[TableShape]) -> Result<ServerFacts, SourceError> {
+    let facts = facts(session).await?;
+    let mut findings = facts.findings();
+    // Another kind of server has other privileges: no use in telling about them.
+    if facts.is_supported() {
+        findings.extend(missing_grants(session, &facts, tables).await?);
+    }
+    if findings.is_empty() {
+        return Ok(facts);
+    }
+    Err(SourceError::Unfit { target: session.target.to_string(), findings })
+}
+
+/// Where the binlog stands now.
+///
+/// # Errors
+///
+/// The server's errors; among them that it writes no binlog.
+pub async fn status(session: &mut Session) -> Result<LogStatus, SourceError> {
+    const DOING: &str = "asking where the binlog stands";
+    let rows = session.rows(DOING, status_statement(session.conn.server_version())).await?;
+    let Some(row) = rows.first() else {
+        return Err(session.unexpected(DOING, "it writes no binlog; start it with log_bin, on Aurora with binlog_format = ROW in the cluster parameter group"));
+    };
+    Ok(LogStatus {
+        file: session.name(DOING, row, 0)?,
+        pos: session.number(DOING, row, 1)?.unwrap_or(0),
+        // Printed with a line for each server.
+        gtid_executed: session.text(DOING, row, 4)?.unwrap_or_default().replace('\n', ""),
+    })
+}
+
+/// The GTIDs whose transactions are no longer in the binlog; empty without GTIDs.
+///
+/// # Errors
+///
+/// The server's errors.
+pub async fn purged(session: &mut Session) -> Result<String, SourceError> {
+    const DOING: &str = "asking which GTIDs were purged";
+    let row = session.row(DOING, "SELECT @@GLOBAL.gtid_purged").await?;
+    Ok(session.text(DOING, &row, 0)?.unwrap_or_default().replace('\n', ""))
+}
+
+/// The binlog files that the server still has, oldest first, with their lengths.
+///
+/// # Errors
+///
+/// The server's errors.
+pub async fn binary_logs(session: &mut Session) -> Result<Vec<(String, u64)>, SourceError> {
+    const DOING: &str = "listing the binlog's files";
+    let mut logs = Vec::new();
+    for row in session.rows(DOING, "SHOW BINARY LOGS").await? {
+        logs.push((session.name(DOING, &row, 0)?, session.number(DOING, &row, 1)?.unwrap_or(0)));
+    }
+    Ok(logs)
+}
+
+/// 8.2 gave the statement a new name, 8.4 took the old one away.
+fn status_statement(version: (u16, u16, u16)) -> &'static str {
+    if version >= (8, 2, 0) { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" }
+}
+
+/// 8.0.22 gave the statement a new name, 8.4 took the old one away.
+fn replicas_statement(version: (u16, u16, u16)) -> &'static str {
+    if version >= (8, 0, 22) { "SHOW REPLICAS" } else { "SHOW SLAVE HOSTS" }
+}
+
+impl ServerFacts {
+    fn new(variables: HashMap<String, String>) -> Result<Self, String> {
+        let text = |name: &str| variables.get(name).cloned().unwrap_or_default();
+        let number = |name: &str| text(name).parse::<u32>().map_err(|_| format!("{name} is {:?}", text(name)));
+        Ok(Self {
+            version: text("version"),
+            version_comment: text("version_comment"),
+            aurora_version: variables.get("aurora_version").cloned(),
+            server_uuid: text("server_uuid"),
+            server_id: number("server_id")?,
+            gtid: is(&text("gtid_mode"), "ON"),
+            checksum: is(&text("binlog_checksum"), "CRC32"),
+            lower_case_table_names: u8::try_from(number("lower_case_table_names")?).unwrap_or(u8::MAX),
+            variables,
+        })
+    }
+
+    /// Whether it is Aurora, where variables are set in parameter groups.
+    #[must_use]
+    pub fn is_aurora(&self) -> bool {
+        self.aurora_version.is_some()
+    }
+
+    fn is_mariadb(&self) -> bool {
+        self.version.to_ascii_lowercase().contains("mariadb") || self.version_comment.to_ascii_lowercase().contains("mariadb")
+    }
+
+    fn is_supported(&self) -> bool {
+        !self.is_mariadb() && self.numbers() >= (8, 0, 1)
+    }
+
+    /// The version's numbers; zeros where there are none.
+    fn numbers(&self) -> (u32, u32, u32) {
+        let mut numbers = self.version.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        (next(), next(), next())
+    }
+
+    /// What about the server must be mended, a line each: what is, what must be, and how to get there.
+    #[must_use]
+    pub fn findings(&self) -> Vec<String> {
+        if self.is_mariadb() {
+            return vec![format!("it is MariaDB ({}), whose binlog and GTIDs differ; Millrace captures from MySQL 8.0.1 or later and Aurora MySQL 3", self.version)];
+        }
+        if !self.is_supported() {
+            return vec![format!("its version is {}, must be 8.0.1 or later (Aurora MySQL 3): earlier ones have no binlog_row_metadata; upgrade the server", self.version)];
+        }
+        let mut findings = Vec::new();
+        if !is(self.variable("log_bin"), "ON") {
+            let how = match self.is_aurora() {
+                true => "set binlog_format = ROW in the DB cluster parameter group and reboot the writer instance",
+                false => "start mysqld with --log-bin",
+            };
+            findings.push(format!("log_bin is {}, must be ON: {how}", shown(self.variable("log_bin"))));
+        }
+        for (name, wanted) in [("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("binlog_row_metadata", "FULL")] {
+            if !is(self.variable(name), wanted) {
+                findings.push(self.finding(name, &format!("must be {wanted}"), wanted));
+            }
+        }
+        if self.variable("binlog_row_value_options").to_ascii_uppercase().contains("PARTIAL_JSON") {
+            findings.push(self.finding("binlog_row_value_options", "must be empty: partial JSON updates can't be read yet", ""));
+        }
+        if is(self.variable("binlog_transaction_compression"), "ON") {
+            findings.push(self.finding("binlog_transaction_compression", "must be OFF: compressed transactions can't be read yet", "OFF"));
+        }
+        findings
+    }
+
+    fn variable(&self, name: &str) -> &str {
+        self.variables.get(name).map_or("", String::as_str)
+    }
+
+    fn finding(&self, name: &str, must: &str, wanted: &str) -> String {
+        let is = shown(self.variable(name));
+        match self.is_aurora() {
+            true => format!("{name} is {is}, {must}: set {name} = {} in the DB cluster parameter group; static ones take effect at the writer's reboot", shown(wanted)),
+            false => format!("{name} is {is}, {must}: SET PERSIST {name} = '{wanted}', and let open sessions reconnect"),
+        }
+    }
+}
+
+async fn missing_grants(session: &mut Session, facts: &ServerFacts, tables: &[TableShape]) -> Result<Vec<String>, SourceError> {
+    const DOING: &str = "reading the user's grants";
+    let row = session.row(DOING, "SELECT CURRENT_USER()").await?;
+    let user = account(&session.name(DOING, &row, 0)?);
+    let mut lines = Vec::new();
+    for row in session.rows(DOING, "SHOW GRANTS").await? {
+        lines.push(session.name(DOING, &row, 0)?);
+    }
+    let grants = Grants::parse(lines.iter().map(String::as_str));
+    let version = session.conn.server_version();
+    let mut findings = Vec::new();
+    // Both statements are refused without the privilege; the second one also if there is no binlog, which is told already.
+    for (privilege, statement) in [("REPLICATION SLAVE", replicas_statement(version)), ("REPLICATION CLIENT", status_statement(version))] {
+        if !grants.everywhere(privilege) && is_denied(session, statement).await? {
+            findings.push(format!("user {user} lacks {privilege}: GRANT {privilege} ON *.* TO {user}"));
+        }
+    }
+    for table in tables {
+        if grants.on_table("SELECT", &table.database, &table.table) {
+            continue;
+        }
+        if is_denied(session, &format!("SELECT * FROM {} LIMIT 0", table.quoted())).await? {
+            findings.push(format!("user {user} lacks SELECT on {0}: GRANT SELECT ON {0} TO {user}", table.quoted()));
+        }
+    }
+    tracing::debug!(target = %session.target, version = %facts.version, findings = findings.len(), "checked grants");
+    Ok(findings)
+}
+
+/// Whether the user may not run the statement. Another refusal isn't one for want of a privilege, and is met again where it matters.
+async fn is_denied(session: &mut Session, statement: &str) -> Result<bool, SourceError> {
+    let answer = timeout(session.read_timeout, session.conn.query_drop(statement)).await;
+    match session.within("trying the user's privileges", answer) {
+        // ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR
+        Err(SourceError::Server { code: 1044 | 1142 | 1143 | 1227, .. }) => Ok(true),
+        Ok(()) | Err(SourceError::Server { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// `u@%` as statements have it: `'u'@'%'`.
+fn account(current_user: &str) -> String {
+    let (user, host) = current_user.rsplit_once('@').unwrap_or((current_user, "%"));
+    format!("'{}'@'{}'", user.replace('\'', "''"), host)
+}
+
+fn is(value: &str, wanted: &str) -> bool {
+    value.eq_ignore_ascii_case(wanted)
+}
+
+fn shown(value: &str) -> &str {
+    if value.is_empty() { "empty" } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(changes: &[(&str, &str)]) -> ServerFacts {
+        let mut variables: HashMap<String, String> = [
+            ("version", "8.0.15"), ("version_comment", "MySQL Community Server - GPL"), ("server_uuid", "u"), ("server_id", "1"), ("gtid_mode", "ON"),
+            ("log_bin", "ON"), ("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("binlog_row_metadata", "FULL"), ("binlog_row_value_options", ""),
+            ("binlog_checksum", "CRC32"), ("lower_case_table_names", "0"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        variables.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        ServerFacts::new(variables).unwrap()
+    }
+
+    #[test]
+    fn a_server_set_up_well_has_no_findings() {
+        assert_eq!(facts(&[]).findings(), Vec::<String>::new());
+        assert!(facts(&[]).gtid && facts(&[]).checksum && !facts(&[]).is_aurora());
+    }
+
+    #[test]
+    fn all_findings_come_at_once_each_with_its_remedy() {
+        let findings = facts(&[("binlog_format", "STATEMENT"), ("binlog_row_metadata", "MINIMAL"), ("binlog_row_image", "MINIMAL"), ("binlog_transaction_compression", "ON"), ("binlog_row_value_options", "PARTIAL_JSON")]).findings();
+        assert_eq!(
+            findings,
+            [
+                "binlog_format is STATEMENT, must be ROW: SET PERSIST binlog_format = 'ROW', and let open sessions reconnect",
+                "binlog_row_image is MINIMAL, must be FULL: SET PERSIST binlog_row_image = 'FULL', and let open sessions reconnect",
+                "binlog_row_metadata is MINIMAL, must be FULL: SET PERSIST binlog_row_metadata = 'FULL', and let open sessions reconnect",
+                "binlog_row_value_options is PARTIAL_JSON, must be empty: partial JSON updates can't be read yet: SET PERSIST binlog_row_value_options = '', and let open sessions reconnect",
+                "binlog_transaction_compression is ON, must be OFF: compressed transactions can't be read yet: SET PERSIST binlog_transaction_compression = 'OFF', and let open sessions reconnect",
+            ]
+        );
+    }
+
+    #[test]
+    fn on_aurora_the_remedy_is_the_cluster_parameter_group() {
+        let findings = facts(&[("aurora_version", "3.08.0"), ("version", "8.0.39"), ("log_bin", "OFF"), ("binlog_format", "OFF")]).findings();
+        assert_eq!(findings.len(), 2);
+        assert!(findings.iter().all(|finding| finding.contains("cluster parameter group") && finding.contains("reboot")), "{findings:?}");
+    }
+
+    #[test]
+    fn other_servers_are_refused_by_name() {
+        let mariadb = facts(&[("version", "10.11.6-MariaDB-log")]).findings();
+        assert!(mariadb.len() == 1 && mariadb[0].contains("MariaDB"), "{mariadb:?}");
+        let old = facts(&[("version", "5.7.44-log"), ("binlog_format", "STATEMENT")]).findings();
+        assert!(old.len() == 1 && old[0].contains("5.7.44"), "{old:?}");
+        assert!(facts(&[("version", "8.0.1")]).findings().is_empty());
+        assert!(facts(&[("version", "9.7.0")]).findings().is_empty());
+    }
+
+    #[test]
+    fn accounts_are_quoted() {
+        assert_eq!(account("u@%"), "'u'@'%'");
+        assert_eq!(account("o'x@y@10.0.0.%"), "'o''x@y'@'10.0.0.%'");
+    }
+}
