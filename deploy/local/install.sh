@@ -135,8 +135,10 @@ cached() {
     need_space "$cache" "$cache_free_mib_min" MILLRACE_CACHE
     note "downloading $what"
     { rm -rf "$cache/$name.partial" && mkdir "$cache/$name.partial" &&
-      "$fill" "$cache/$name.partial" && mv -T "$cache/$name.partial" "$cache/$name"; } >"$log" 2>&1 ||
+      "$fill" "$cache/$name.partial" && mv -T "$cache/$name.partial" "$cache/$name"; } >"$log" 2>&1 || {
+      rm -rf "$cache/$name.partial"
       fail "downloading $what failed: $(last_words "$log")" "check the network and run it again" "$log"
+    }
   fi
   exec 8>&-
 }

@@ -73,7 +73,7 @@ nothing_listens() {
 }
 nothing_noted() { ! compgen -G "$MILLRACE_STACK_DIR/run/*.pid" >/dev/null && [[ ! -e $MILLRACE_STACK_DIR/env ]]; }
 pids() { cut -d ' ' -f 1 "$MILLRACE_STACK_DIR"/run/*.pid | paste -sd ' '; }
-process_gone() { [[ ! -e /proc/$1 ]]; }
+process_gone() { [[ ! -e /proc/$1 ]] || grep -q '^State:.[ZX]' "/proc/$1/status" 2>/dev/null; }
 
 # Logs in to each server with what env says, through clients that others wrote; keeps and finds a row, a message and a
 # schema when asked to.
