@@ -5,6 +5,7 @@
 //! [`disposition`](SourceError::disposition) says what to do about it.
 
 pub mod catalog;
+pub mod charsets;
 mod column_type;
 mod connect;
 mod defaults;

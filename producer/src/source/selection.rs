@@ -7,7 +7,7 @@ const SYSTEM_DATABASES: [&str; 4] = ["mysql", "sys", "information_schema", "perf
 ///
 /// A pattern is a database's and a table's name with a dot between them, in which `*` stands for any characters and
 /// `?` for one. Where a name holds a dot, so may the pattern: `*` matches dots too.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TableFilter {
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,

@@ -114,6 +114,18 @@ pub async fn status(session: &mut Session) -> Result<LogStatus, SourceError> {
     })
 }
 
+/// The source's clock, µs since 1970.
+///
+/// # Errors
+///
+/// The server's errors.
+pub async fn clock_us(session: &mut Session) -> Result<i64, SourceError> {
+    const DOING: &str = "asking for the time";
+    let row = session.row(DOING, "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)").await?;
+    let us = session.number(DOING, &row, 0)?.and_then(|us| i64::try_from(us).ok());
+    us.ok_or_else(|| session.unexpected(DOING, "a time out of range"))
+}
+
 /// The GTIDs whose transactions are no longer in the binlog; empty without GTIDs.
 ///
 /// # Errors

@@ -1,0 +1,556 @@
+//! The log's own description of a table: what precedes its rows, with `binlog_row_metadata=FULL` names, keys, labels and character sets too.
+//!
+//! Layout: MySQL's source documentation, "Table_map_event" and its table of optional metadata.
+
+use millrace_schemas::shape::{BinaryKind, Column, ColumnType, GeometryKind, TableShape, TextKind};
+
+use super::reader::{EventError, Reader};
+
+/// How a column's value lies in a row image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// An integer of so many bytes, little-endian.
+    Int {
+        /// 1, 2, 3, 4 or 8.
+        bytes: u8,
+    },
+    /// Four bytes, little-endian IEEE 754.
+    Float,
+    /// Eight bytes, little-endian IEEE 754.
+    Double,
+    /// MySQL's packed decimal.
+    Decimal {
+        /// Digits in all.
+        precision: u8,
+        /// Digits after the point.
+        scale: u8,
+    },
+    /// So many bytes, big-endian.
+    Bit {
+        /// Bits, 1–64.
+        bits: u8,
+    },
+    /// One byte: years since 1900, 0 for 0000.
+    Year,
+    /// Three bytes.
+    Date,
+    /// `TIME2`: three bytes and the fraction.
+    Time {
+        /// Fractional digits.
+        fsp: u8,
+    },
+    /// `DATETIME2`: five bytes and the fraction.
+    DateTime {
+        /// Fractional digits.
+        fsp: u8,
+    },
+    /// `TIMESTAMP2`: four bytes and the fraction.
+    Timestamp {
+        /// Fractional digits.
+        fsp: u8,
+    },
+    /// A length of so many bytes, then the bytes: strings, blobs, JSON, geometry.
+    Sized {
+        /// 1, 2, 3 or 4.
+        length_bytes: u8,
+        /// The longest value, for CHAR, VARCHAR and their binary twins.
+        bytes_max: u32,
+    },
+    /// The label's number, 1 or 2 bytes.
+    Enum {
+        /// 1 or 2.
+        bytes: u8,
+    },
+    /// A bit for each label, 1–8 bytes.
+    Set {
+        /// 1, 2, 3, 4 or 8.
+        bytes: u8,
+    },
+}
+
+/// What a column's type alone says, before the optional metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Base {
+    TinyInt,
+    SmallInt,
+    MediumInt,
+    Int,
+    BigInt,
+    Float,
+    Double,
+    Decimal,
+    Bit,
+    Year,
+    Date,
+    Time,
+    DateTime,
+    Timestamp,
+    Char,
+    VarChar,
+    Blob,
+    Enum,
+    Set,
+    Json,
+    Geometry,
+    Vector,
+}
+
+impl Base {
+    fn has_signedness(self, year_has: bool) -> bool {
+        match self {
+            Self::TinyInt | Self::SmallInt | Self::MediumInt | Self::Int | Self::BigInt | Self::Float | Self::Double | Self::Decimal => true,
+            Self::Year => year_has,
+            _ => false,
+        }
+    }
+
+    fn is_character(self) -> bool {
+        matches!(self, Self::Char | Self::VarChar | Self::Blob)
+    }
+}
+
+/// The description of one table, valid for the rows events of its statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableMap {
+    /// The table as its rows describe it. The key is the primary key, or empty where there is none.
+    pub shape: TableShape,
+    /// Each column's layout in the row image.
+    pub layouts: Vec<Layout>,
+}
+
+/// Why a table map doesn't give a table's shape.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TableMapError {
+    /// The bytes are wrong.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// The server wrote it without names.
+    #[error("the log describes the table without column names: set binlog_row_metadata=FULL and let the producer read the table again")]
+    Minimal,
+    /// A collation number which the server doesn't list.
+    #[error("collation {0} isn't among the server's")]
+    Collation(u64),
+    /// A label that isn't valid in its character set.
+    #[error("an ENUM or SET label isn't valid {0}")]
+    Label(String),
+}
+
+/// What the table map's numbers refer to on this server.
+pub trait Collations {
+    /// The character set of a collation and the longest character's bytes.
+    fn charset(&self, collation: u64) -> Option<(&str, u32)>;
+    /// A label's text.
+    fn label(&self, charset: &str, bytes: &[u8]) -> Option<String>;
+}
+
+/// The identifier and the rest of a table map's body. Equal rests describe the same rows.
+pub fn split_id(body: &[u8]) -> Result<(u64, &[u8]), EventError> {
+    let mut reader = Reader::new(body);
+    let id = reader.uint(6, "table id")?;
+    Ok((id, reader.rest()))
+}
+
+/// The database and table that a description (the second half of [`split_id`]) is of.
+pub fn names(description: &[u8]) -> Result<(&[u8], &[u8]), EventError> {
+    let mut reader = Reader::new(description);
+    reader.u16("flags")?;
+    let database = name(&mut reader, "database")?;
+    let table = name(&mut reader, "table")?;
+    Ok((database, table))
+}
+
+fn name<'a>(reader: &mut Reader<'a>, part: &'static str) -> Result<&'a [u8], EventError> {
+    let len = usize::from(reader.u8(part)?);
+    let bytes = reader.bytes(len, part)?;
+    if reader.u8(part)? != 0 {
+        return Err(EventError::Invalid(part));
+    }
+    Ok(bytes)
+}
+
+impl TableMap {
+    /// Reads a description (the second half of [`split_id`]). `year_has_signedness`: whether this server's version writes a bit for YEAR, where
+    /// the number of bits leaves it open (8.0.16 and later do, 8.0.15 doesn't).
+    pub fn parse(description: &[u8], collations: &dyn Collations, year_has_signedness: bool) -> Result<Self, TableMapError> {
+        let (database, table) = names(description)?;
+        let mut reader = Reader::new(description);
+        reader.bytes(2 + database.len() + 2 + table.len() + 2, "names")?;
+        let count = reader.packed_len("column count")?;
+        let types = reader.bytes(count, "column types")?;
+        let metadata_len = reader.packed_len("metadata's length")?;
+        let mut metadata = Reader::new(reader.bytes(metadata_len, "metadata")?);
+        let physical = types.iter().map(|&code| physical(code, &mut metadata)).collect::<Result<Vec<_>, _>>()?;
+        if !metadata.is_empty() {
+            return Err(EventError::Excess("metadata").into());
+        }
+        let nullable = reader.bytes(count.div_ceil(8), "nullable columns")?;
+        let optional = Optional::parse(reader)?;
+        let bases: Vec<Base> = physical.iter().map(|(base, _)| *base).collect();
+        let details = Details::new(&optional, &bases, year_has_signedness, collations)?;
+        let names = optional.names.as_ref().filter(|names| names.len() == count).ok_or(TableMapError::Minimal)?;
+        let mut columns = Vec::with_capacity(count);
+        for (index, (base, layout)) in physical.iter().enumerate() {
+            columns.push(Column {
+                name: names[index].clone(),
+                kind: details.column_type(index, *base, *layout)?,
+                nullable: bit_from_low(nullable, index),
+                default: None,
+            });
+        }
+        let key = optional.primary_key.iter().map(|&index| usize::try_from(index).ok().filter(|&i| i < count)).collect::<Option<Vec<_>>>();
+        let utf8 = |bytes: &[u8], part| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| EventError::Invalid(part));
+        let shape = TableShape {
+            database: utf8(database, "database")?,
+            table: utf8(table, "table")?,
+            columns,
+            key: key.ok_or(EventError::Invalid("primary key"))?,
+        };
+        Ok(Self { shape, layouts: physical.into_iter().map(|(_, layout)| layout).collect() })
+    }
+}
+
+/// Whether a bit is set in a bitmap which begins with each byte's low bit.
+#[must_use]
+pub fn bit_from_low(bitmap: &[u8], index: usize) -> bool {
+    bitmap.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+}
+
+/// Whether a bit is set in a bitmap which begins with each byte's high bit.
+fn bit_from_high(bitmap: &[u8], index: usize) -> bool {
+    bitmap.get(index / 8).is_some_and(|byte| byte << (index % 8) & 0x80 != 0)
+}
+
+fn physical(code: u8, metadata: &mut Reader<'_>) -> Result<(Base, Layout), EventError> {
+    const PART: &str = "column metadata";
+    let fsp = |metadata: &mut Reader<'_>| metadata.u8(PART).and_then(|fsp| if fsp <= 6 { Ok(fsp) } else { Err(EventError::Invalid(PART)) });
+    let length_bytes = |metadata: &mut Reader<'_>| metadata.u8(PART).and_then(|n| if (1..=4).contains(&n) { Ok(n) } else { Err(EventError::Invalid(PART)) });
+    let sized = |bytes_max: u32| Layout::Sized { length_bytes: if bytes_max > 255 { 2 } else { 1 }, bytes_max };
+    Ok(match code {
+        1 => (Base::TinyInt, Layout::Int { bytes: 1 }),
+        2 => (Base::SmallInt, Layout::Int { bytes: 2 }),
+        3 => (Base::Int, Layout::Int { bytes: 4 }),
+        4 => {
+            metadata.u8(PART)?;
+            (Base::Float, Layout::Float)
+        }
+        5 => {
+            metadata.u8(PART)?;
+            (Base::Double, Layout::Double)
+        }
+        8 => (Base::BigInt, Layout::Int { bytes: 8 }),
+        9 => (Base::MediumInt, Layout::Int { bytes: 3 }),
+        10 | 14 => (Base::Date, Layout::Date),
+        13 => (Base::Year, Layout::Year),
+        15 | 253 => (Base::VarChar, sized(u32::from(metadata.u16(PART)?))),
+        16 => {
+            let [rest, bytes] = metadata.array::<2>(PART)?;
+            let bits = u16::from(bytes) * 8 + u16::from(rest);
+            let bits = u8::try_from(bits).ok().filter(|bits| (1..=64).contains(bits)).ok_or(EventError::Invalid(PART))?;
+            (Base::Bit, Layout::Bit { bits })
+        }
+        17 => (Base::Timestamp, Layout::Timestamp { fsp: fsp(metadata)? }),
+        18 => (Base::DateTime, Layout::DateTime { fsp: fsp(metadata)? }),
+        19 => (Base::Time, Layout::Time { fsp: fsp(metadata)? }),
+        242 => (Base::Vector, Layout::Sized { length_bytes: length_bytes(metadata)?, bytes_max: u32::MAX }),
+        245 => (Base::Json, Layout::Sized { length_bytes: length_bytes(metadata)?, bytes_max: u32::MAX }),
+        246 => {
+            let [precision, scale] = metadata.array::<2>(PART)?;
+            if precision == 0 || precision > 65 || scale > 30 || scale > precision {
+                return Err(EventError::Invalid(PART));
+            }
+            (Base::Decimal, Layout::Decimal { precision, scale })
+        }
+        252 => (Base::Blob, Layout::Sized { length_bytes: length_bytes(metadata)?, bytes_max: u32::MAX }),
+        254 => {
+            let [first, second] = metadata.array::<2>(PART)?;
+            // The two high bits of a CHAR's length stand inverted in bits 4 and 5 of the real type (`Field_string::do_save_field_metadata`).
+            let (real, length) =
+                if first & 0x30 == 0x30 { (first, u32::from(second)) } else { (first | 0x30, u32::from(second) | u32::from((first & 0x30) ^ 0x30) << 4) };
+            match (real, second) {
+                (247, 1 | 2) => (Base::Enum, Layout::Enum { bytes: second }),
+                (248, 1..=4 | 8) => (Base::Set, Layout::Set { bytes: second }),
+                (254, _) => (Base::Char, sized(length)),
+                _ => return Err(EventError::Invalid(PART)),
+            }
+        }
+        255 => (Base::Geometry, Layout::Sized { length_bytes: length_bytes(metadata)?, bytes_max: u32::MAX }),
+        other => return Err(EventError::ColumnType(other)),
+    })
+}
+
+/// The optional metadata as it stands in the event.
+#[derive(Debug, Default)]
+struct Optional<'a> {
+    signedness: &'a [u8],
+    names: Option<Vec<String>>,
+    set_labels: Vec<Vec<&'a [u8]>>,
+    enum_labels: Vec<Vec<&'a [u8]>>,
+    geometry: Vec<u64>,
+    primary_key: Vec<u64>,
+    charsets: Charsets,
+    label_charsets: Charsets,
+}
+
+/// Collations of the columns of one class: each of its own, or one for all with exceptions by place in the class.
+#[derive(Debug, Default)]
+struct Charsets {
+    default: Option<u64>,
+    exceptions: Vec<(u64, u64)>,
+    each: Vec<u64>,
+}
+
+impl Charsets {
+    fn get(&self, place: usize) -> Option<u64> {
+        if let Some(collation) = self.each.get(place) {
+            return Some(*collation);
+        }
+        let place = u64::try_from(place).ok()?;
+        self.exceptions.iter().find(|(at, _)| *at == place).map(|(_, collation)| *collation).or(self.default)
+    }
+}
+
+impl<'a> Optional<'a> {
+    fn parse(mut reader: Reader<'a>) -> Result<Self, EventError> {
+        let mut found = Self::default();
+        while !reader.is_empty() {
+            let field = reader.u8("optional metadata's type")?;
+            let len = reader.packed_len("optional metadata's length")?;
+            let mut value = Reader::new(reader.bytes(len, "optional metadata")?);
+            match field {
+                1 => found.signedness = value.rest(),
+                2 => default_charset(&mut value, &mut found.charsets)?,
+                3 => found.charsets.each = numbers(&mut value)?,
+                4 => found.names = Some(column_names(&mut value)?),
+                5 => found.set_labels = labels(&mut value)?,
+                6 => found.enum_labels = labels(&mut value)?,
+                7 => found.geometry = numbers(&mut value)?,
+                8 => found.primary_key = numbers(&mut value)?,
+                9 => {
+                    // Pairs of column and prefix length; a unique prefix makes the whole column unique.
+                    found.primary_key = numbers(&mut value)?.chunks(2).filter_map(|pair| pair.first().copied()).collect();
+                }
+                10 => default_charset(&mut value, &mut found.label_charsets)?,
+                11 => found.label_charsets.each = numbers(&mut value)?,
+                // 12 visibility, 13 vector dimensions, and what later versions add: not needed to read a row.
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn default_charset(value: &mut Reader<'_>, charsets: &mut Charsets) -> Result<(), EventError> {
+    charsets.default = Some(value.packed("default collation")?);
+    while !value.is_empty() {
+        charsets.exceptions.push((value.packed("column of a collation")?, value.packed("collation")?));
+    }
+    Ok(())
+}
+
+fn numbers(value: &mut Reader<'_>) -> Result<Vec<u64>, EventError> {
+    let mut result = Vec::new();
+    while !value.is_empty() {
+        result.push(value.packed("optional metadata")?);
+    }
+    Ok(result)
+}
+
+fn column_names(value: &mut Reader<'_>) -> Result<Vec<String>, EventError> {
+    let mut result = Vec::new();
+    while !value.is_empty() {
+        let len = value.packed_len("column name")?;
+        let name = std::str::from_utf8(value.bytes(len, "column name")?).map_err(|_| EventError::Invalid("column name"))?;
+        result.push(name.to_owned());
+    }
+    Ok(result)
+}
+
+fn labels<'a>(value: &mut Reader<'a>) -> Result<Vec<Vec<&'a [u8]>>, EventError> {
+    let mut columns = Vec::new();
+    while !value.is_empty() {
+        let count = value.packed_len("label count")?;
+        if count > 65_535 {
+            return Err(EventError::Invalid("label count"));
+        }
+        let mut column = Vec::with_capacity(count);
+        for _ in 0..count {
+            let len = value.packed_len("label")?;
+            column.push(value.bytes(len, "label")?);
+        }
+        columns.push(column);
+    }
+    Ok(columns)
+}
+
+/// The optional metadata spread over the columns.
+struct Details<'a> {
+    unsigned: Vec<bool>,
+    /// Character set and its longest character, for character columns.
+    charsets: Vec<Option<(&'a str, u32)>>,
+    labels: Vec<Vec<String>>,
+    geometry: Vec<GeometryKind>,
+}
+
+impl<'a> Details<'a> {
+    fn new(optional: &Optional<'_>, bases: &[Base], year_has_signedness: bool, collations: &'a dyn Collations) -> Result<Self, TableMapError> {
+        let mut details = Self {
+            unsigned: vec![false; bases.len()],
+            charsets: vec![None; bases.len()],
+            labels: vec![Vec::new(); bases.len()],
+            geometry: vec![GeometryKind::Geometry; bases.len()],
+        };
+        let bits_with = |year| bases.iter().filter(|base| base.has_signedness(year)).count().div_ceil(8);
+        let year_has = match (bits_with(true) == optional.signedness.len(), bits_with(false) == optional.signedness.len()) {
+            (true, true) => year_has_signedness,
+            (true, false) => true,
+            (false, true) => false,
+            (false, false) => return Err(EventError::Invalid("signedness").into()),
+        };
+        let (mut numeric, mut character, mut label, mut enums, mut sets, mut geometries) = (0, 0, 0, 0, 0, 0);
+        for (index, base) in bases.iter().enumerate() {
+            if base.has_signedness(year_has) {
+                details.unsigned[index] = bit_from_high(optional.signedness, numeric);
+                numeric += 1;
+            }
+            if base.is_character() {
+                let collation = optional.charsets.get(character).ok_or(TableMapError::Minimal)?;
+                details.charsets[index] = Some(collations.charset(collation).ok_or(TableMapError::Collation(collation))?);
+                character += 1;
+            }
+            if matches!(base, Base::Enum | Base::Set) {
+                let collation = optional.label_charsets.get(label).ok_or(TableMapError::Minimal)?;
+                let (charset, _) = collations.charset(collation).ok_or(TableMapError::Collation(collation))?;
+                let (all, place) = if *base == Base::Enum { (&optional.enum_labels, &mut enums) } else { (&optional.set_labels, &mut sets) };
+                let raw = all.get(*place).ok_or(TableMapError::Minimal)?;
+                details.labels[index] = raw
+                    .iter()
+                    .map(|bytes| collations.label(charset, bytes).ok_or_else(|| TableMapError::Label(charset.to_owned())))
+                    .collect::<Result<_, _>>()?;
+                *place += 1;
+                label += 1;
+            }
+            if *base == Base::Geometry {
+                let code = *optional.geometry.get(geometries).ok_or(TableMapError::Minimal)?;
+                details.geometry[index] = GeometryKind::from_code(code).ok_or(EventError::Invalid("geometry type"))?;
+                geometries += 1;
+            }
+        }
+        Ok(details)
+    }
+
+    fn column_type(&self, index: usize, base: Base, layout: Layout) -> Result<ColumnType, EventError> {
+        let unsigned = self.unsigned[index];
+        let (length_bytes, bytes_max) = match layout {
+            Layout::Sized { length_bytes, bytes_max } => (length_bytes, bytes_max),
+            _ => (0, 0),
+        };
+        let charset = self.charsets[index].filter(|(charset, _)| *charset != "binary");
+        Ok(match (base, layout) {
+            (Base::TinyInt, _) => ColumnType::TinyInt { unsigned },
+            (Base::SmallInt, _) => ColumnType::SmallInt { unsigned },
+            (Base::MediumInt, _) => ColumnType::MediumInt { unsigned },
+            (Base::Int, _) => ColumnType::Int { unsigned },
+            (Base::BigInt, _) => ColumnType::BigInt { unsigned },
+            (Base::Float, _) => ColumnType::Float,
+            (Base::Double, _) => ColumnType::Double,
+            (Base::Decimal, Layout::Decimal { precision, scale }) => ColumnType::Decimal { precision, scale },
+            (Base::Bit, Layout::Bit { bits }) => ColumnType::Bit { bits },
+            (Base::Year, _) => ColumnType::Year,
+            (Base::Date, _) => ColumnType::Date,
+            (Base::Time, Layout::Time { fsp }) => ColumnType::Time { fsp },
+            (Base::DateTime, Layout::DateTime { fsp }) => ColumnType::DateTime { fsp },
+            (Base::Timestamp, Layout::Timestamp { fsp }) => ColumnType::Timestamp { fsp },
+            (Base::Char | Base::VarChar, _) => {
+                let char = base == Base::Char;
+                match charset {
+                    None => ColumnType::Binary { kind: if char { BinaryKind::Binary } else { BinaryKind::VarBinary }, bytes: bytes_max },
+                    Some((charset, char_bytes)) => ColumnType::Text {
+                        kind: if char { TextKind::Char } else { TextKind::VarChar },
+                        chars: bytes_max / char_bytes.max(1),
+                        charset: charset.to_owned(),
+                    },
+                }
+            }
+            (Base::Blob, _) => match charset {
+                None => {
+                    let kind = [BinaryKind::TinyBlob, BinaryKind::Blob, BinaryKind::MediumBlob, BinaryKind::LongBlob];
+                    ColumnType::Binary { kind: kind[usize::from(length_bytes.clamp(1, 4) - 1)], bytes: 0 }
+                }
+                Some((charset, _)) => {
+                    let kind = [TextKind::TinyText, TextKind::Text, TextKind::MediumText, TextKind::LongText];
+                    ColumnType::Text { kind: kind[usize::from(length_bytes.clamp(1, 4) - 1)], chars: 0, charset: charset.to_owned() }
+                }
+            },
+            (Base::Enum, _) => ColumnType::Enum { labels: self.labels[index].clone() },
+            (Base::Set, _) => ColumnType::Set { labels: self.labels[index].clone() },
+            (Base::Json, _) => ColumnType::Json,
+            (Base::Geometry, _) => ColumnType::Geometry { kind: self.geometry[index] },
+            (Base::Vector, _) => ColumnType::Vector,
+            (Base::Decimal | Base::Bit | Base::Time | Base::DateTime | Base::Timestamp, _) => return Err(EventError::Invalid("column metadata")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Utf8;
+    impl Collations for Utf8 {
+        fn charset(&self, collation: u64) -> Option<(&str, u32)> {
+            match collation {
+                63 => Some(("binary", 1)),
+                255 => Some(("utf8mb4", 4)),
+                _ => None,
+            }
+        }
+        fn label(&self, _: &str, bytes: &[u8]) -> Option<String> {
+            String::from_utf8(bytes.to_vec()).ok()
+        }
+    }
+
+    /// `d.t (a INT UNSIGNED PRIMARY KEY, y YEAR, s VARCHAR(10) utf8mb4 NULL)`, with or without a bit for YEAR.
+    fn description(signedness: u8) -> Vec<u8> {
+        let mut body = vec![1, 0, 1, b'd', 0, 1, b't', 0, 3, 3, 13, 15, 2, 40, 0, 0b100];
+        body.extend([1, 1, signedness]);
+        body.extend([2, 3, 252, 255, 0]);
+        body.extend([4, 6, 1, b'a', 1, b'y', 1, b's']);
+        body.extend([8, 1, 0]);
+        body
+    }
+
+    #[test]
+    fn a_full_description_gives_the_shape() {
+        let map = TableMap::parse(&description(0b1100_0000), &Utf8, true).expect("valid");
+        assert_eq!(map.shape.key, [0]);
+        assert_eq!(map.shape.columns[0].kind, ColumnType::Int { unsigned: true });
+        assert_eq!(map.shape.columns[2].kind, ColumnType::Text { kind: TextKind::VarChar, chars: 10, charset: "utf8mb4".to_owned() });
+        assert!(map.shape.columns[2].nullable && !map.shape.columns[0].nullable);
+        assert_eq!(map.layouts[2], Layout::Sized { length_bytes: 1, bytes_max: 40 });
+    }
+
+    #[test]
+    fn a_description_cut_anywhere_is_an_error() {
+        let whole = description(0b1000_0000);
+        for len in 0..whole.len() {
+            assert!(TableMap::parse(&whole[..len], &Utf8, false).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn without_names_it_says_what_to_set() {
+        let minimal = &description(0)[..16];
+        assert!(matches!(TableMap::parse(minimal, &Utf8, false), Err(TableMapError::Event(EventError::Invalid("signedness")) | TableMapError::Minimal)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(mut bytes in Just(description(0)), at in 0_usize..40, value: u8, cut in 0_usize..45) {
+            if let Some(byte) = bytes.get_mut(at) { *byte = value; }
+            bytes.truncate(cut);
+            let _ = TableMap::parse(&bytes, &Utf8, true);
+            let _ = split_id(&bytes);
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! The stream's state machine: events of the log in, records out, and the position that goes with them.
+//!
+//! It does no I/O and reads no clock: what it needs of the outside (a plan for a table it meets for the first time) it asks for by
+//! returning [`Step::NeedTable`], and records go to a [`Sink`]. Its promises: no captured change is passed over (G1), records of a key leave in
+//! commit order (G2), and [`Capture::position`] at any moment describes exactly what has been sent (G3).
+
+mod rows;
+mod window;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use window::{ChunkOutcome, EncodedRows, SnapshotOrigin};
+
+use crate::binlog::event::{GtidEvent, QueryEvent, RotateEvent, RowsEvent, file_name, kind};
+use crate::binlog::reader::EventError;
+use crate::binlog::statement::Statement;
+use crate::binlog::table_map::{Layout, TableMapError, names, split_id};
+use crate::encode::envelope::SourceBlock;
+use crate::encode::{Conversions, KeySpans, RowError, TablePlan};
+use crate::position::clock::SequenceClock;
+use crate::position::place::{PartTransaction, Position};
+use window::Window;
+
+/// A plan with the schema ids under which its records are framed.
+#[derive(Debug)]
+pub struct PreparedTable {
+    /// How its rows are encoded.
+    pub plan: TablePlan,
+    /// The key schema's id; none for a table without a key.
+    pub key_id: Option<u32>,
+    /// The value schema's id.
+    pub value_id: u32,
+}
+
+/// A table as one description in the log has it.
+#[derive(Debug, Clone)]
+pub struct LoggedTable {
+    /// Its plan and ids.
+    pub table: Arc<PreparedTable>,
+    /// How its rows lie in the events.
+    pub layouts: Arc<[Layout]>,
+}
+
+/// A record to publish. The bytes are borrowed: a sink copies what it keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The framed key.
+    pub key: Option<&'a [u8]>,
+    /// The framed value; none makes a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Its header.
+    pub header: Option<(&'static str, &'a [u8])>,
+}
+
+/// Where records go.
+pub trait Sink {
+    /// What can go wrong.
+    type Error;
+    /// Publishes a record, by its key's partition.
+    ///
+    /// # Errors
+    /// The sink's.
+    fn send(&mut self, record: Record<'_>) -> Result<(), Self::Error>;
+    /// Publishes a record to every partition of its topic.
+    ///
+    /// # Errors
+    /// The sink's.
+    fn send_to_all(&mut self, record: Record<'_>) -> Result<(), Self::Error>;
+}
+
+/// One event as it comes from the log.
+#[derive(Debug, Clone, Copy)]
+pub struct LogEvent<'a> {
+    /// Seconds since 1970 at the source.
+    pub timestamp: u32,
+    /// The event's type.
+    pub event_type: u8,
+    /// The server that first logged it.
+    pub server_id: u32,
+    /// The position after it; 0 for what isn't in the file.
+    pub log_pos: u32,
+    /// Its flags.
+    pub flags: u16,
+    /// Its body, without header and checksum.
+    pub body: &'a [u8],
+}
+
+/// Why the stream can't go on. The caller adds the position.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError<E> {
+    /// An event's bytes.
+    #[error("event type {event_type}: {cause}")]
+    Event {
+        /// The event's type.
+        event_type: u8,
+        /// What is wrong.
+        cause: EventError,
+    },
+    /// A table's description.
+    #[error("the description of table {table}: {cause}")]
+    Description {
+        /// `database.table`.
+        table: String,
+        /// What is wrong.
+        cause: TableMapError,
+    },
+    /// A row.
+    #[error("table {table}: {cause}")]
+    Row {
+        /// `database.table`.
+        table: String,
+        /// What is wrong.
+        cause: RowError,
+    },
+    /// Rows without a description before them.
+    #[error("rows of table number {0}, which no event before them describes")]
+    Undescribed(u64),
+    /// An event that Millrace can't carry yet.
+    #[error("{0}")]
+    Unsupported(&'static str),
+    /// The server said that its log has a gap.
+    #[error("the source recorded an incident: its log has lost changes; take a new snapshot")]
+    Incident,
+    /// The transaction that was published in part isn't the one that comes next.
+    #[error("the log goes on with {found}, but {expected} is published in part: this is another log")]
+    OtherTransaction {
+        /// The transaction that must come.
+        expected: String,
+        /// The one that came.
+        found: String,
+    },
+    /// The sink.
+    #[error(transparent)]
+    Sink(E),
+}
+
+/// What an event led to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is dealt with.
+    Done,
+    /// It waits for a plan: the caller calls [`Capture::learn`] and hands the same event in again.
+    NeedTable(Need),
+}
+
+/// A table whose plan is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Need {
+    /// By its description in the log (without the table number).
+    Described {
+        /// The description's bytes.
+        description: Box<[u8]>,
+    },
+    /// By its name: it is to be truncated, and nothing has described it.
+    Named {
+        /// The database.
+        database: String,
+        /// The table.
+        table: String,
+    },
+}
+
+/// What the caller found for a [`Need`].
+pub enum Learned {
+    /// A description's plan.
+    Described(Box<[u8]>, LoggedTable),
+    /// A name's plan; none where there is no such table any more.
+    Named(String, String, Option<Arc<PreparedTable>>),
+}
+
+#[derive(Debug)]
+enum Mapped {
+    /// The selection leaves it out.
+    Ignored,
+    Captured(LoggedTable),
+}
+
+#[derive(Debug)]
+struct Transaction {
+    gtid: Option<(String, u64)>,
+    gtid_text: Option<String>,
+    commit_us: i64,
+    thread: Option<u32>,
+    /// Whether BEGIN came, so that a statement isn't by itself the whole transaction.
+    begun: bool,
+    /// Whether its rows are prepared, not committed.
+    xa: bool,
+    /// Captured row changes so far.
+    rows: u64,
+    /// How many of them were published before a restart.
+    published: u64,
+}
+
+/// The state machine. See the module.
+pub struct Capture {
+    name: String,
+    selected: Box<dyn Fn(&str, &str) -> bool + Send>,
+    position: Position,
+    clock: SequenceClock,
+    transaction: Option<Transaction>,
+    /// The file whose events come now.
+    file: String,
+    tables: HashMap<u64, Mapped>,
+    descriptions: HashMap<Box<[u8]>, LoggedTable>,
+    named: HashMap<(String, String), Arc<PreparedTable>>,
+    gone: Option<(String, String)>,
+    window: Option<Window>,
+    conversions: Conversions,
+    tombstones: bool,
+    changes: u64,
+    buffers: Buffers,
+}
+
+#[derive(Default)]
+struct Buffers {
+    before: Vec<u8>,
+    after: Vec<u8>,
+    before_key: KeySpans,
+    after_key: KeySpans,
+    key: Vec<u8>,
+    other_key: Vec<u8>,
+    value: Vec<u8>,
+    source: SourceBlock,
+}
+
+impl Capture {
+    /// Begins at `position`. `selected` says which tables are captured.
+    pub fn new(name: &str, position: Position, tombstones: bool, selected: impl Fn(&str, &str) -> bool + Send + 'static) -> Self {
+        Self {
+            name: name.to_owned(),
+            selected: Box::new(selected),
+            clock: SequenceClock::resume(position.seq),
+            file: position.log.file.clone(),
+            position,
+            transaction: None,
+            tables: HashMap::new(),
+            descriptions: HashMap::new(),
+            named: HashMap::new(),
+            gone: None,
+            window: None,
+            conversions: Conversions::default(),
+            tombstones,
+            changes: 0,
+            buffers: Buffers::default(),
+        }
+    }
+
+    /// The position that belongs to what has been sent so far.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let transaction = match &self.transaction {
+            Some(transaction) if transaction.rows > 0 => {
+                Some(PartTransaction { gtid: transaction.gtid_text.clone().unwrap_or_default(), rows: transaction.rows.max(transaction.published) })
+            }
+            _ => self.position.transaction.clone(),
+        };
+        Position { transaction, seq: self.clock.last(), ..self.position.clone() }
+    }
+
+    /// The end of the last whole transaction, or what a heartbeat said since.
+    #[must_use]
+    pub fn log_position(&self) -> &crate::position::place::FilePosition {
+        &self.position.log
+    }
+
+    /// Captured row changes since the start.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// What a setting let pass in another form.
+    #[must_use]
+    pub fn conversions(&self) -> Conversions {
+        self.conversions
+    }
+
+    /// Takes the answer to a [`Step::NeedTable`].
+    pub fn learn(&mut self, learned: Learned) {
+        match learned {
+            Learned::Described(description, table) => {
+                let shape = table.table.plan.shape();
+                self.named.insert((shape.database.clone(), shape.table.clone()), Arc::clone(&table.table));
+                if let Some(window) = &mut self.window {
+                    window.described(&table.table);
+                }
+                self.descriptions.insert(description, table);
+            }
+            Learned::Named(database, name, Some(table)) => {
+                self.named.insert((database, name), table);
+            }
+            Learned::Named(database, name, None) => self.gone = Some((database, name)),
+        }
+    }
+
+    /// Takes one event. `handled_us`: now, µs since 1970, for the records' `ts_us`.
+    ///
+    /// # Errors
+    /// [`CaptureError`]: the stream must stop; the position is as before the event.
+    pub fn event<S: Sink>(&mut self, event: LogEvent<'_>, handled_us: i64, sink: &mut S) -> Result<Step, CaptureError<S::Error>> {
+        let event_type = event.event_type;
+        let wrong = |cause| CaptureError::Event { event_type, cause };
+        match event_type {
+            kind::GTID | kind::ANONYMOUS_GTID => self.begin(event)?,
+            kind::TABLE_MAP => return self.table_map(event),
+            kind::WRITE_ROWS_V1
+            | kind::UPDATE_ROWS_V1
+            | kind::DELETE_ROWS_V1
+            | kind::WRITE_ROWS
+            | kind::UPDATE_ROWS
+            | kind::DELETE_ROWS => {
+                let rows = RowsEvent::parse(event_type, event.body).map_err(wrong)?;
+                self.rows(event, &rows, handled_us, sink)?;
+                if rows.statement_end {
+                    self.tables.clear();
+                }
+            }
+            kind::QUERY => return self.query(event, handled_us, sink),
+            kind::XID => self.commit(event.log_pos),
+            kind::XA_PREPARE => {
+                if self.transaction.as_ref().is_some_and(|transaction| transaction.rows > 0) {
+                    return Err(CaptureError::Unsupported("an XA transaction changed a captured table, which Millrace can't follow yet"));
+                }
+                self.commit(event.log_pos);
+            }
+            kind::ROTATE => {
+                let rotate = RotateEvent::parse(event.body).map_err(wrong)?;
+                self.position.log.advance(&rotate.file, rotate.position);
+                self.file = rotate.file;
+            }
+            kind::HEARTBEAT => {
+                let file = file_name(event.body).map_err(wrong)?;
+                if self.transaction.is_none() {
+                    self.position.log.advance(&file, u64::from(event.log_pos));
+                }
+            }
+            kind::PARTIAL_UPDATE_ROWS => {
+                return Err(CaptureError::Unsupported("partial JSON updates are in the log: set binlog_row_value_options to '' at the source"));
+            }
+            kind::TRANSACTION_PAYLOAD => {
+                return Err(CaptureError::Unsupported("compressed transactions are in the log: set binlog_transaction_compression=OFF at the source"));
+            }
+            kind::TAGGED_GTID => {
+                return Err(CaptureError::Unsupported("a tagged GTID is in the log, which Millrace can't follow yet"));
+            }
+            kind::INCIDENT => return Err(CaptureError::Incident),
+            kind::FORMAT_DESCRIPTION | kind::PREVIOUS_GTIDS | kind::STOP => self.outside(event.log_pos),
+            kind::ROWS_QUERY | kind::IGNORABLE | kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE | kind::HEARTBEAT_V2 => {}
+            _ if event.flags & crate::binlog::event::IGNORABLE_FLAG != 0 => {}
+            _ => return Err(wrong(EventError::Invalid("type"))),
+        }
+        Ok(Step::Done)
+    }
+
+    /// An event between transactions: only its position counts.
+    fn outside(&mut self, log_pos: u32) {
+        if self.transaction.is_none() && log_pos > 0 {
+            self.position.log.advance(&self.file, u64::from(log_pos));
+        }
+    }
+
+    fn begin<E>(&mut self, event: LogEvent<'_>) -> Result<(), CaptureError<E>> {
+        let wrong = |cause| CaptureError::Event { event_type: event.event_type, cause };
+        let gtid = GtidEvent::parse(event.body, event.event_type == kind::ANONYMOUS_GTID).map_err(wrong)?;
+        let gtid_text = gtid.gtid.as_ref().map(|(sid, number)| format!("{sid}:{number}"));
+        let mut published = 0;
+        if let Some(part) = &self.position.transaction {
+            let found = gtid_text.clone().unwrap_or_default();
+            if part.gtid != found {
+                return Err(CaptureError::OtherTransaction { expected: part.gtid.clone(), found });
+            }
+            published = part.rows;
+        }
+        let commit_us = gtid.commit_us.unwrap_or_else(|| i64::from(event.timestamp) * 1_000_000);
+        self.clock.transaction(commit_us);
+        self.transaction = Some(Transaction { gtid: gtid.gtid, gtid_text, commit_us, thread: None, begun: false, xa: false, rows: 0, published });
+        Ok(())
+    }
+
+    fn commit(&mut self, log_pos: u32) {
+        if let Some(transaction) = self.transaction.take()
+            && let Some((sid, number)) = &transaction.gtid
+        {
+            self.position.gtids.insert(sid, *number);
+        }
+        self.position.transaction = None;
+        self.position.log.advance(&self.file, u64::from(log_pos));
+        self.tables.clear();
+    }
+
+    fn query<S: Sink>(&mut self, event: LogEvent<'_>, handled_us: i64, sink: &mut S) -> Result<Step, CaptureError<S::Error>> {
+        let query = QueryEvent::parse(event.body).map_err(|cause| CaptureError::Event { event_type: kind::QUERY, cause })?;
+        let statement = Statement::parse(query.statement);
+        let begun = match &mut self.transaction {
+            Some(transaction) => {
+                transaction.thread = Some(query.thread);
+                match statement {
+                    Statement::Begin => transaction.begun = true,
+                    Statement::XaStart => (transaction.begun, transaction.xa) = (true, true),
+                    _ => {}
+                }
+                transaction.begun
+            }
+            None => false,
+        };
+        match statement {
+            Statement::Commit => self.commit(event.log_pos),
+            Statement::Rollback if begun => self.commit(event.log_pos),
+            Statement::Truncate { database, table } => {
+                let database = database.unwrap_or_else(|| String::from_utf8_lossy(query.database).into_owned());
+                if (self.selected)(&database, &table) {
+                    let key = (database, table);
+                    match (self.named.get(&key).cloned(), self.gone.take()) {
+                        (Some(prepared), _) => self.truncate(event, &prepared, handled_us, sink)?,
+                        (None, Some(gone)) if gone == key => {}
+                        (None, _) => return Ok(Step::NeedTable(Need::Named { database: key.0, table: key.1 })),
+                    }
+                }
+                if !begun {
+                    self.commit(event.log_pos);
+                }
+            }
+            Statement::PartitionRows => {
+                tracing::warn!(position = %self.position.log, "a statement moved or dropped a partition's rows, which the log doesn't show row by row; if it was a captured table, read it again");
+                if !begun {
+                    self.commit(event.log_pos);
+                }
+            }
+            Statement::Other if !begun => self.commit(event.log_pos),
+            _ => {}
+        }
+        Ok(Step::Done)
+    }
+
+    fn table_map<E>(&mut self, event: LogEvent<'_>) -> Result<Step, CaptureError<E>> {
+        let wrong = |cause| CaptureError::Event { event_type: kind::TABLE_MAP, cause };
+        let (id, description) = split_id(event.body).map_err(wrong)?;
+        if let Some(logged) = self.descriptions.get(description) {
+            self.tables.insert(id, Mapped::Captured(logged.clone()));
+            return Ok(Step::Done);
+        }
+        let (database, table) = names(description).map_err(wrong)?;
+        if (self.selected)(&String::from_utf8_lossy(database), &String::from_utf8_lossy(table)) {
+            return Ok(Step::NeedTable(Need::Described { description: description.into() }));
+        }
+        self.tables.insert(id, Mapped::Ignored);
+        Ok(Step::Done)
+    }
+}
+
+/// `database.table`, for messages.
+fn table_name(table: &PreparedTable) -> String {
+    format!("{}.{}", table.plan.shape().database, table.plan.shape().table)
+}

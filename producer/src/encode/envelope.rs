@@ -1,0 +1,136 @@
+//! The envelope around encoded rows: Debezium's record value, assembled in one buffer.
+
+use millrace_schemas::wire;
+
+/// What one change does, in Debezium's letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Read by the snapshot.
+    Read,
+    /// Inserted.
+    Create,
+    /// Changed.
+    Update,
+    /// Removed.
+    Delete,
+    /// The table was emptied.
+    Truncate,
+}
+
+impl Operation {
+    fn letter(self) -> &'static [u8] {
+        match self {
+            Self::Read => b"r",
+            Self::Create => b"c",
+            Self::Update => b"u",
+            Self::Delete => b"d",
+            Self::Truncate => b"t",
+        }
+    }
+}
+
+/// Where and when the changes of one event happened at the source: encoded once, used for each of its rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The setting `name`.
+    pub name: &'a str,
+    /// Whether a snapshot read it.
+    pub snapshot: bool,
+    /// The database.
+    pub database: &'a str,
+    /// The table.
+    pub table: &'a str,
+    /// When the source committed it, µs since 1970.
+    pub commit_us: i64,
+    /// The server that wrote it to its log.
+    pub server_id: u32,
+    /// The transaction's GTID.
+    pub gtid: Option<&'a str>,
+    /// The binlog file.
+    pub file: &'a str,
+    /// The event's position in it.
+    pub pos: u64,
+    /// The connection that ran it.
+    pub thread: Option<u32>,
+}
+
+/// The encoded parts of `source` that all rows of one event share.
+#[derive(Debug, Default)]
+pub struct SourceBlock {
+    /// From `version` to `pos`.
+    head: Vec<u8>,
+    /// `thread` and `query`.
+    tail: Vec<u8>,
+}
+
+impl SourceBlock {
+    /// Encodes the parts. The block's buffers are used again.
+    pub fn set(&mut self, origin: &Origin<'_>) {
+        let out = &mut self.head;
+        out.clear();
+        wire::put_bytes(out, env!("CARGO_PKG_VERSION").as_bytes());
+        wire::put_bytes(out, b"mysql");
+        wire::put_bytes(out, origin.name.as_bytes());
+        wire::put_long(out, origin.commit_us.div_euclid(1000));
+        wire::put_long(out, 0);
+        wire::put_bytes(out, if origin.snapshot { b"true" } else { b"false" });
+        wire::put_bytes(out, origin.database.as_bytes());
+        wire::put_long(out, 0);
+        put_time(out, origin.commit_us);
+        put_time(out, origin.commit_us.saturating_mul(1000));
+        put_optional(out, Some(origin.table.as_bytes()));
+        wire::put_long(out, i64::from(origin.server_id));
+        put_optional(out, origin.gtid.map(str::as_bytes));
+        wire::put_bytes(out, origin.file.as_bytes());
+        wire::put_long(out, i64::try_from(origin.pos).unwrap_or(i64::MAX));
+        let out = &mut self.tail;
+        out.clear();
+        match origin.thread {
+            Some(thread) => put_time(out, i64::from(thread)),
+            None => wire::put_long(out, 0),
+        }
+        wire::put_long(out, 0);
+    }
+}
+
+/// A `["null", "long"]` that isn't null.
+fn put_time(out: &mut Vec<u8>, value: i64) {
+    wire::put_long(out, 1);
+    wire::put_long(out, value);
+}
+
+fn put_optional(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        None => wire::put_long(out, 0),
+        Some(bytes) => {
+            wire::put_long(out, 1);
+            wire::put_bytes(out, bytes);
+        }
+    }
+}
+
+/// Appends `before` and `after`: `None` for null, else the encoded row.
+pub fn put_rows(out: &mut Vec<u8>, before: Option<&[u8]>, after: Option<&[u8]>) {
+    for row in [before, after] {
+        match row {
+            None => wire::put_long(out, 0),
+            Some(row) => {
+                wire::put_long(out, 1);
+                out.extend_from_slice(row);
+            }
+        }
+    }
+}
+
+/// Appends what follows the rows. `row`: the change's place in its event, from 0. `handled_us`: now, µs since 1970.
+pub fn put_rest(out: &mut Vec<u8>, source: &SourceBlock, row: u32, seq: i64, operation: Operation, handled_us: i64) {
+    out.extend_from_slice(&source.head);
+    wire::put_long(out, i64::from(row));
+    out.extend_from_slice(&source.tail);
+    wire::put_long(out, seq);
+    wire::put_long(out, 0);
+    wire::put_bytes(out, operation.letter());
+    put_time(out, handled_us.div_euclid(1000));
+    put_time(out, handled_us);
+    put_time(out, handled_us.saturating_mul(1000));
+}

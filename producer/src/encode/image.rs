@@ -1,0 +1,126 @@
+//! A row image of the log to Avro.
+
+use millrace_schemas::shape::ColumnType;
+use millrace_schemas::wire;
+
+use super::column::Written;
+use super::{ColumnPlan, Conversions, KeySpans, RowError, TablePlan, ValueError};
+use crate::binlog::reader::{EventError, Reader};
+use crate::binlog::table_map::{Layout, bit_from_low};
+use crate::decode::{decimal, temporal};
+
+impl TablePlan {
+    /// Appends the next row of `rows` as an Avro `Value`. `layouts` come from the table map that describes the rows, `present` from their event.
+    ///
+    /// # Errors
+    /// [`RowError`]; `out` may then hold part of the row.
+    pub fn image(
+        &self,
+        layouts: &[Layout],
+        present: &[u8],
+        rows: &mut Reader<'_>,
+        out: &mut Vec<u8>,
+        spans: &mut KeySpans,
+        conversions: &mut Conversions,
+    ) -> Result<(), RowError> {
+        let count = self.columns.len();
+        if layouts.len() != count {
+            return Err(RowError::ColumnCount { expected: count, found: layouts.len() });
+        }
+        if !all_present(present, count) {
+            return Err(RowError::Partial);
+        }
+        spans.clear();
+        spans.resize(self.shape.key.len(), 0..0);
+        let nulls = rows.bytes(count.div_ceil(8), "null bitmap")?;
+        for (index, (column, layout)) in self.columns.iter().zip(layouts).enumerate() {
+            let result = if bit_from_low(nulls, index) {
+                column.put_null(out)
+            } else {
+                column.put_some(out, spans, conversions, |out| value(column, *layout, rows, out))
+            };
+            result.map_err(|cause| self.error(index, cause))?;
+        }
+        Ok(())
+    }
+}
+
+fn all_present(present: &[u8], count: usize) -> bool {
+    let (whole, rest) = (count / 8, count % 8);
+    present.len() == count.div_ceil(8)
+        && present[..whole].iter().all(|&byte| byte == 0xff)
+        && (rest == 0 || present[whole] & ((1 << rest) - 1) == (1 << rest) - 1)
+}
+
+/// Reads one value by its layout and writes it as its column's type.
+#[inline]
+fn value(column: &ColumnPlan, layout: Layout, rows: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<Written, ValueError> {
+    match (&column.kind, layout) {
+        (
+            ColumnType::TinyInt { unsigned }
+            | ColumnType::SmallInt { unsigned }
+            | ColumnType::MediumInt { unsigned }
+            | ColumnType::Int { unsigned }
+            | ColumnType::BigInt { unsigned },
+            Layout::Int { bytes },
+        ) => integer(column, *unsigned, bytes, rows, out),
+        (ColumnType::Float, Layout::Float) => {
+            out.extend_from_slice(&rows.array::<4>("FLOAT")?);
+            Ok(Written::Value)
+        }
+        (ColumnType::Double, Layout::Double) => {
+            out.extend_from_slice(&rows.array::<8>("DOUBLE")?);
+            Ok(Written::Value)
+        }
+        (ColumnType::Decimal { .. }, Layout::Decimal { precision, scale }) => {
+            let bytes = rows.bytes(decimal::binary_len(precision, scale)?, "DECIMAL")?;
+            wire::put_sized(out, |out| decimal::from_binary(bytes, precision, scale, out))?;
+            Ok(Written::Value)
+        }
+        (ColumnType::Bit { .. }, Layout::Bit { bits }) => {
+            ColumnPlan::put_bits(bits, rows.bytes(usize::from(bits).div_ceil(8), "BIT")?, out)
+        }
+        (ColumnType::Year, Layout::Year) => column.put_integer(i64::from(temporal::year(rows.bytes(1, "YEAR")?)?), out),
+        (ColumnType::Date, Layout::Date) => ColumnPlan::put_date(temporal::date(rows.bytes(3, "DATE")?)?, out),
+        (ColumnType::Time { .. }, Layout::Time { fsp }) => {
+            let bytes = rows.bytes(3 + temporal::fraction_len(fsp)?, "TIME")?;
+            column.put_integer(temporal::time(bytes, fsp)?, out)
+        }
+        (ColumnType::DateTime { .. }, Layout::DateTime { fsp }) => {
+            let bytes = rows.bytes(5 + temporal::fraction_len(fsp)?, "DATETIME")?;
+            ColumnPlan::put_datetime(temporal::datetime(bytes, fsp)?, fsp, out)
+        }
+        (ColumnType::Timestamp { .. }, Layout::Timestamp { fsp }) => {
+            let bytes = rows.bytes(4 + temporal::fraction_len(fsp)?, "TIMESTAMP")?;
+            ColumnPlan::put_timestamp(temporal::timestamp(bytes, fsp)?, fsp, out)
+        }
+        (kind, Layout::Sized { length_bytes, .. }) => {
+            let len = rows.uint(usize::from(length_bytes), "length")?;
+            let bytes = rows.bytes(usize::try_from(len).map_err(|_| EventError::Invalid("length"))?, "value")?;
+            match kind {
+                ColumnType::Text { .. } => column.put_text(bytes, out),
+                ColumnType::Binary { .. } => ColumnPlan::put_binary(bytes, column.fill_to(), out),
+                ColumnType::Json => ColumnPlan::put_json(bytes, out),
+                ColumnType::Geometry { kind } => ColumnPlan::put_geometry(*kind, bytes, out),
+                ColumnType::Vector => ColumnPlan::put_vector(bytes, out),
+                _ => Err(ValueError::Kind("bytes")),
+            }
+        }
+        (ColumnType::Enum { labels }, Layout::Enum { bytes }) => ColumnPlan::put_enum(labels, rows.uint(usize::from(bytes), "ENUM")?, out),
+        (ColumnType::Set { labels }, Layout::Set { bytes }) => ColumnPlan::put_set(labels, rows.uint(usize::from(bytes), "SET")?, out),
+        _ => Err(ValueError::Kind("a value")),
+    }
+}
+
+#[inline]
+fn integer(column: &ColumnPlan, unsigned: bool, bytes: u8, rows: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<Written, ValueError> {
+    let raw = rows.uint(usize::from(bytes), "integer")?;
+    if unsigned {
+        return match i64::try_from(raw) {
+            Ok(value) if bytes < 8 => column.put_integer(value, out),
+            _ => ColumnPlan::put_unsigned_big(raw, out),
+        };
+    }
+    let unused = 64 - 8 * u32::from(bytes);
+    column.put_integer((raw << unused).cast_signed() >> unused, out)
+}

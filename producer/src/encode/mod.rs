@@ -1,0 +1,180 @@
+//! Rows to Avro: a plan compiled once from a table's shape, then bytes in, bytes out.
+//!
+//! Both readers end here: the row images of the log ([`TablePlan::image`]) and the rows of a SELECT ([`TablePlan::selected`]). The two share
+//! every function that writes a value, which is how the same row gives the same bytes (G7). No value becomes an object of its own.
+
+mod column;
+pub mod envelope;
+mod image;
+mod selected;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use millrace_schemas::avro::{self, Nullability, SchemaOptions};
+use millrace_schemas::names;
+use millrace_schemas::shape::{ColumnType, TableShape};
+
+use crate::binlog::reader::EventError;
+use crate::decode::DecodeError;
+use crate::decode::charset::Charset;
+
+/// Why a row can't be encoded. Never holds a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    /// The bytes of the row image are wrong.
+    #[error("{0}")]
+    Image(#[from] EventError),
+    /// One column's value.
+    #[error("column {column}: {cause}")]
+    Column {
+        /// The column's name.
+        column: String,
+        /// What is wrong with it.
+        cause: ValueError,
+    },
+    /// The row image lacks columns.
+    #[error("the row image lacks columns: set binlog_row_image=FULL at the source")]
+    Partial,
+    /// The event has another number of columns than its table's description.
+    #[error("the row has {found} columns and its table {expected}")]
+    ColumnCount {
+        /// Columns of the table.
+        expected: usize,
+        /// Columns of the row.
+        found: usize,
+    },
+}
+
+/// What can be wrong with one value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Its bytes.
+    #[error("{0}")]
+    Decode(#[from] DecodeError),
+    /// Its bytes' lengths.
+    #[error("{0}")]
+    Image(#[from] EventError),
+    /// NULL where the schema has none.
+    #[error("NULL in a column that is NOT NULL")]
+    Null,
+    /// A date that isn't a day, with `source.invalid_dates: stop`.
+    #[error("a date that is not a day, such as 0000-00-00: correct it at the source, or set source.invalid_dates to null")]
+    InvalidDate,
+    /// An ENUM or SET number beyond its labels.
+    #[error("label number {0} is beyond the column's labels")]
+    Label(u64),
+    /// The kind of value isn't the column's.
+    #[error("the server sent {0} for a column of another type")]
+    Kind(&'static str),
+    /// A geometry shorter than its header, or a POINT that isn't one.
+    #[error("malformed geometry")]
+    Geometry,
+    /// A vector whose length isn't a multiple of four bytes.
+    #[error("malformed vector")]
+    Vector,
+}
+
+/// One column of a plan.
+#[derive(Debug)]
+pub(crate) struct ColumnPlan {
+    pub(crate) kind: ColumnType,
+    pub(crate) nullability: Nullability,
+    /// For columns of characters.
+    pub(crate) charset: Option<Arc<Charset>>,
+    /// Where in the record key the column stands.
+    pub(crate) key_place: Option<usize>,
+}
+
+/// A table's shape compiled: what there is to know before its rows come.
+#[derive(Debug)]
+pub struct TablePlan {
+    shape: TableShape,
+    topic: String,
+    options: SchemaOptions,
+    columns: Vec<ColumnPlan>,
+}
+
+/// Counts what a setting let pass in another form than the source's (G8).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Conversions {
+    /// Dates that weren't days and became null.
+    pub dates_to_null: u64,
+}
+
+/// Where the key's columns lie in the bytes of an encoded row, in key order.
+pub type KeySpans = Vec<Range<usize>>;
+
+impl TablePlan {
+    /// Compiles the plan of `shape` for a topic prefix. `charset` gives the decoder of a character set.
+    ///
+    /// # Errors
+    /// The name of a character set which `charset` doesn't have.
+    pub fn new(
+        prefix: &str,
+        shape: TableShape,
+        options: SchemaOptions,
+        charset: impl Fn(&str) -> Option<Arc<Charset>>,
+    ) -> Result<Self, String> {
+        let topic = names::table_topic(prefix, &shape.database, &shape.table);
+        let columns = shape
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| {
+                let charset = match &column.kind {
+                    ColumnType::Text { charset: name, .. } => Some(charset(name).ok_or_else(|| name.clone())?),
+                    _ => None,
+                };
+                Ok(ColumnPlan {
+                    kind: column.kind.clone(),
+                    nullability: Nullability::of(column, options),
+                    charset,
+                    key_place: shape.key.iter().position(|&key| key == index),
+                })
+            })
+            .collect::<Result<_, String>>()?;
+        Ok(Self { shape, topic, options, columns })
+    }
+
+    /// The table's shape.
+    #[must_use]
+    pub fn shape(&self) -> &TableShape {
+        &self.shape
+    }
+
+    /// The table's topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Whether its records have a key.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        !self.shape.key.is_empty()
+    }
+
+    /// The schema of its record values.
+    #[must_use]
+    pub fn value_schema(&self) -> String {
+        avro::value_schema(&self.shape, &self.topic, self.options)
+    }
+
+    /// The schema of its record keys; none without a key.
+    #[must_use]
+    pub fn key_schema(&self) -> Option<String> {
+        avro::key_schema(&self.shape, &self.topic)
+    }
+
+    /// Appends the key of an encoded row: the same bytes as in the row, without their union branches.
+    pub fn append_key(row: &[u8], spans: &[Range<usize>], out: &mut Vec<u8>) {
+        for span in spans {
+            out.extend_from_slice(row.get(span.clone()).unwrap_or_default());
+        }
+    }
+
+    fn error(&self, index: usize, cause: ValueError) -> RowError {
+        RowError::Column { column: self.shape.columns.get(index).map(|column| column.name.clone()).unwrap_or_default(), cause }
+    }
+}

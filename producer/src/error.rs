@@ -1,0 +1,124 @@
+//! Everything that can end a session, and the one place that decides what follows.
+
+use millrace_schemas::registry::RegistryError;
+
+use crate::capture::CaptureError;
+use crate::encode::RowError;
+use crate::publish::PublishError;
+use crate::source::{Disposition as SourceDisposition, SourceError};
+
+/// Why a session ended. Each says what failed, on what, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Kafka.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The schema registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The stream, at a position.
+    #[error("at {position}: {cause}")]
+    Stream {
+        /// The position before the event.
+        position: String,
+        /// What is wrong with it.
+        cause: CaptureError<std::convert::Infallible>,
+    },
+    /// A row that the snapshot read.
+    #[error("snapshot of {table}: {cause}")]
+    SnapshotRow {
+        /// `database.table`.
+        table: String,
+        /// What is wrong with it.
+        cause: RowError,
+    },
+    /// The source no longer has what comes after our position.
+    #[error(
+        "the source has purged binlogs that are not yet published: the transactions {missing} are gone. Changes are lost for this pipeline; start it \
+         anew under another name (it then reads all rows again), and raise the retention (Aurora: CALL mysql.rds_set_configuration('binlog retention hours', …))"
+    )]
+    Purged {
+        /// The GTIDs.
+        missing: String,
+    },
+    /// The server behind the address hasn't got what we already published.
+    #[error(
+        "the source {target} lacks transactions that are already published ({missing}): it is another server, or it was promoted before it had caught up. \
+         Point source.host at the right one, or start the pipeline anew under another name"
+    )]
+    OtherServer {
+        /// The source.
+        target: String,
+        /// The GTIDs.
+        missing: String,
+    },
+    /// A character set without a decoder.
+    #[error("table {table} uses the character set {charset}, which Millrace can't decode: exclude the table or convert it")]
+    Charset {
+        /// `database.table`.
+        table: String,
+        /// Its name.
+        charset: String,
+    },
+    /// Two tables would share a topic.
+    #[error("tables {first} and {second} would both be topic {topic}: exclude or rename one")]
+    SameTopic {
+        /// One.
+        first: String,
+        /// The other.
+        second: String,
+        /// The topic.
+        topic: String,
+    },
+    /// A table without a key that never stands still.
+    #[error("table {table} has no key and changes all the time: its rows can't be read at one known place of the log; give it a primary key, or stop writing to it for a moment")]
+    NeverStill {
+        /// `database.table`.
+        table: String,
+    },
+    /// A part of the pipeline ended without saying why.
+    #[error("the {0} ended unexpectedly; this is a defect of Millrace")]
+    Ended(&'static str),
+}
+
+/// What follows an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// A new session from the last committed position, after a pause.
+    Retry,
+    /// The process ends with code 1.
+    Stop,
+    /// The process ends with code 3: another producer has taken over.
+    Fenced,
+}
+
+impl Error {
+    /// The one place that decides.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Source(error) => match error.disposition() {
+                SourceDisposition::Retry | SourceDisposition::TableChanged => Disposition::Retry,
+                SourceDisposition::Stop => Disposition::Stop,
+            },
+            Self::Publish(error) => match error {
+                PublishError::Unavailable { .. } => Disposition::Retry,
+                PublishError::Fenced { .. } => Disposition::Fenced,
+                PublishError::Refused { .. } | PublishError::Settings(_) | PublishError::Progress { .. } => Disposition::Stop,
+            },
+            Self::Registry(error) if error.is_transient() => Disposition::Retry,
+            Self::Registry(_)
+            | Self::Stream { .. }
+            | Self::SnapshotRow { .. }
+            | Self::Purged { .. }
+            | Self::OtherServer { .. }
+            | Self::Charset { .. }
+            | Self::SameTopic { .. }
+            | Self::NeverStill { .. }
+            | Self::Ended(_) => Disposition::Stop,
+        }
+    }
+}

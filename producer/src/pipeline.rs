@@ -1,0 +1,101 @@
+//! Wires the producer: one session after the other, until the end is asked for or an error can't heal.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millrace_schemas::service::http;
+use millrace_schemas::service::shutdown::Shutdown;
+use prometheus_client::registry::Registry;
+
+use crate::error::Disposition;
+use crate::session;
+use crate::settings::Settings;
+use crate::status::Status;
+
+const RETRY_BACKOFF_MIN: Duration = Duration::from_millis(500);
+const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A session that lasted this long was a good one: the next pause is short again.
+const GOOD_SESSION: Duration = Duration::from_secs(60);
+
+/// Stopped by an error.
+pub const EXIT_ERROR: u8 = 1;
+/// The settings are wrong.
+pub const EXIT_SETTINGS: u8 = 2;
+/// Another producer with the same name has taken over.
+pub const EXIT_FENCED: u8 = 3;
+
+/// Runs until the end. The code is the process's: 0 drained, [`EXIT_ERROR`], [`EXIT_FENCED`].
+pub async fn run(settings: Settings, shutdown: Shutdown) -> ExitCode {
+    let mut registry = Registry::default();
+    let status = Arc::new(Status::new(&settings.name, &mut registry));
+    let _endpoints = match settings.http {
+        None => None,
+        Some(listen) => match http::serve(listen, Arc::clone(&status) as _, Arc::new(registry), shutdown.clone()).await {
+            Ok(server) => {
+                tracing::info!(address = %server.address(), "serving /healthz, /readyz, /metrics and /status");
+                Some(server)
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                return ExitCode::from(EXIT_ERROR);
+            }
+        },
+    };
+    tokio::select! {
+        code = sessions(&settings, &status, &shutdown) => code,
+        () = overdue(&shutdown, settings.drain_timeout) => {
+            tracing::error!(drain_timeout = ?settings.drain_timeout, "stopping took too long; what wasn't committed will be read again at the next start");
+            ExitCode::from(EXIT_ERROR)
+        }
+    }
+}
+
+async fn sessions(settings: &Settings, status: &Arc<Status>, shutdown: &Shutdown) -> ExitCode {
+    let mut backoff = RETRY_BACKOFF_MIN;
+    loop {
+        let begun = Instant::now();
+        let result = {
+            let session = std::pin::pin!(session::run(settings, status, shutdown));
+            session.await
+        };
+        let error = match result {
+            Ok(()) => {
+                tracing::info!("stopped; all that was read is committed");
+                return ExitCode::SUCCESS;
+            }
+            Err(error) => error,
+        };
+        match error.disposition() {
+            Disposition::Stop => {
+                tracing::error!("{error}");
+                return ExitCode::from(EXIT_ERROR);
+            }
+            Disposition::Fenced => {
+                tracing::error!("{error}");
+                return ExitCode::from(EXIT_FENCED);
+            }
+            Disposition::Retry if shutdown.is_requested() => {
+                tracing::warn!(%error, "stopped while trying to heal");
+                return ExitCode::SUCCESS;
+            }
+            Disposition::Retry => {}
+        }
+        if begun.elapsed() >= GOOD_SESSION {
+            backoff = RETRY_BACKOFF_MIN;
+        }
+        tracing::warn!(again_in = ?backoff, "{error}");
+        status.failed(&error.to_string());
+        tokio::select! {
+            () = shutdown.requested() => return ExitCode::SUCCESS,
+            () = tokio::time::sleep(backoff) => {}
+        }
+        backoff = (backoff * 2).min(RETRY_BACKOFF_MAX);
+    }
+}
+
+/// Ends once the end was asked for and the time for it is over.
+async fn overdue(shutdown: &Shutdown, drain_timeout: Duration) {
+    shutdown.requested().await;
+    tokio::time::sleep(drain_timeout).await;
+}

@@ -1,0 +1,106 @@
+//! A place in the source's log, and whether the stream has come past another.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::gtid::GtidSet;
+
+/// A binlog file and an offset in it, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FilePosition {
+    /// The file's name, such as `binlog.000042`.
+    pub file: String,
+    /// The offset after the last event that counts.
+    pub pos: u64,
+}
+
+impl FilePosition {
+    /// Orders two places of the same server: by the number that its file names end with, then by offset.
+    #[must_use]
+    pub fn compare(&self, other: &Self) -> Ordering {
+        sequence(&self.file).cmp(&sequence(&other.file)).then(self.pos.cmp(&other.pos))
+    }
+
+    /// Moves forward to `file`, `pos`; never backward, as a server that is asked for GTIDs begins at its file's start.
+    pub fn advance(&mut self, file: &str, pos: u64) {
+        match sequence(&self.file).cmp(&sequence(file)) {
+            Ordering::Less => {
+                self.file = file.to_owned();
+                self.pos = pos;
+            }
+            Ordering::Equal => self.pos = self.pos.max(pos),
+            Ordering::Greater => {}
+        }
+    }
+}
+
+impl std::fmt::Display for FilePosition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.pos)
+    }
+}
+
+/// The number at a binlog file name's end (MySQL counts on past 999999 with more digits).
+fn sequence(file: &str) -> u64 {
+    file.rsplit('.').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// The part of a source transaction that is already in Kafka, when one is so large that it took several Kafka transactions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartTransaction {
+    /// Its GTID.
+    pub gtid: String,
+    /// How many of its captured row changes are published.
+    pub rows: u64,
+}
+
+/// Everything that is needed to go on where the topics end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The server whose file names these are (`@@server_uuid`).
+    pub server_uuid: String,
+    /// The end of the last whole transaction.
+    pub log: FilePosition,
+    /// The transactions that are published, or needn't be as the snapshot has them.
+    pub gtids: GtidSet,
+    /// The transaction after them, if it is published in part.
+    pub transaction: Option<PartTransaction>,
+    /// The greatest `seq` given.
+    pub seq: i64,
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.log)?;
+        if let Some(part) = &self.transaction {
+            write!(f, " and {} rows of {}", part.rows, part.gtid)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(file: &str, pos: u64) -> FilePosition {
+        FilePosition { file: file.to_owned(), pos }
+    }
+
+    #[test]
+    fn files_are_ordered_by_number_not_by_text() {
+        assert_eq!(at("binlog.999999", 4).compare(&at("binlog.1000000", 4)), Ordering::Less);
+        assert_eq!(at("b.000002", 9).compare(&at("b.000002", 8)), Ordering::Greater);
+    }
+
+    #[test]
+    fn a_place_never_moves_back() {
+        let mut place = at("b.000002", 500);
+        place.advance("b.000002", 4);
+        place.advance("b.000001", 900);
+        assert_eq!(place, at("b.000002", 500));
+        place.advance("b.000003", 4);
+        assert_eq!(place, at("b.000003", 4));
+    }
+}

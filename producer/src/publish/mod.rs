@@ -1,0 +1,337 @@
+//! Records to Kafka: one transactional producer, whose every commit carries the position of what it commits (G3).
+
+pub mod progress;
+pub mod settings;
+pub mod topics;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext};
+
+use crate::capture::{Record, Sink};
+use settings::KafkaSettings;
+
+/// How long one call may take that waits for the brokers.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a poll for delivery reports waits when there is nothing else to do.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Why records can't be published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A later producer with the same name took over.
+    #[error("another producer named {name:?} has taken over (transactional.id {id}): stop one of the two")]
+    Fenced {
+        /// The setting `name`.
+        name: String,
+        /// Its transactional id.
+        id: String,
+    },
+    /// Kafka refused something that trying again can't mend.
+    #[error("Kafka at {brokers}: {what}: {cause}; {advice}")]
+    Refused {
+        /// The brokers.
+        brokers: String,
+        /// What was tried.
+        what: String,
+        /// Kafka's answer.
+        cause: KafkaError,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Kafka isn't there, or failed in passing.
+    #[error("Kafka at {brokers}: {what}: {cause}; trying again (check kafka.bootstrap.servers and the brokers if this goes on)")]
+    Unavailable {
+        /// The brokers.
+        brokers: String,
+        /// What was tried.
+        what: String,
+        /// Kafka's answer.
+        cause: KafkaError,
+    },
+    /// The settings for librdkafka are wrong.
+    #[error("settings, kafka: {0}")]
+    Settings(String),
+    /// A record of the offsets topic can't be read.
+    #[error("topic {topic}: record {offset} is not a position of this version: {cause}; was it written by something else?")]
+    Progress {
+        /// The offsets topic.
+        topic: String,
+        /// The record's offset.
+        offset: i64,
+        /// What is wrong.
+        cause: String,
+    },
+}
+
+/// What librdkafka reports from its own threads.
+#[derive(Debug, Default)]
+struct Reports {
+    /// The first record that wasn't delivered.
+    failed: Mutex<Option<(KafkaError, String)>>,
+    /// What the connection last said, for messages about a broker that doesn't answer.
+    connection: Mutex<Option<String>>,
+    bytes: AtomicU64,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Context(Arc<Reports>);
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_librdkafka(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka");
+        *self.0.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+    }
+}
+
+/// librdkafka's own lines: its retries are ours to sum up, so they are for those who look closely.
+pub(crate) fn log_librdkafka(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => tracing::error!(facility, message, "librdkafka"),
+        _ => tracing::debug!(facility, message, "librdkafka"),
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        use rdkafka::Message;
+        match result {
+            Ok(message) => {
+                self.0.bytes.fetch_add(message.payload_len() as u64, Ordering::Relaxed);
+            }
+            Err((error, message)) => {
+                let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.get_or_insert_with(|| (error.clone(), message.topic().to_owned()));
+            }
+        }
+    }
+}
+
+/// The transactional producer.
+pub struct Publisher {
+    name: String,
+    id: String,
+    brokers: String,
+    producer: BaseProducer<Context, NoCustomPartitioner>,
+    reports: Arc<Reports>,
+    open: Option<Instant>,
+    records: u64,
+    bytes: u64,
+    partitions: std::collections::HashMap<String, i32>,
+}
+
+impl Publisher {
+    /// Connects, and fences whoever published under this name before: after this call nothing of theirs is committed any more.
+    ///
+    /// Blocks, for at most half a minute.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn connect(name: &str, settings: &KafkaSettings) -> Result<Self, PublishError> {
+        let id = format!("millrace-{name}");
+        let context = Context::default();
+        let reports = Arc::clone(&context.0);
+        let mut config = settings.client();
+        config
+            .set("transactional.id", &id)
+            .set("enable.idempotence", "true")
+            .set("partitioner", "murmur2_random")
+            .set("transaction.timeout.ms", settings.transaction_timeout.as_millis().to_string());
+        let producer: BaseProducer<Context, NoCustomPartitioner> =
+            config.create_with_context(context).map_err(|error| PublishError::Settings(error.to_string()))?;
+        let publisher = Self {
+            name: name.to_owned(),
+            id,
+            brokers: settings.brokers(),
+            producer,
+            reports,
+            open: None,
+            records: 0,
+            bytes: 0,
+            partitions: std::collections::HashMap::new(),
+        };
+        publisher.producer.init_transactions(CALL_TIMEOUT).map_err(|cause| publisher.error("starting to publish", cause))?;
+        Ok(publisher)
+    }
+
+    /// Since when a transaction is open, if one is.
+    #[must_use]
+    pub fn open_since(&self) -> Option<Instant> {
+        self.open
+    }
+
+    /// Bytes of values in the open transaction.
+    #[must_use]
+    pub fn open_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Records since the start.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Commits what was sent together with `progress`: all of it becomes visible, or none. Blocks until the brokers acknowledged.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the transaction is then not known to be committed, and the publisher must be dropped.
+    pub fn commit(&mut self, progress: &[progress::ProgressRecord]) -> Result<(), PublishError> {
+        self.begin()?;
+        for record in progress {
+            self.enqueue(BaseRecord::to(&record.topic).partition(0).key(record.key.as_bytes()).payload(record.value.as_bytes()))?;
+        }
+        let deadline = Instant::now() + CALL_TIMEOUT * 2;
+        // Waiting here is quicker than in commit_transaction, whose flush polls only ten times a second.
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(POLL_INTERVAL);
+            self.check_delivered()?;
+            if Instant::now() > deadline {
+                return Err(self.error("waiting for acknowledgements", KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut)));
+            }
+        }
+        self.check_delivered()?;
+        let mut result = self.producer.commit_transaction(CALL_TIMEOUT);
+        // A commit that timed out may be asked for again, and then ends the same way (librdkafka, "Transactional API").
+        while let Err(KafkaError::Transaction(error)) = &result {
+            if !error.is_retriable() || Instant::now() > deadline {
+                break;
+            }
+            result = self.producer.commit_transaction(CALL_TIMEOUT);
+        }
+        result.map_err(|cause| self.error("committing", cause))?;
+        self.open = None;
+        self.bytes = 0;
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), PublishError> {
+        if self.open.is_none() {
+            self.producer.begin_transaction().map_err(|cause| self.error("beginning a transaction", cause))?;
+            self.open = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Hands a record to librdkafka, waiting while its queue is full.
+    fn enqueue(&mut self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), PublishError> {
+        let deadline = Instant::now() + CALL_TIMEOUT * 4;
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < deadline => {
+                    record = back;
+                    self.producer.poll(POLL_INTERVAL);
+                    self.check_delivered()?;
+                }
+                Err((cause, record)) => {
+                    let what = format!("publishing to {}", record.topic);
+                    return Err(self.error(&what, cause));
+                }
+            }
+        }
+    }
+
+    fn check_delivered(&self) -> Result<(), PublishError> {
+        let failed = self.reports.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match failed {
+            None => Ok(()),
+            Some((cause, topic)) => Err(self.error(&format!("publishing to {topic}"), cause)),
+        }
+    }
+
+    /// One place decides what an error of Kafka's means.
+    fn error(&self, what: &str, cause: KafkaError) -> PublishError {
+        let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
+        let code = fatal.or(cause.rdkafka_error_code());
+        let refused = |advice| PublishError::Refused { brokers: self.brokers.clone(), what: what.to_owned(), cause: cause.clone(), advice };
+        match code {
+            Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch) => {
+                PublishError::Fenced { name: self.name.clone(), id: self.id.clone() }
+            }
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                refused("raise message.max.bytes at the brokers (or max.message.bytes of the topic) and kafka.message.max.bytes in the settings")
+            }
+            Some(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+                | RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
+            ) => refused("grant the user the operation: Write and Create on the topics, Write and Describe on the transactional id"),
+            Some(RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::Authentication) => refused("check the credentials in the kafka settings"),
+            Some(RDKafkaErrorCode::InvalidTransactionTimeout) => {
+                refused("lower publish.transaction_timeout to the brokers' transaction.max.timeout.ms")
+            }
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                PublishError::Unavailable { brokers: self.brokers.clone(), what: format!("{what}: the topic is gone"), cause }
+            }
+            _ => {
+                let said = self.reports.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let what = said.map_or_else(|| what.to_owned(), |said| format!("{what} ({said})"));
+                PublishError::Unavailable { brokers: self.brokers.clone(), what, cause }
+            }
+        }
+    }
+}
+
+impl Sink for Publisher {
+    type Error = PublishError;
+
+    fn send(&mut self, record: Record<'_>) -> Result<(), PublishError> {
+        self.begin()?;
+        self.records += 1;
+        self.bytes += record.value.map_or(0, <[u8]>::len) as u64;
+        self.enqueue(base_record(&record))?;
+        if self.records % 256 == 0 {
+            self.producer.poll(Duration::ZERO);
+            self.check_delivered()?;
+        }
+        Ok(())
+    }
+
+    fn send_to_all(&mut self, record: Record<'_>) -> Result<(), PublishError> {
+        self.begin()?;
+        let count = match self.partitions.get(record.topic) {
+            Some(count) => *count,
+            None => {
+                let metadata = self.producer.client().fetch_metadata(Some(record.topic), CALL_TIMEOUT);
+                let metadata = metadata.map_err(|cause| self.error(&format!("asking for the partitions of {}", record.topic), cause))?;
+                let count = metadata.topics().first().map_or(1, |topic| topic.partitions().len().max(1));
+                let count = i32::try_from(count).unwrap_or(i32::MAX);
+                self.partitions.insert(record.topic.to_owned(), count);
+                count
+            }
+        };
+        for partition in 0..count {
+            self.records += 1;
+            self.enqueue(base_record(&record).partition(partition))?;
+        }
+        Ok(())
+    }
+}
+
+fn base_record<'a>(record: &Record<'a>) -> BaseRecord<'a, [u8], [u8]> {
+    let mut base = BaseRecord::to(record.topic);
+    if let Some(key) = record.key {
+        base = base.key(key);
+    }
+    if let Some(value) = record.value {
+        base = base.payload(value);
+    }
+    if let Some((key, value)) = record.header {
+        base = base.headers(OwnedHeaders::new().insert(Header { key, value: Some(value) }));
+    }
+    base
+}

@@ -1,0 +1,193 @@
+//! What the producer remembers, in its topic of positions: where it is in the log, and how far each table's snapshot is.
+//!
+//! Records are JSON, so that a person can read them with any Kafka tool. The topic is compacted: the last record of each key counts.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Message, Offset, TopicPartitionList};
+use serde::{Deserialize, Serialize};
+
+use super::PublishError;
+use super::settings::KafkaSettings;
+use crate::position::gtid::GtidSet;
+use crate::position::place::{FilePosition, PartTransaction, Position};
+
+const FORMAT: u32 = 1;
+const POSITION_KEY: &str = r#"{"kind":"position"}"#;
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How far the snapshot of one table is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableProgress {
+    /// All rows are published.
+    pub done: bool,
+    /// The key of the last chunk's last row, as the chunk reader writes it.
+    pub after: Option<String>,
+    /// Rows published.
+    pub rows: u64,
+}
+
+/// All that is remembered.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// Where the stream is; none before the first start.
+    pub position: Option<Position>,
+    /// Each table of which the snapshot began, by `database.table`.
+    pub tables: BTreeMap<String, TableProgress>,
+}
+
+/// A record for the topic of positions.
+#[derive(Debug, Clone)]
+pub struct ProgressRecord {
+    /// The topic.
+    pub topic: String,
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredPosition {
+    format: u32,
+    server_uuid: String,
+    file: String,
+    pos: u64,
+    gtids: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    transaction: Option<PartTransaction>,
+    seq: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum StoredKey {
+    Position,
+    Snapshot { table: String },
+}
+
+/// The record that remembers `position`.
+#[must_use]
+pub fn position_record(topic: &str, position: &Position) -> ProgressRecord {
+    let stored = StoredPosition {
+        format: FORMAT,
+        server_uuid: position.server_uuid.clone(),
+        file: position.log.file.clone(),
+        pos: position.log.pos,
+        gtids: position.gtids.to_string(),
+        transaction: position.transaction.clone(),
+        seq: position.seq,
+    };
+    ProgressRecord { topic: topic.to_owned(), key: POSITION_KEY.to_owned(), value: json(&stored) }
+}
+
+/// The record that remembers a table's snapshot.
+#[must_use]
+pub fn table_record(topic: &str, table: &str, progress: &TableProgress) -> ProgressRecord {
+    ProgressRecord { topic: topic.to_owned(), key: json(&StoredKey::Snapshot { table: table.to_owned() }), value: json(progress) }
+}
+
+/// Serialising these types can't fail: they are plain structs of texts and numbers.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Reads what is remembered. To be called after the publisher has connected, so that no one else can add to it. Blocks.
+///
+/// # Errors
+/// [`PublishError`].
+pub fn load(topic: &str, settings: &KafkaSettings) -> Result<Progress, PublishError> {
+    let unavailable = |what: &str, cause| PublishError::Unavailable { brokers: settings.brokers(), what: format!("{what} {topic}"), cause };
+    let consumer: BaseConsumer = settings
+        .plain_client()
+        .set("group.id", "millrace-producer-offsets")
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .create()
+        .map_err(|error| PublishError::Settings(error.to_string()))?;
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition_offset(topic, 0, Offset::Beginning).map_err(|cause| unavailable("reading", cause))?;
+    consumer.assign(&partitions).map_err(|cause| unavailable("reading", cause))?;
+    let deadline = Instant::now() + READ_TIMEOUT;
+    let mut progress = Progress::default();
+    loop {
+        match consumer.poll(Duration::from_millis(100)) {
+            None if Instant::now() > deadline => {
+                return Err(unavailable("reading", KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)));
+            }
+            None => {}
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(progress),
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition))) if Instant::now() < deadline => {}
+            Some(Err(cause)) => return Err(unavailable("reading", cause)),
+            Some(Ok(message)) => {
+                let wrong = |cause: String| PublishError::Progress { topic: topic.to_owned(), offset: message.offset(), cause };
+                progress.apply(message.key().unwrap_or_default(), message.payload()).map_err(wrong)?;
+            }
+        }
+    }
+}
+
+impl Progress {
+    fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        let key: StoredKey = serde_json::from_slice(key).map_err(|error| error.to_string())?;
+        match (key, value) {
+            (StoredKey::Position, None) => self.position = None,
+            (StoredKey::Position, Some(value)) => {
+                let stored: StoredPosition = serde_json::from_slice(value).map_err(|error| error.to_string())?;
+                if stored.format != FORMAT {
+                    return Err(format!("format {} is not {FORMAT}", stored.format));
+                }
+                let gtids: GtidSet = stored.gtids.parse().map_err(|error: crate::position::gtid::GtidSetError| error.to_string())?;
+                if let Some(before) = &self.position
+                    && stored.seq < before.seq
+                {
+                    return Err(format!("seq went back from {} to {}", before.seq, stored.seq));
+                }
+                self.position = Some(Position {
+                    server_uuid: stored.server_uuid,
+                    log: FilePosition { file: stored.file, pos: stored.pos },
+                    gtids,
+                    transaction: stored.transaction,
+                    seq: stored.seq,
+                });
+            }
+            (StoredKey::Snapshot { table }, None) => {
+                self.tables.remove(&table);
+            }
+            (StoredKey::Snapshot { table }, Some(value)) => {
+                self.tables.insert(table, serde_json::from_slice(value).map_err(|error| error.to_string())?);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_is_read_back() {
+        let position = Position {
+            server_uuid: "u".to_owned(),
+            log: FilePosition { file: "binlog.000003".to_owned(), pos: 77 },
+            gtids: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".parse().expect("valid"),
+            transaction: Some(PartTransaction { gtid: "3e11fa47-71ca-11e1-9e33-c80aa9429562:6".to_owned(), rows: 9 }),
+            seq: 1 << 60,
+        };
+        let table = TableProgress { done: false, after: Some("[1]".to_owned()), rows: 3 };
+        let mut progress = Progress::default();
+        for record in [position_record("t", &position), table_record("t", "a.b", &table)] {
+            progress.apply(record.key.as_bytes(), Some(record.value.as_bytes())).expect("own record");
+        }
+        assert_eq!(progress.position, Some(position.clone()));
+        assert_eq!(progress.tables["a.b"], table);
+        let earlier = position_record("t", &Position { seq: 5, ..position });
+        assert!(progress.apply(earlier.key.as_bytes(), Some(earlier.value.as_bytes())).is_err(), "seq must not go back");
+        assert!(progress.apply(b"{}", None).is_err());
+    }
+}

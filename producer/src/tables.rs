@@ -1,0 +1,259 @@
+//! The tables that the producer knows: each with its topic made, its schemas registered and its plan compiled, before its first row (G8, design §3).
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+
+use millrace_schemas::avro::SchemaOptions;
+use millrace_schemas::names;
+use millrace_schemas::registry::Registry;
+use millrace_schemas::shape::TableShape;
+
+use crate::binlog::table_map::{self, TableMap, TableMapError};
+use crate::capture::{CaptureError, LoggedTable, PreparedTable};
+use crate::decode::charset::Charset;
+use crate::encode::TablePlan;
+use crate::error::Error;
+use crate::publish::topics::Topics;
+use crate::source::catalog::{self, KeyOverrides, Table};
+use crate::source::charsets;
+use crate::source::Session;
+
+/// The server's collations and how their character sets are decoded.
+#[derive(Debug, Default)]
+pub struct Charsets {
+    /// By collation number: the character set and the bytes of its longest character.
+    pub(crate) collations: HashMap<u64, (String, u32)>,
+    /// By name.
+    pub(crate) charsets: HashMap<String, Arc<Charset>>,
+}
+
+impl Charsets {
+    /// Asks the server.
+    ///
+    /// # Errors
+    /// The source's.
+    pub async fn load(session: &mut Session) -> Result<Self, Error> {
+        let charsets: HashMap<String, Arc<Charset>> =
+            charsets::load(session).await?.into_iter().map(|charset| (charset.name().to_owned(), Arc::new(charset))).collect();
+        let collations = catalog::collations(session)
+            .await?
+            .into_iter()
+            .filter_map(|(id, name)| {
+                let longest = charsets.get(&name)?.max_bytes_per_char();
+                Some((u64::from(id), (name, u32::from(longest))))
+            })
+            .collect();
+        Ok(Self { collations, charsets })
+    }
+}
+
+impl table_map::Collations for Charsets {
+    fn charset(&self, collation: u64) -> Option<(&str, u32)> {
+        self.collations.get(&collation).map(|(name, longest)| (name.as_str(), *longest))
+    }
+
+    fn label(&self, charset: &str, bytes: &[u8]) -> Option<String> {
+        let mut text = Vec::new();
+        self.charsets.get(charset)?.append_utf8(bytes, &mut text).ok()?;
+        String::from_utf8(text).ok()
+    }
+}
+
+/// See the module.
+pub struct Tables {
+    prefix: String,
+    options: SchemaOptions,
+    topics: Topics,
+    registry: Arc<Registry>,
+    charsets: Charsets,
+    year_has_signedness: bool,
+    /// For looking up a table that the log describes anew.
+    session: tokio::sync::Mutex<Session>,
+    known: std::sync::Mutex<HashMap<(String, String), Arc<PreparedTable>>>,
+    by_topic: std::sync::Mutex<HashMap<String, String>>,
+}
+
+impl Tables {
+    /// Knows nothing yet.
+    pub fn new(
+        prefix: &str,
+        options: SchemaOptions,
+        topics: Topics,
+        registry: Arc<Registry>,
+        charsets: Charsets,
+        year_has_signedness: bool,
+        session: Session,
+    ) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            options,
+            topics,
+            registry,
+            charsets,
+            year_has_signedness,
+            session: tokio::sync::Mutex::new(session),
+            known: std::sync::Mutex::default(),
+            by_topic: std::sync::Mutex::default(),
+        }
+    }
+
+    /// Makes a table ready: topic, schemas, plan. A shape that is known already costs nothing.
+    ///
+    /// # Errors
+    /// The registry's refusal, a topic that can't be made, a character set that can't be decoded.
+    pub async fn prepare(&self, shape: TableShape) -> Result<Arc<PreparedTable>, Error> {
+        let name = (shape.database.clone(), shape.table.clone());
+        if let Some(known) = self.known(&name).filter(|known| known.plan.shape() == &shape) {
+            return Ok(known);
+        }
+        let display = format!("{}.{}", name.0, name.1);
+        let plan = TablePlan::new(&self.prefix, shape, self.options, |charset| self.charsets.charsets.get(charset).cloned())
+            .map_err(|charset| Error::Charset { table: display.clone(), charset })?;
+        let topic = plan.topic().to_owned();
+        self.claim_topic(&topic, &display)?;
+        self.topics.ensure_table(&topic, plan.has_key()).await?;
+        let key_id = match plan.key_schema() {
+            Some(schema) => Some(self.registry.register(&names::key_subject(&topic), &schema).await?),
+            None => None,
+        };
+        let value_id = self.registry.register(&names::value_subject(&topic), &plan.value_schema()).await?;
+        let prepared = Arc::new(PreparedTable { plan, key_id, value_id });
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    /// The table of a description in the log.
+    ///
+    /// # Errors
+    /// As [`Tables::prepare`]; a description that can't be read, with `position` to say where.
+    pub async fn described(&self, description: &[u8], position: impl Fn() -> String) -> Result<LoggedTable, Error> {
+        let table = || table_map::names(description).map(|(d, t)| format!("{}.{}", String::from_utf8_lossy(d), String::from_utf8_lossy(t)));
+        let map = TableMap::parse(description, &self.charsets, self.year_has_signedness).map_err(|cause: TableMapError| Error::Stream {
+            position: position(),
+            cause: CaptureError::Description { table: table().unwrap_or_default(), cause },
+        })?;
+        let name = (map.shape.database.clone(), map.shape.table.clone());
+        let layouts = map.layouts.into();
+        let known = self.known(&name);
+        if let Some(known) = known.as_ref().filter(|known| same_rows(known.plan.shape(), &map.shape)) {
+            return Ok(LoggedTable { table: Arc::clone(known), layouts });
+        }
+        let listed = self.look_up(&name.0, &name.1).await?.map(|table| table.shape);
+        let shape = reconcile(map.shape, listed.as_ref(), known.as_ref().map(|known| known.plan.shape()));
+        Ok(LoggedTable { table: self.prepare(shape).await?, layouts })
+    }
+
+    /// The table of that name as the catalogue has it now; none if there is none.
+    ///
+    /// # Errors
+    /// As [`Tables::prepare`].
+    pub async fn named(&self, database: &str, table: &str) -> Result<Option<Arc<PreparedTable>>, Error> {
+        if let Some(known) = self.known(&(database.to_owned(), table.to_owned())) {
+            return Ok(Some(known));
+        }
+        match self.look_up(database, table).await? {
+            Some(listed) => Ok(Some(self.prepare(listed.shape).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn look_up(&self, database: &str, table: &str) -> Result<Option<Table>, Error> {
+        let mut session = self.session.lock().await;
+        Ok(catalog::table(&mut session, database, table, &KeyOverrides::new()).await?)
+    }
+
+    fn known(&self, name: &(String, String)) -> Option<Arc<PreparedTable>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn claim_topic(&self, topic: &str, table: &str) -> Result<(), Error> {
+        let mut by_topic = self.by_topic.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = by_topic.entry(topic.to_owned()).or_insert_with(|| table.to_owned());
+        if owner == table {
+            return Ok(());
+        }
+        Err(Error::SameTopic { first: owner.clone(), second: table.to_owned(), topic: topic.to_owned() })
+    }
+}
+
+/// Whether a known shape describes the rows of one from the log, which knows primary keys only and no defaults.
+fn same_rows(known: &TableShape, logged: &TableShape) -> bool {
+    if logged.key.is_empty() && !known.key.is_empty() {
+        // The known key is a unique index, or the log's table lost its primary key; unique columns that may become NULL show as nullable.
+        let keyed = TableShape { key: known.key.clone(), ..logged.clone() };
+        return known.fits(&keyed) && known.key.iter().all(|&index| known.columns.get(index).is_some_and(|column| !column.nullable));
+    }
+    known.fits(logged)
+}
+
+/// The shape for a description in the log: the log's columns, and of the catalogue (or of what was known before) what the log can't say, the defaults
+/// and a unique key, where it still is about the same columns.
+fn reconcile(logged: TableShape, listed: Option<&TableShape>, known: Option<&TableShape>) -> TableShape {
+    if let Some(listed) = listed.filter(|listed| same_rows(listed, &logged)) {
+        return listed.clone();
+    }
+    let mut shape = logged;
+    for other in [known, listed].into_iter().flatten() {
+        for column in &mut shape.columns {
+            let twin = other.columns.iter().find(|twin| twin.name == column.name && twin.kind == column.kind);
+            if let Some(default) = twin.and_then(|twin| twin.default.clone()) {
+                column.default = Some(default);
+            }
+        }
+        if shape.key.is_empty() {
+            let place = |index: &usize| {
+                let name = &other.columns.get(*index)?.name;
+                shape.columns.iter().position(|column| &column.name == name && !column.nullable)
+            };
+            shape.key = other.key.iter().map(place).collect::<Option<_>>().unwrap_or_default();
+        }
+    }
+    shape
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millrace_schemas::shape::{Column, ColumnType, DefaultValue};
+
+    fn shape(columns: &[(&str, bool, Option<i64>)], key: &[usize]) -> TableShape {
+        TableShape {
+            database: "d".to_owned(),
+            table: "t".to_owned(),
+            columns: columns
+                .iter()
+                .map(|(name, nullable, default)| Column {
+                    name: (*name).to_owned(),
+                    kind: ColumnType::Int { unsigned: false },
+                    nullable: *nullable,
+                    default: default.map(DefaultValue::Long),
+                })
+                .collect(),
+            key: key.to_vec(),
+        }
+    }
+
+    #[test]
+    fn defaults_and_unique_keys_come_from_the_catalogue() {
+        let listed = shape(&[("a", false, None), ("b", true, Some(5))], &[0]);
+        let logged = shape(&[("a", false, None), ("b", true, None)], &[]);
+        assert!(same_rows(&listed, &logged));
+        assert_eq!(reconcile(logged, Some(&listed), None), listed);
+    }
+
+    #[test]
+    fn an_older_description_keeps_its_own_columns() {
+        let listed = shape(&[("b", true, Some(5)), ("a", false, None), ("c", true, None)], &[1]);
+        let logged = shape(&[("a", false, None), ("b", true, None)], &[]);
+        let merged = reconcile(logged, Some(&listed), None);
+        assert_eq!(merged, shape(&[("a", false, None), ("b", true, Some(5))], &[0]));
+    }
+
+    #[test]
+    fn a_primary_key_in_the_log_is_believed() {
+        let known = shape(&[("a", false, None), ("b", false, None)], &[0]);
+        let logged = shape(&[("a", false, None), ("b", false, None)], &[1]);
+        assert!(!same_rows(&known, &logged));
+        assert_eq!(reconcile(logged.clone(), Some(&known), Some(&known)), logged);
+    }
+}

@@ -1,0 +1,299 @@
+//! The binlog as a stream.
+
+use std::time::Duration;
+
+use millrace_producer::source::log::{LogStream, RawEvent, Start};
+use millrace_producer::source::{Connector, Disposition, SourceError, server};
+
+use super::{User, relay};
+use crate::mysql::{Database, with_database};
+
+const QUERY: u8 = 2;
+const ROTATE: u8 = 4;
+const FORMAT_DESCRIPTION: u8 = 15;
+const XID: u8 = 16;
+const TABLE_MAP: u8 = 19;
+const HEARTBEAT: u8 = 27;
+const WRITE_ROWS: u8 = 30;
+const GTID: u8 = 33;
+const PREVIOUS_GTIDS: u8 = 35;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn here(user: &User<'_>) -> (server::LogStatus, Start) {
+    let status = server::status(&mut user.session().await).await.unwrap();
+    let start = Start::FilePos { file: status.file.clone(), pos: status.pos };
+    (status, start)
+}
+
+async fn open(user: &User<'_>, connector: &Connector, start: Start) -> Result<LogStream, SourceError> {
+    let settings = &user.settings;
+    LogStream::open(connector.connect().await?, start, settings.server_id("x"), settings.heartbeat_interval).await
+}
+
+/// Events up to the first one that the test looks for.
+async fn until(stream: &mut LogStream, wanted: impl Fn(&RawEvent) -> bool) -> Vec<RawEvent> {
+    let collect = async {
+        let mut events = Vec::new();
+        loop {
+            let event = stream.next().await.unwrap();
+            let found = wanted(&event);
+            events.push(event);
+            if found {
+                return events;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, collect).await.unwrap()
+}
+
+async fn error_of(stream: &mut LogStream) -> SourceError {
+    let fail = async {
+        loop {
+            if let Err(error) = stream.next().await {
+                return error;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, fail).await.unwrap()
+}
+
+fn holds(event: &RawEvent, text: &str) -> bool {
+    event.body().windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[tokio::test]
+async fn a_transaction_arrives_whole_from_a_file_position() {
+    with_database(|mut database: Database| async move {
+        database.run("CREATE TABLE t (a INT, b VARCHAR(40))").await;
+        let user = User::new(&mut database).await;
+        let (status, start) = here(&user).await;
+        user.database.run("INSERT INTO t VALUES (1, 'first marker')").await;
+        let mut stream = open(&user, &user.connector(), start).await.unwrap();
+        let events = until(&mut stream, |event| event.event_type == XID).await;
+        assert_eq!(events[0].event_type, ROTATE);
+        assert_eq!(&events[0].body()[8..], status.file.as_bytes(), "the made-up ROTATE's checksum is no part of the name");
+        assert_eq!(events[1].event_type, FORMAT_DESCRIPTION);
+        let types: Vec<_> = events.iter().map(|event| event.event_type).filter(|kind| *kind != HEARTBEAT).collect();
+        // Other tests' transactions may come before ours.
+        assert!(types.windows(5).any(|window| window == [GTID, QUERY, TABLE_MAP, WRITE_ROWS, XID]), "{types:?}");
+        let mut stream_again = stream;
+        if !events.iter().any(|event| event.event_type == WRITE_ROWS && holds(event, "first marker")) {
+            until(&mut stream_again, |event| event.event_type == WRITE_ROWS && holds(event, "first marker")).await;
+        }
+        stream_again.close().await;
+        user.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn from_a_gtid_set_only_later_transactions_come() {
+    with_database(|mut database: Database| async move {
+        database.run("CREATE TABLE t (b VARCHAR(40))").await;
+        let name = database.name.clone();
+        database.run(format!("INSERT INTO t VALUES ('before {name}')")).await;
+        let user = User::new(&mut database).await;
+        let (status, _) = here(&user).await;
+        assert!(!status.gtid_executed.is_empty() && !status.gtid_executed.contains('\n'));
+        user.database.run(format!("INSERT INTO t VALUES ('after {name}')")).await;
+        let mut stream = open(&user, &user.connector(), Start::Gtid(status.gtid_executed)).await.unwrap();
+        let events = until(&mut stream, |event| event.event_type == WRITE_ROWS && holds(event, &format!("after {name}"))).await;
+        assert!(!events.iter().any(|event| holds(event, &format!("before {name}"))));
+        assert!(events.iter().any(|event| event.event_type == PREVIOUS_GTIDS));
+        // The first file is still there in a test's server.
+        let mut session = user.session().await;
+        let logs = server::binary_logs(&mut session).await.unwrap();
+        assert!(logs.iter().any(|(file, _)| *file == status.file), "{logs:?}");
+        let purged = server::purged(&mut session).await.unwrap();
+        let mut stream = open(&user, &user.connector(), Start::Gtid(purged)).await.unwrap();
+        until(&mut stream, |event| event.event_type == WRITE_ROWS && holds(event, &format!("before {name}"))).await;
+        user.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_quiet_source_sends_heartbeats_and_a_mute_one_is_an_error() {
+    with_database(|mut database: Database| async move {
+        let mut user = User::new(&mut database).await;
+        let (_, start) = here(&user).await;
+        let mut stream = open(&user, &user.connector(), start.clone()).await.unwrap();
+        for _ in 0..3 {
+            until(&mut stream, |event| event.event_type == HEARTBEAT).await;
+        }
+        stream.close().await;
+        user.settings.read_timeout = Duration::from_millis(500);
+        user.settings.heartbeat_interval = Duration::from_secs(600);
+        let (_, start) = here(&user).await;
+        let mut stream = open(&user, &user.connector(), start).await.unwrap();
+        let error = error_of(&mut stream).await;
+        assert!(matches!(error, SourceError::Silent { .. }), "{error}");
+        assert_eq!(error.disposition(), Disposition::Retry);
+        user.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_large_event_arrives_in_one_piece() {
+    with_database(|mut database: Database| async move {
+        database.run("CREATE TABLE t (b LONGBLOB)").await;
+        let user = User::new(&mut database).await;
+        let (_, start) = here(&user).await;
+        // More than one packet of 16 MiB. The server's limit is for a statement, not for what it computes.
+        user.database.run("INSERT INTO t VALUES (REPEAT('x', 3000000))").await;
+        for _ in 0..3 {
+            user.database.run("UPDATE t SET b = CONCAT(b, b)").await;
+        }
+        let mut stream = open(&user, &user.connector(), start).await.unwrap();
+        let events = until(&mut stream, |event| event.event_size > 24_000_000).await;
+        assert_eq!(events.last().unwrap().body().len() + 23, events.last().unwrap().event_size as usize);
+        user.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_server_no_longer_has_stops() {
+    with_database(|mut database: Database| async move {
+        let user = User::new(&mut database).await;
+        let (status, _) = here(&user).await;
+        let missing = Start::FilePos { file: "binlog.999999".into(), pos: 4 };
+        let beyond = Start::FilePos { file: status.file, pos: 1 << 31 };
+        for start in [missing, beyond] {
+            let name = start.to_string();
+            let mut stream = open(&user, &user.connector(), start).await.unwrap();
+            let error = error_of(&mut stream).await;
+            assert!(matches!(error, SourceError::LogRefused { .. }), "{error}");
+            assert!(error.to_string().contains(&name), "{error}");
+            assert_eq!(error.disposition(), Disposition::Stop);
+        }
+        let error = open(&user, &user.connector(), Start::Gtid("nonsense".into())).await.unwrap_err();
+        assert!(matches!(error, SourceError::GtidSet { .. }), "{error}");
+        user.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_ended_by_another_of_the_same_server_id_says_so() {
+    with_database(|mut database: Database| async move {
+        let user = User::new(&mut database).await;
+        let (_, start) = here(&user).await;
+        let mut first = open(&user, &user.connector(), start.clone()).await.unwrap();
+        until(&mut first, |event| event.event_type == HEARTBEAT).await;
+        let mut second = open(&user, &user.connector(), start).await.unwrap();
+        until(&mut second, |event| event.event_type == HEARTBEAT).await;
+        let error = error_of(&mut first).await;
+        match &error {
+            SourceError::LogRefused { .. } => assert!(error.to_string().contains("source.server_id"), "{error}"),
+            // The server may close the connection before it has sent the reason.
+            SourceError::Lost { .. } | SourceError::LogEnded { .. } => {}
+            other => panic!("{other}"),
+        }
+        user.drop().await;
+    })
+    .await;
+}
+
+async fn through_relay(mut database: Database, spoil: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> SourceError {
+    database.run("CREATE TABLE t (b VARCHAR(40))").await;
+    let mut user = User::new(&mut database).await;
+    let (_, start) = here(&user).await;
+    user.database.run("INSERT INTO t VALUES ('SPOIL-ME')").await;
+    let server = (user.settings.host.clone(), user.settings.port);
+    user.settings.port = relay::start(server, spoil).port();
+    let mut stream = open(&user, &user.connector(), start).await.unwrap();
+    let error = error_of(&mut stream).await;
+    user.drop().await;
+    error
+}
+
+/// The packet of the event that holds the row, if it is that one.
+fn spoils(payload: &[u8]) -> Option<usize> {
+    payload.windows(8).position(|window| window == b"SPOIL-ME")
+}
+
+#[tokio::test]
+async fn a_damaged_event_is_caught_by_its_checksum() {
+    with_database(|database: Database| async move {
+        let error = through_relay(database, |payload| {
+            if let Some(at) = spoils(payload) {
+                payload[at] ^= 1;
+            }
+        })
+        .await;
+        assert!(matches!(error, SourceError::Checksum { event_type: WRITE_ROWS, .. }), "{error}");
+        assert_eq!(error.disposition(), Disposition::Stop);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_damaged_header_is_caught_by_the_checksum() {
+    with_database(|database: Database| async move {
+        let error = through_relay(database, |payload| {
+            if spoils(payload).is_some() {
+                // The packet's first byte says that it is an event; the header's timestamp follows.
+                payload[1] ^= 1;
+            }
+        })
+        .await;
+        assert!(matches!(error, SourceError::Checksum { .. }), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_cut_short_is_an_error_and_no_panic() {
+    with_database(|database: Database| async move {
+        let error = through_relay(database, |payload| {
+            if spoils(payload).is_some() {
+                payload.truncate(payload.len() - 6);
+            }
+        })
+        .await;
+        assert!(matches!(error, SourceError::Malformed { .. }), "{error}");
+        assert_eq!(error.disposition(), Disposition::Stop);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_of_a_few_bytes_is_an_error_and_no_panic() {
+    with_database(|database: Database| async move {
+        let error = through_relay(database, |payload| {
+            if spoils(payload).is_some() {
+                payload.truncate(22);
+                payload[10..14].copy_from_slice(&21_u32.to_le_bytes());
+            }
+        })
+        .await;
+        assert!(matches!(error, SourceError::Malformed { .. }), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_cut_in_the_stream_can_heal() {
+    with_database(|mut database: Database| async move {
+        let user = User::new(&mut database).await;
+        let (_, start) = here(&user).await;
+        let mut stream = open(&user, &user.connector(), start).await.unwrap();
+        until(&mut stream, |event| event.event_type == HEARTBEAT).await;
+        let name = user.settings.user.clone();
+        let threads: Vec<u64> = {
+            use mysql_async::prelude::Queryable;
+            let sql = format!("SELECT id FROM information_schema.processlist WHERE user = '{name}' AND command LIKE 'Binlog Dump%'");
+            user.database.conn.query(sql).await.unwrap()
+        };
+        assert_eq!(threads.len(), 1);
+        user.database.run(format!("KILL {}", threads[0])).await;
+        let error = error_of(&mut stream).await;
+        assert_eq!(error.disposition(), Disposition::Retry, "{error}");
+        user.drop().await;
+    })
+    .await;
+}
