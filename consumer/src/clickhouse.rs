@@ -1,0 +1,292 @@
+//! The ClickHouse client: statements, and one Native block per INSERT. The only module that talks to ClickHouse.
+//!
+//! Every insert has the settings it depends on pinned, since a server's profile may say otherwise. An error's number, never its text,
+//! tells what it is; an answer that isn't ClickHouse's (a proxy's page, a broken connection, a time-out) means that the outcome is unknown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use clickhouse::{Client, Compression};
+use secrecy::ExposeSecret;
+
+use crate::ddl::{self, Existing, ExistingColumn};
+use crate::error::{Error, clickhouse_code};
+use crate::settings::ClickHouseSettings;
+
+/// Pieces of a block are joined or cut to about this size, each compressed by itself.
+const CHUNK_BYTES: usize = 1 << 20;
+/// How much of ClickHouse's own words an error shows.
+const REASON_CHARS_MAX: usize = 400;
+
+/// A client. Its clones share the connections.
+#[derive(Clone)]
+pub struct ClickHouse {
+    client: Client,
+    url: Arc<str>,
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for ClickHouse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClickHouse").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// A sealed block on its way: it can be sent again and again.
+#[derive(Debug, Clone)]
+pub struct SealedBlock {
+    /// The INSERT.
+    pub sql: Arc<str>,
+    /// What it is for, in errors.
+    pub table: Arc<str>,
+    /// The block's bytes.
+    pub chunks: Vec<Bytes>,
+    /// Its rows.
+    pub rows: usize,
+}
+
+impl SealedBlock {
+    /// Its size in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+}
+
+impl ClickHouse {
+    /// A client. Doesn't connect.
+    #[must_use]
+    pub fn new(settings: &ClickHouseSettings) -> Self {
+        let seconds = settings.timeout.as_secs().to_string();
+        let client = Client::default()
+            .with_url(&settings.url)
+            .with_user(&settings.user)
+            .with_password(settings.password.expose_secret())
+            .with_compression(Compression::Lz4)
+            .with_product_info("millrace-consumer", env!("CARGO_PKG_VERSION"))
+            // Acknowledged means stored: no insert waits in the server's memory, and none is taken apart.
+            .with_setting("async_insert", "0")
+            .with_setting("wait_end_of_query", "1")
+            .with_setting("input_format_null_as_default", "0")
+            .with_setting("input_format_defaults_for_omitted_fields", "1")
+            .with_setting("input_format_native_allow_types_conversion", "1")
+            .with_setting("max_insert_block_size", "1048449")
+            .with_setting("insert_deduplicate", "0")
+            // Statements return when all replicas are done.
+            .with_setting("alter_sync", "2")
+            .with_setting("mutations_sync", "2")
+            .with_setting("max_execution_time", seconds);
+        Self { client, url: Arc::from(settings.url.as_str()), timeout: settings.timeout }
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> &Arc<str> {
+        &self.url
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.rows("answer", "SELECT 1").await.map(|_| ())
+    }
+
+    /// Runs a statement to its end.
+    ///
+    /// # Errors
+    /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
+    pub async fn execute(&self, what: &str, sql: &str) -> Result<(), Error> {
+        let run = self.client.query_raw(sql).execute();
+        match tokio::time::timeout(self.timeout, run).await {
+            Ok(result) => result.map_err(|error| self.error(what, &error)),
+            Err(_) => Err(self.away(what, format!("no answer within {:?}", self.timeout))),
+        }
+    }
+
+    /// Runs a query and returns its rows as JSON objects.
+    ///
+    /// # Errors
+    /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
+    pub async fn rows(&self, what: &str, sql: &str) -> Result<Vec<serde_json::Value>, Error> {
+        let fetch = async {
+            let mut cursor = self.client.query_raw(sql).fetch_bytes("JSONEachRow")?;
+            cursor.collect().await
+        };
+        let bytes = match tokio::time::timeout(self.timeout, fetch).await {
+            Ok(result) => result.map_err(|error| self.error(what, &error))?,
+            Err(_) => return Err(self.away(what, format!("no answer within {:?}", self.timeout))),
+        };
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let rows = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
+        rows.map_err(|error| self.away(what, format!("the answer is not ClickHouse's: {error}")))
+    }
+
+    /// Inserts a block. Ok means stored; an error that isn't ClickHouse's own means that nobody knows.
+    ///
+    /// # Errors
+    /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
+    pub async fn insert(&self, block: &SealedBlock) -> Result<(), Error> {
+        let what = || format!("insert into {}", block.table);
+        let mut insert = self
+            .client
+            .insert_formatted_with(block.sql.to_string())
+            .with_timeouts(Some(self.timeout), Some(self.timeout));
+        let sent = async {
+            let mut pending = BytesMut::new();
+            for chunk in &block.chunks {
+                if chunk.len() < CHUNK_BYTES {
+                    pending.extend_from_slice(chunk);
+                    if pending.len() >= CHUNK_BYTES {
+                        insert.send(pending.split().freeze()).await?;
+                    }
+                    continue;
+                }
+                if !pending.is_empty() {
+                    insert.send(pending.split().freeze()).await?;
+                }
+                let mut rest = chunk.clone();
+                while !rest.is_empty() {
+                    insert.send(rest.split_to(rest.len().min(CHUNK_BYTES))).await?;
+                }
+            }
+            if !pending.is_empty() {
+                insert.send(pending.freeze()).await?;
+            }
+            insert.end().await
+        };
+        sent.await.map_err(|error: clickhouse::error::Error| self.error(&what(), &error))
+    }
+
+    /// Whether a database is there.
+    ///
+    /// # Errors
+    /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
+    pub async fn has_database(&self, database: &str) -> Result<bool, Error> {
+        let sql = format!("SELECT 1 FROM system.databases WHERE name = {}", ddl::literal(database.as_bytes()));
+        Ok(!self.rows("look up its databases", &sql).await?.is_empty())
+    }
+
+    /// A table as it is now; none where there is none.
+    ///
+    /// # Errors
+    /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
+    pub async fn table(&self, database: &str, table: &str) -> Result<Option<Existing>, Error> {
+        let what = format!("describe {}", ddl::full_name(database, table));
+        let (database, table) = (ddl::literal(database.as_bytes()), ddl::literal(table.as_bytes()));
+        let sql = format!("SELECT engine, engine_full, comment FROM system.tables WHERE database = {database} AND name = {table}");
+        let Some(row) = self.rows(&what, &sql).await?.into_iter().next() else { return Ok(None) };
+        let sql = format!(
+            "SELECT name, type, default_kind, toBool(is_in_sorting_key) AS in_key FROM system.columns \
+             WHERE database = {database} AND table = {table} ORDER BY position"
+        );
+        let columns = self.rows(&what, &sql).await?;
+        let columns = columns.iter().map(|row| ExistingColumn {
+            name: text(row, "name"),
+            of: text(row, "type"),
+            default_kind: text(row, "default_kind"),
+            in_sorting_key: row.get("in_key").and_then(serde_json::Value::as_bool).unwrap_or(false),
+        });
+        let columns = columns.collect();
+        Ok(Some(Existing { engine: text(&row, "engine"), engine_full: text(&row, "engine_full"), comment: text(&row, "comment"), columns }))
+    }
+
+    /// The table that a topic's comment names, as (database, table).
+    ///
+    /// # Errors
+    /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
+    pub async fn table_of_topic(&self, topic: &str) -> Result<Option<(String, String)>, Error> {
+        let comment = ddl::literal(ddl::comment(topic).as_bytes());
+        let sql = format!("SELECT database, name FROM system.tables WHERE comment = {comment} ORDER BY database, name LIMIT 1");
+        let rows = self.rows("look up a topic's table", &sql).await?;
+        Ok(rows.first().map(|row| (text(row, "database"), text(row, "name"))))
+    }
+
+    fn error(&self, what: &str, error: &clickhouse::error::Error) -> Error {
+        let reason = match error {
+            clickhouse::error::Error::BadResponse(reason) => reason.clone(),
+            clickhouse::error::Error::TimedOut => format!("no answer within {:?}", self.timeout),
+            other => causes(other),
+        };
+        match exception_code(&reason) {
+            Some(code) => Error::ClickHouse {
+                url: Arc::clone(&self.url),
+                what: what.to_owned(),
+                code,
+                reason: one_line(&reason),
+                hint: clickhouse_code(code).1,
+            },
+            None => self.away(what, one_line(&reason)),
+        }
+    }
+
+    fn away(&self, what: &str, reason: String) -> Error {
+        Error::ClickHouseAway { url: Arc::clone(&self.url), what: what.to_owned(), reason }
+    }
+}
+
+fn text(row: &serde_json::Value, key: &str) -> String {
+    row.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        let more = current.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = current.source();
+    }
+    text
+}
+
+/// The number in `Code: N. DB::Exception`, which ClickHouse's errors start with; those that break off an answer have it further behind.
+fn exception_code(text: &str) -> Option<u32> {
+    let mut rest = text;
+    while let Some(at) = rest.find("Code: ") {
+        let after = &rest[at + 6..];
+        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, behind) = after.split_at(digits);
+        if digits > 0 && (behind.is_empty() || behind.starts_with(". ")) {
+            return number.parse().ok();
+        }
+        rest = after;
+    }
+    None
+}
+
+/// An exception's words: without its number, its version, and what repeats them.
+fn one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let start = line.find("DB::Exception: ").map_or(0, |at| at + "DB::Exception: ".len());
+    let end = line.rfind(" (version ").filter(|end| *end > start).unwrap_or(line.len());
+    let words = line[start..end].trim_end_matches('.');
+    match words.char_indices().nth(REASON_CHARS_MAX) {
+        Some((cut, _)) => format!("{}…", &words[..cut]),
+        None => words.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_a_number_of_its_own() {
+        assert_eq!(exception_code("Code: 53. DB::Exception: Type mismatch"), Some(53));
+        assert_eq!(exception_code("Code: 530. DB::Exception: other"), Some(530));
+        assert_eq!(exception_code("network: Code: x, then Code: 241. DB::Exception: memory"), Some(241));
+        assert_eq!(exception_code("Code: 60"), Some(60));
+        assert_eq!(exception_code("502 Bad Gateway"), None);
+    }
+
+    #[test]
+    fn an_exception_is_one_line() {
+        let text = "Code: 516. DB::Exception: u: Authentication failed: password is incorrect.\n\nIf you … (AUTHENTICATION_FAILED) (version 26.9.2.1)";
+        assert_eq!(one_line(text), "u: Authentication failed: password is incorrect. If you … (AUTHENTICATION_FAILED)");
+    }
+}

@@ -1,0 +1,265 @@
+//! Everything that can go wrong, and the one place that decides what follows from it.
+
+use std::sync::Arc;
+
+use millrace_schemas::registry::{FrameError, RegistryError};
+use rdkafka::error::KafkaError;
+
+use crate::column::ValueError;
+use crate::ddl::Mismatch;
+use crate::envelope::EnvelopeError;
+use crate::offsets::WentBack;
+use crate::plan::PlanError;
+use crate::schema::SchemaError;
+
+/// Where a record stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "topic '{}', partition {}, offset {}", self.topic, self.partition, self.offset)
+    }
+}
+
+/// What stops or delays the consumer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value that its column can't hold.
+    #[error(
+        "can't load a record of {place} into {table}: column '{column}': {source}; correct the row at the source and skip this offset, or change the column at the source to a type that fits"
+    )]
+    Value {
+        /// The record.
+        place: Place,
+        /// The ClickHouse table.
+        table: String,
+        /// The column.
+        column: String,
+        /// What is wrong.
+        #[source]
+        source: ValueError,
+    },
+    /// Bytes that aren't what their schema says.
+    #[error("can't read a record of {place}: {source}; its writer and its schema don't belong together")]
+    Envelope {
+        /// The record.
+        place: Place,
+        /// What is wrong.
+        #[source]
+        source: EnvelopeError,
+    },
+    /// A key or value without a schema id.
+    #[error("can't read a record of {place}: {source}; only topics with Confluent's Avro framing can be loaded, leave the others out of 'topics'")]
+    Frame {
+        /// The record.
+        place: Place,
+        /// What is wrong.
+        #[source]
+        source: FrameError,
+    },
+    /// A record that says nothing which could be loaded.
+    #[error("can't load a record of {place}: {reason}")]
+    Record {
+        /// The record.
+        place: Place,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A topic whose offsets start again.
+    #[error("topic '{topic}', partition {partition}: {source}; restart to read it from where the group stands, after checking who remade it")]
+    WentBack {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// What came.
+        #[source]
+        source: WentBack,
+    },
+    /// A schema that can't be used.
+    #[error("topic '{topic}', schema {id}: {source}")]
+    Schema {
+        /// The topic.
+        topic: Arc<str>,
+        /// Its id in the registry.
+        id: u32,
+        /// What is wrong.
+        #[source]
+        source: SchemaError,
+    },
+    /// A schema whose rows can't be loaded.
+    #[error("topic '{topic}': {source}")]
+    Plan {
+        /// The topic.
+        topic: Arc<str>,
+        /// What is wrong.
+        #[source]
+        source: PlanError,
+    },
+    /// A table that can't take the rows.
+    #[error("topic '{topic}' can't be loaded into ClickHouse table {table}: {source}")]
+    Mismatch {
+        /// The topic.
+        topic: Arc<str>,
+        /// The ClickHouse table.
+        table: String,
+        /// What is wrong.
+        #[source]
+        source: Mismatch,
+    },
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// ClickHouse answered with an error.
+    #[error("ClickHouse at {url} can't {what}: {reason} (code {code}); {hint}")]
+    ClickHouse {
+        /// Its address.
+        url: Arc<str>,
+        /// What it was to do.
+        what: String,
+        /// Its error code.
+        code: u32,
+        /// Its own words, shortened.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// ClickHouse can't be reached, or its answer wasn't one.
+    #[error("can't reach ClickHouse at {url} to {what}: {reason}; check that it runs and that clickhouse.url is right")]
+    ClickHouseAway {
+        /// Its address.
+        url: Arc<str>,
+        /// What it was to do.
+        what: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The client refuses a Kafka property.
+    #[error("librdkafka refuses the properties in 'kafka': {0}")]
+    KafkaProperties(#[source] KafkaError),
+    /// The subscription is refused.
+    #[error("can't subscribe to the topics of 'topics': {0}; check the patterns")]
+    Subscription(#[source] KafkaError),
+    /// The broker refuses what no retry heals.
+    #[error("Kafka at {brokers} refuses the consumer: {code}; {hint}")]
+    KafkaRefused {
+        /// The bootstrap servers.
+        brokers: Arc<str>,
+        /// librdkafka's code.
+        code: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The HTTP endpoints can't be opened.
+    #[error(transparent)]
+    Http(#[from] millrace_schemas::service::http::HttpError),
+    /// A thread or task ended that must not.
+    #[error("{0}; this is a defect, please report it")]
+    Defect(String),
+}
+
+/// What follows from an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// Try again, with growing pauses, for as long as it takes.
+    Retry,
+    /// Load what can be loaded, then stop: nothing heals by waiting.
+    Stop,
+}
+
+impl Error {
+    /// What follows from this error.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Value { .. }
+            | Self::Envelope { .. }
+            | Self::Frame { .. }
+            | Self::Record { .. }
+            | Self::WentBack { .. }
+            | Self::Schema { .. }
+            | Self::Plan { .. }
+            | Self::Mismatch { .. }
+            | Self::KafkaProperties(_)
+            | Self::Subscription(_)
+            | Self::KafkaRefused { .. }
+            | Self::Http(_)
+            | Self::Defect(_) => Disposition::Stop,
+            Self::Registry(error) if error.is_transient() => Disposition::Retry,
+            Self::Registry(_) => Disposition::Stop,
+            Self::ClickHouse { code, .. } => clickhouse_code(*code).0,
+            Self::ClickHouseAway { .. } => Disposition::Retry,
+        }
+    }
+
+    /// A short, fixed name for metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Value { .. } => "value",
+            Self::Envelope { .. } => "envelope",
+            Self::Frame { .. } => "frame",
+            Self::Record { .. } => "record",
+            Self::WentBack { .. } => "offset_went_back",
+            Self::Schema { .. } => "schema",
+            Self::Plan { .. } => "plan",
+            Self::Mismatch { .. } => "table_mismatch",
+            Self::Registry(_) => "registry",
+            Self::ClickHouse { .. } => "clickhouse",
+            Self::ClickHouseAway { .. } => "clickhouse_away",
+            Self::KafkaProperties(_) | Self::Subscription(_) | Self::KafkaRefused { .. } => "kafka",
+            Self::Http(_) => "http",
+            Self::Defect(_) => "defect",
+        }
+    }
+}
+
+/// What follows from ClickHouse's error codes (its `ErrorCodes.cpp`), and what to do. A code that isn't here stops: retrying an error
+/// that nobody knows would hide it.
+#[must_use]
+pub fn clickhouse_code(code: u32) -> (Disposition, &'static str) {
+    use Disposition::{Retry, Stop};
+    match code {
+        // Load and limits of the moment.
+        159 | 160 | 201 | 202 | 203 | 204 | 241 | 439 | 473 | 745 => (Retry, "it is overloaded or at a limit; retried until it isn't"),
+        // Too many parts; no space.
+        252 | 243 => (Retry, "too many parts or no disk space; merges or an administrator must make room, retried until then"),
+        // Read-only tables, Keeper, replicas, other nodes, storage.
+        242 | 225 | 285 | 286 | 305 | 319 | 499 | 579 | 722 | 999 => (Retry, "a replica, Keeper or its storage is unavailable; retried until it is back"),
+        // Network inside the cluster.
+        198 | 209 | 210 | 279 | 32 => (Retry, "its network failed; retried"),
+        // Aborted, cancelled, or another consumer was quicker.
+        57 | 82 | 236 | 341 | 394 | 425 | 517 => (Retry, "it was interrupted, or another consumer did the same at once; retried"),
+        192..=194 | 516 => (Stop, "check clickhouse.user and clickhouse.password"),
+        497 => (Stop, "grant the user SELECT, INSERT, ALTER and CREATE TABLE on the database, and CREATE DATABASE or make the database by hand"),
+        164 => (Stop, "the user's profile is read-only (setting 'readonly'); give the user another profile"),
+        60 | 81 => (Stop, "the table or database was dropped while it was loaded; restart to make it anew"),
+        16 | 20 | 53 | 70 | 117 | 349 => (Stop, "the table was changed while it was loaded; restart to check it again"),
+        115 => (Stop, "this server is older than the consumer needs: 25.6 or newer"),
+        50 => (Stop, "this server doesn't know a type that the table needs; ClickHouse 25.6 or newer is needed"),
+        _ => (Stop, "look the code up in system.errors and the server's log"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waiting_heals_is_retried_and_the_rest_stops() {
+        for code in [159, 202, 241, 242, 243, 252, 319, 999] {
+            assert_eq!(clickhouse_code(code).0, Disposition::Retry, "{code}");
+        }
+        for code in [516, 497, 53, 60, 530, 0] {
+            assert_eq!(clickhouse_code(code).0, Disposition::Stop, "{code}");
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! The Kafka consumer, polled by one thread: records, and rebalances as typed events that are answered when what they take away is loaded.
+//!
+//! librdkafka asks the application before it gives partitions up. The callback here only notes the question; [`Session::release`]
+//! answers it once the partitions' rows are in ClickHouse. Polling goes on meanwhile, so that the membership stays.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use millrace_schemas::settings::Properties;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::base_consumer::BaseConsumer;
+use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::statistics::Statistics;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::error::Error;
+use crate::settings::Settings;
+
+/// A partition by its topic's name.
+pub type TopicPartition = (Arc<str>, i32);
+
+/// How often librdkafka tells its statistics, from which lag and the group's state are taken.
+const STATISTICS_INTERVAL_MS: &str = "1000";
+
+/// What Kafka has to say.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A record.
+    Record(BorrowedMessage<'a>),
+    /// Partitions came; already accepted.
+    Assigned(Vec<TopicPartition>),
+    /// Partitions are asked back: load what was read of them, then [`Session::release`] them.
+    Revoking(Vec<TopicPartition>),
+    /// Partitions are gone already; already accepted.
+    Lost(Vec<TopicPartition>),
+    /// The broker has these offsets.
+    Committed(Vec<(TopicPartition, i64)>),
+    /// The broker doesn't; they are offered again.
+    CommitFailed(KafkaError),
+    /// Something that may heal by itself.
+    Trouble(RDKafkaErrorCode),
+    /// Something that doesn't.
+    Failed(Error),
+    /// Nothing for now.
+    Idle,
+}
+
+/// What the callbacks left for the thread that polls.
+#[derive(Debug)]
+enum Note {
+    Assign(TopicPartitionList),
+    Revoke { partitions: TopicPartitionList, lost: bool },
+    Committed(Vec<(TopicPartition, i64)>),
+    CommitFailed(KafkaError),
+}
+
+/// What librdkafka's statistics tell.
+#[derive(Debug, Clone, Default)]
+pub struct GroupView {
+    /// Whether the group has settled with this member in it.
+    pub joined: bool,
+    /// The brokers that are connected.
+    pub brokers_up: usize,
+    /// Each partition's end, and whether all up to it was fetched.
+    pub ends: Vec<(TopicPartition, End)>,
+}
+
+/// The end of a partition.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct End {
+    /// The offset behind the last stable record; −1 where not known yet.
+    pub offset: i64,
+    /// Whether nothing but control records is left before it.
+    pub reached: bool,
+}
+
+struct Context {
+    notes: Mutex<Vec<Note>>,
+    view: Mutex<GroupView>,
+    closing: AtomicBool,
+}
+
+impl Context {
+    fn note(&self, note: Note) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(target: "rdkafka", facility = fac, "{message}");
+            }
+            // A broker that can't be reached is told once by the session; librdkafka says it at each try.
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning if matches!(fac, "FAIL" | "ERROR") => {
+                tracing::debug!(target: "rdkafka", facility = fac, "{message}");
+            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => tracing::warn!(target: "rdkafka", facility = fac, "{message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::debug!(target: "rdkafka", facility = fac, "{message}"),
+            RDKafkaLogLevel::Debug => tracing::trace!(target: "rdkafka", facility = fac, "{message}"),
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let ends = statistics.topics.iter().flat_map(|(topic, of)| {
+            let topic: Arc<str> = Arc::from(topic.as_str());
+            of.partitions.iter().filter(|(partition, _)| **partition >= 0).map(move |(partition, of)| {
+                let reached = of.ls_offset >= 0 && of.eof_offset >= of.ls_offset && of.fetchq_cnt == 0;
+                ((Arc::clone(&topic), *partition), End { offset: of.ls_offset, reached })
+            })
+        });
+        let view = GroupView {
+            joined: statistics.cgrp.as_ref().is_some_and(|group| group.state == "up" && group.join_state == "steady"),
+            brokers_up: statistics.brokers.values().filter(|broker| broker.state == "UP").count(),
+            ends: ends.collect(),
+        };
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let assigned = matches!(code, RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS);
+        if self.closing.load(Ordering::Acquire) {
+            // Leaving: whatever was loaded is committed, so every question is answered at once.
+            let answer = if assigned { accept(consumer, partitions) } else { give_up(consumer, partitions) };
+            if let Err(error) = answer {
+                tracing::warn!(error = %error, "could not answer a rebalance while leaving the group");
+            }
+            return;
+        }
+        self.note(if assigned {
+            Note::Assign(partitions.clone())
+        } else {
+            Note::Revoke { partitions: partitions.clone(), lost: consumer.assignment_lost() }
+        });
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        match result {
+            // Each partition has its own verdict.
+            Ok(()) => self.note(Note::Committed(committed(offsets))),
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => self.note(Note::Committed(Vec::new())),
+            Err(error) => self.note(Note::CommitFailed(error)),
+        }
+    }
+
+    fn main_queue_min_poll_interval(&self) -> rdkafka::util::Timeout {
+        rdkafka::util::Timeout::After(Duration::from_millis(100))
+    }
+}
+
+fn committed(offsets: &TopicPartitionList) -> Vec<(TopicPartition, i64)> {
+    let good = offsets.elements().into_iter().filter(|element| element.error().is_ok());
+    let pairs = good.filter_map(|element| {
+        let offset = element.offset().to_raw().filter(|offset| *offset >= 0)?;
+        Some(((Arc::from(element.topic()), element.partition()), offset))
+    });
+    pairs.collect()
+}
+
+fn accept(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(partitions),
+    }
+}
+
+fn give_up(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+    }
+}
+
+/// A membership in the group. Lives on one thread.
+pub struct Session {
+    consumer: BaseConsumer<Context>,
+    brokers: Arc<str>,
+    revoking: Option<TopicPartitionList>,
+    paused: BTreeSet<TopicPartition>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("brokers", &self.brokers).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Joins the group. Returns at once; brokers that can't be reached are tried for ever.
+    ///
+    /// # Errors
+    /// [`Error::KafkaProperties`], [`Error::Subscription`]
+    pub fn join(settings: &Settings) -> Result<Self, Error> {
+        let context = Context { notes: Mutex::default(), view: Mutex::default(), closing: AtomicBool::new(false) };
+        let config = client_config(settings);
+        let brokers = Arc::from(config.get("bootstrap.servers").unwrap_or_default());
+        let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(Error::KafkaProperties)?;
+        let patterns: Vec<_> = settings.topics.iter().map(|topic| subscription(topic)).collect();
+        let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+        consumer.subscribe(&patterns).map_err(Error::Subscription)?;
+        Ok(Self { consumer, brokers, revoking: None, paused: BTreeSet::new() })
+    }
+
+    /// The brokers it was told to use.
+    #[must_use]
+    pub fn brokers(&self) -> &Arc<str> {
+        &self.brokers
+    }
+
+    /// Waits for something to happen, for at most `wait`.
+    pub fn poll(&mut self, wait: Duration) -> Event<'_> {
+        if let Some(note) = self.next_note() {
+            return self.answer(note);
+        }
+        match self.consumer.poll(wait) {
+            Some(Ok(record)) => Event::Record(record),
+            Some(Err(KafkaError::PartitionEOF(_))) | None => Event::Idle,
+            Some(Err(KafkaError::MessageConsumption(code))) => match refusal(code) {
+                Some(hint) => Event::Failed(self.refused(code, hint)),
+                None => Event::Trouble(code),
+            },
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                Event::Failed(self.refused(code, refusal(code).unwrap_or("the client can't go on; restart it")))
+            }
+            Some(Err(error)) => Event::Failed(Error::Defect(format!("polling Kafka failed: {error}"))),
+        }
+    }
+
+    fn refused(&self, code: RDKafkaErrorCode, hint: &'static str) -> Error {
+        Error::KafkaRefused { brokers: Arc::clone(&self.brokers), code: code.to_string(), hint }
+    }
+
+    fn next_note(&self) -> Option<Note> {
+        let mut notes = self.consumer.context().notes.lock().unwrap_or_else(PoisonError::into_inner);
+        (!notes.is_empty()).then(|| notes.remove(0))
+    }
+
+    fn answer(&mut self, note: Note) -> Event<'_> {
+        match note {
+            Note::Assign(partitions) => match accept(&self.consumer, &partitions) {
+                Ok(()) => Event::Assigned(names(&partitions)),
+                Err(error) => Event::Failed(Error::Defect(format!("could not accept partitions: {error}"))),
+            },
+            Note::Revoke { partitions, lost } => {
+                let named = names(&partitions);
+                if !lost {
+                    self.revoking = Some(partitions);
+                    return Event::Revoking(named);
+                }
+                self.forget(&named);
+                match give_up(&self.consumer, &partitions) {
+                    Ok(()) => Event::Lost(named),
+                    Err(error) => Event::Failed(Error::Defect(format!("could not give lost partitions up: {error}"))),
+                }
+            }
+            Note::Committed(offsets) => Event::Committed(offsets),
+            Note::CommitFailed(error) => Event::CommitFailed(error),
+        }
+    }
+
+    /// Gives the partitions up that were asked back.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] where librdkafka refuses.
+    pub fn release(&mut self) -> Result<(), Error> {
+        let Some(partitions) = self.revoking.take() else { return Ok(()) };
+        self.forget(&names(&partitions));
+        give_up(&self.consumer, &partitions).map_err(|error| Error::Defect(format!("could not give partitions up: {error}")))
+    }
+
+    /// Whether the partitions being given up were lost in the meantime: what they have loaded can't be committed any more.
+    #[must_use]
+    pub fn assignment_lost(&self) -> bool {
+        self.consumer.assignment_lost()
+    }
+
+    fn forget(&mut self, partitions: &[TopicPartition]) {
+        partitions.iter().for_each(|partition| {
+            self.paused.remove(partition);
+        });
+    }
+
+    /// Makes exactly these partitions pause, and the other ones go on.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] where librdkafka refuses.
+    pub fn pause_only(&mut self, wanted: BTreeSet<TopicPartition>) -> Result<(), Error> {
+        if wanted == self.paused {
+            return Ok(());
+        }
+        let list = |of: Vec<&TopicPartition>| {
+            let mut list = TopicPartitionList::new();
+            of.into_iter().for_each(|(topic, partition)| {
+                list.add_partition(topic, *partition);
+            });
+            list
+        };
+        let failed = |error| Error::Defect(format!("could not pause or resume partitions: {error}"));
+        let pause = list(wanted.difference(&self.paused).collect());
+        if pause.count() > 0 {
+            self.consumer.pause(&pause).map_err(failed)?;
+        }
+        let resume = list(self.paused.difference(&wanted).collect());
+        if resume.count() > 0 {
+            self.consumer.resume(&resume).map_err(failed)?;
+        }
+        self.paused = wanted;
+        Ok(())
+    }
+
+    /// Commits offsets: the verdict comes as an event, or at once with `wait`.
+    ///
+    /// # Errors
+    /// What the broker says, for one that waits.
+    pub fn commit(&self, offsets: &[(TopicPartition, i64)], wait: bool) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for ((topic, partition), offset) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+        }
+        self.consumer.commit(&list, if wait { CommitMode::Sync } else { CommitMode::Async })
+    }
+
+    /// What the statistics said last.
+    #[must_use]
+    pub fn view(&self) -> GroupView {
+        self.consumer.context().view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Leaves the group.
+    pub fn leave(mut self) {
+        self.consumer.context().closing.store(true, Ordering::Release);
+        if let Err(error) = self.release() {
+            tracing::warn!(error = %error, "could not give partitions up while leaving the group");
+        }
+        while let Some(note) = self.next_note() {
+            let (Note::Assign(_) | Note::Revoke { .. }) = &note else { continue };
+            self.answer(note);
+            if let Err(error) = self.release() {
+                tracing::warn!(error = %error, "could not give partitions up while leaving the group");
+            }
+        }
+        drop(self.consumer); // Closes it: leaves the group and waits for the answer.
+    }
+}
+
+fn names(partitions: &TopicPartitionList) -> Vec<TopicPartition> {
+    partitions.elements().into_iter().map(|element| (Arc::from(element.topic()), element.partition())).collect()
+}
+
+/// A record's header `millrace.seq`, as digits.
+#[must_use]
+pub fn header<'a>(record: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a [u8]> {
+    let headers = record.headers()?;
+    headers.iter().find(|header| header.key == name).and_then(|header| header.value)
+}
+
+/// What to do about an error that no retry heals; none for the others.
+fn refusal(code: RDKafkaErrorCode) -> Option<&'static str> {
+    match code {
+        RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::Authentication => {
+            Some("check security.protocol and sasl.* in 'kafka'")
+        }
+        RDKafkaErrorCode::TopicAuthorizationFailed => Some("grant the user READ and DESCRIBE on the topics"),
+        RDKafkaErrorCode::GroupAuthorizationFailed => Some("grant the user READ on the group"),
+        RDKafkaErrorCode::ClusterAuthorizationFailed => Some("grant the user DESCRIBE on the cluster"),
+        RDKafkaErrorCode::Fenced | RDKafkaErrorCode::FencedInstanceId => {
+            Some("another consumer has the same group.instance.id; give each its own")
+        }
+        RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion => {
+            Some("the broker is older than a property in 'kafka' needs")
+        }
+        _ => None,
+    }
+}
+
+/// What librdkafka is told: the user's properties, and those that the guarantees rest on.
+fn client_config(settings: &Settings) -> ClientConfig {
+    let kafka: &Properties = &settings.kafka;
+    let mut config = ClientConfig::new();
+    let mut default = |name: &str, value: &str| {
+        if !kafka.contains_key(name) {
+            config.set(name, value);
+        }
+    };
+    default("client.id", "millrace-consumer");
+    default("queued.max.messages.kbytes", "65536");
+    default("fetch.queue.backoff.ms", "50");
+    default("statistics.interval.ms", STATISTICS_INTERVAL_MS);
+    // With KIP-848 the broker chooses: librdkafka refuses these properties then.
+    if kafka.get("group.protocol").is_none_or(|protocol| protocol != "consumer") {
+        default("partition.assignment.strategy", "cooperative-sticky");
+    }
+    for (name, value) in kafka {
+        config.set(name, value);
+    }
+    config
+        .set("group.id", &settings.group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("topic.metadata.refresh.interval.ms", settings.topics_refresh.as_millis().to_string())
+        .set("topic.blacklist", INTERNAL.join(","));
+    config
+}
+
+/// Topics which hold no table, as librdkafka's patterns.
+const INTERNAL: [&str; 2] =
+    [r"^[^.]+\.(transaction|heartbeat|schema-changes)$", r"^[^.]+\.millrace\.(offsets|dead-letters|signals|schemas)$"];
+
+/// Whether a topic holds no table: the group may be given such a one where the broker, not the client, matches the patterns (KIP-848).
+#[must_use]
+pub fn is_internal(topic: &str) -> bool {
+    match topic.split('.').collect::<Vec<_>>().as_slice() {
+        [_, name] => matches!(*name, "transaction" | "heartbeat" | "schema-changes"),
+        [_, "millrace", name] => matches!(*name, "offsets" | "dead-letters" | "signals" | "schemas"),
+        _ => false,
+    }
+}
+
+/// A topic's pattern as librdkafka subscribes to it: a plain name, or an anchored regular expression.
+fn subscription(pattern: &str) -> String {
+    if !pattern.contains(['*', '?']) {
+        return pattern.to_owned();
+    }
+    let mut regex = String::from("^");
+    for c in pattern.chars() {
+        match c {
+            '*' => regex.push_str(".*"),
+            '?' => regex.push('.'),
+            '.' => regex.push_str("\\."),
+            other => regex.push(other),
+        }
+    }
+    regex.push('$');
+    regex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_anchored_and_its_dots_are_dots() {
+        assert_eq!(subscription("shop.shop.*"), r"^shop\.shop\..*$");
+        assert_eq!(subscription("a-b.c_?"), r"^a-b\.c_.$");
+        assert_eq!(subscription("shop.shop.orders"), "shop.shop.orders");
+    }
+
+    #[test]
+    fn topics_without_a_table_are_known() {
+        for topic in ["shop.transaction", "shop.heartbeat", "shop.schema-changes", "shop.millrace.offsets"] {
+            assert!(is_internal(topic), "{topic}");
+        }
+        for topic in ["shop.shop.transaction", "shop.orders", "shop.millrace.orders", "transaction"] {
+            assert!(!is_internal(topic), "{topic}");
+        }
+    }
+}

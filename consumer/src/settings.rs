@@ -1,0 +1,227 @@
+//! The consumer's settings, read once into valid values.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use millrace_schemas::registry::RegistrySettings;
+use millrace_schemas::service::log::Format;
+use millrace_schemas::settings::{Properties, Reader};
+use secrecy::SecretString;
+
+/// One insert above ClickHouse's default `max_insert_block_size` (1,048,449 rows) wouldn't be atomic.
+const BATCH_ROWS_LIMIT: u64 = 1_000_000;
+const MIB: u64 = 1 << 20;
+
+/// Properties of librdkafka that the guarantees rest on: the consumer sets them, and nobody else.
+const OURS: [(&str, &str, &str); 4] = [
+    ("enable.auto.commit", "false", "offsets are committed once ClickHouse has the rows"),
+    ("enable.auto.offset.store", "false", "offsets are committed once ClickHouse has the rows"),
+    ("auto.offset.reset", "earliest", "a new group must not skip what a topic holds"),
+    ("isolation.level", "read_committed", "what an interrupted producer left must not be loaded"),
+];
+
+/// Everything the consumer is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The consumer group.
+    pub group: String,
+    /// Patterns of topics.
+    pub topics: Vec<String>,
+    /// How often new topics and partitions are looked for.
+    pub topics_refresh: Duration,
+    /// What goes to librdkafka.
+    pub kafka: Properties,
+    /// The schema registry.
+    pub registry: RegistrySettings,
+    /// ClickHouse.
+    pub clickhouse: ClickHouseSettings,
+    /// Bounds of a batch.
+    pub batch: BatchSettings,
+    /// Bound of all batches together, in bytes.
+    pub memory_max: u64,
+    /// Inserts at once.
+    pub insert_concurrency: u64,
+    /// The pauses between tries.
+    pub retry: Backoff,
+    /// Bound of the end.
+    pub drain_timeout: Duration,
+    /// Where health, metrics and status are served.
+    pub listen: SocketAddr,
+    /// How the log looks.
+    pub log_format: Format,
+    /// What is logged.
+    pub log_level: String,
+}
+
+/// How to reach ClickHouse.
+#[derive(Debug, Clone)]
+pub struct ClickHouseSettings {
+    /// Its HTTP address.
+    pub url: String,
+    /// The user.
+    pub user: String,
+    /// The user's password.
+    pub password: SecretString,
+    /// The database of all tables; none: each source database has its own.
+    pub database: Option<String>,
+    /// How long one statement may take.
+    pub timeout: Duration,
+}
+
+/// Bounds of a table's batch.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchSettings {
+    /// Rows.
+    pub rows_max: u64,
+    /// Bytes in memory.
+    pub bytes_max: u64,
+    /// Time since its first record.
+    pub age_max: Duration,
+}
+
+/// Pauses between tries: doubled from one to the other, a random part of it taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    /// The first.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+impl Settings {
+    /// Declares and reads every key.
+    pub fn read(r: &mut Reader) -> Self {
+        let group = r.text("group", None, "Kafka consumer group. Its members share the topics' partitions.");
+        let topics = r.texts("topics", None, "Topics to load, with `*` for any characters and `?` for one. Millrace's and Debezium's own topics (transaction, heartbeat, schema-changes, `<name>.millrace.*`) are always left out.");
+        if topics.iter().any(|topic| !is_pattern(topic)) {
+            r.invalid("topics", "a topic consists of letters, digits, '.', '_', '-', and here also '*' and '?'");
+        }
+        let topics_refresh = r.duration("topics_refresh", secs(5), secs(1)..=secs(3600), "How often the brokers are asked for new topics and partitions.");
+        let kafka = read_kafka(r);
+        let registry = r.section("registry", "The schema registry that the topics were written with.", RegistrySettings::read);
+        let clickhouse = r.section("clickhouse", "The ClickHouse server, 25.6 or newer.", ClickHouseSettings::read);
+        let batch = r.section("batch", "When a table's rows are inserted: at whichever bound is reached first.", BatchSettings::read);
+        let memory_max = r.bytes("memory_max", 512 * MIB, 16 * MIB..=1024 * 1024 * MIB, "Memory that the rows of all tables may take, waiting and being inserted. When it is reached, reading pauses. librdkafka's own queue comes on top (`queued.max.messages.kbytes`, 64 MiB).");
+        let insert_concurrency = r.integer("insert_concurrency", Some(4), 1..=64, "inserts", "How many tables are inserted into at the same time.");
+        let retry = r.section("retry", "Pauses between tries while ClickHouse or the registry is away. There is no last try.", |r| {
+            let min = r.duration("backoff_min", ms(200), ms(10)..=secs(60), "The first pause.");
+            let max = r.duration("backoff_max", secs(15), ms(10)..=secs(600), "The longest pause; each is up to twice the one before.");
+            if max < min {
+                r.invalid("backoff_max", "must not be shorter than backoff_min");
+            }
+            Backoff { min, max }
+        });
+        let drain_timeout = r.duration("drain_timeout", secs(20), secs(1)..=secs(600), "How long a stop or a rebalance may take to insert what was read. What isn't inserted then is read again by whoever comes next. Set Kubernetes' terminationGracePeriodSeconds higher.");
+        let listen = r.section("http", "Health, readiness, metrics and status.", read_listen);
+        let (log_format, log_level) = r.section("log", "The log, on standard error.", |r| {
+            let format = r.choice("format", Some("text"), &[("text", Format::Text), ("json", Format::Json)], "Lines for people or for machines.");
+            (format, r.text("level", Some("info"), "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,rdkafka=debug`. `RUST_LOG` wins over it."))
+        });
+        Self { group, topics, topics_refresh, kafka, registry, clickhouse, batch, memory_max, insert_concurrency, retry, drain_timeout, listen, log_format, log_level }
+    }
+}
+
+fn read_kafka(r: &mut Reader) -> Properties {
+    let kafka = r.properties("kafka", "Properties of librdkafka, passed on as they are: `bootstrap.servers`, `security.protocol`, `sasl.*`, `ssl.*`, `client.rack`, `group.instance.id` … The consumer sets `enable.auto.commit`, `auto.offset.reset`, `isolation.level` and `group.id` itself. With `group.protocol: consumer` the group uses KIP-848.");
+    if kafka.get("bootstrap.servers").is_none_or(|servers| servers.trim().is_empty()) {
+        r.invalid("kafka", "\"bootstrap.servers\" is missing; set it to the brokers' addresses, host:port separated by commas");
+    }
+    for (name, value, reason) in OURS {
+        if let Some(given) = kafka.get(name).filter(|given| given.as_str() != value) {
+            r.invalid("kafka", format!("\"{name}\" is {given}, but must be {value}: {reason}; leave it out"));
+        }
+    }
+    for (name, instead) in [("group.id", "group"), ("topic.metadata.refresh.interval.ms", "topics_refresh"), ("topic.blacklist", "topics")] {
+        if kafka.contains_key(name) {
+            r.invalid("kafka", format!("\"{name}\" is set by the consumer; use \"{instead}\""));
+        }
+    }
+    kafka
+}
+
+impl ClickHouseSettings {
+    fn read(r: &mut Reader) -> Self {
+        let url = r.text("url", None, "HTTP address, such as `http://127.0.0.1:8123` or `https://host:8443`.");
+        let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        if host.is_none_or(|host| host.is_empty() || host.contains(['@', '?', '#']) || host.contains(char::is_whitespace)) {
+            r.invalid("url", "must be http://host:port or https://host:port, without user, password or query");
+        }
+        Self {
+            url: url.trim_end_matches('/').to_owned(),
+            user: r.text("user", Some("default"), "User. Needs SELECT, INSERT, ALTER, CREATE TABLE on the target databases, and CREATE DATABASE where they don't exist."),
+            password: r.secret("password", Some(""), "The user's password."),
+            database: r.text_opt("database", "Database of all tables. Not given: each table goes to a database named as at its source.").filter(|name| !name.is_empty()),
+            timeout: r.duration("timeout", secs(180), secs(1)..=secs(3600), "How long one insert or statement may take before its outcome counts as unknown and it is tried again."),
+        }
+    }
+}
+
+impl BatchSettings {
+    fn read(r: &mut Reader) -> Self {
+        Self {
+            rows_max: r.integer("rows_max", Some(500_000), 1..=BATCH_ROWS_LIMIT, "rows", "Rows of one insert."),
+            bytes_max: r.bytes("bytes_max", 128 * MIB, MIB..=8 * 1024 * MIB, "Memory of one table's waiting rows."),
+            age_max: r.duration("age_max", secs(1), ms(10)..=secs(600), "Age of the oldest waiting record: the delay that a quiet table shows. Shorter makes more and smaller parts in ClickHouse."),
+        }
+    }
+}
+
+fn read_listen(r: &mut Reader) -> SocketAddr {
+    let text = r.text("listen", Some("127.0.0.1:9102"), "Address and port. Nothing there asks who is calling.");
+    text.parse().unwrap_or_else(|_| {
+        r.invalid("listen", "must be an IP address and a port, such as 127.0.0.1:9102 or 0.0.0.0:9102");
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+    })
+}
+
+fn is_pattern(topic: &str) -> bool {
+    !topic.is_empty() && topic.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '*' | '?'))
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millrace_schemas::settings::{Source, describe, read};
+
+    const MINIMAL: &str = "group: g\ntopics: [\"shop.shop.*\"]\nkafka: { bootstrap.servers: 127.0.0.1:9092 }\nregistry: { url: http://127.0.0.1:8081 }\nclickhouse: { url: http://127.0.0.1:8123 }\n";
+
+    #[test]
+    fn the_least_settings_are_enough() {
+        let settings = read(Source::text("c.yaml", MINIMAL), Settings::read).expect("settings");
+        assert_eq!((settings.batch.rows_max, settings.clickhouse.database, settings.drain_timeout), (500_000, None, secs(20)));
+    }
+
+    #[test]
+    fn what_the_guarantees_rest_on_is_refused() {
+        for property in ["enable.auto.commit: \"true\"", "auto.offset.reset: latest", "isolation.level: read_uncommitted", "group.id: other"] {
+            let text = MINIMAL.replace("9092", &format!("9092, {property}"));
+            let error = read(Source::text("c.yaml", &text), Settings::read).expect_err("refused");
+            let name = property.split(':').next().expect("a name");
+            assert!(error.to_string().contains(name), "{property}: {error}");
+            assert_eq!(error.problems().len(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_told_with_their_line() {
+        let text = MINIMAL.replace("shop.shop.*", "shop/*").replace("http://127.0.0.1:8123", "127.0.0.1:8123") + "batch: { rows_max: 2000000 }\n";
+        let error = read(Source::text("c.yaml", &text), Settings::read).expect_err("refused").to_string();
+        for part in ["c.yaml:2", "topics", "clickhouse.url", "batch.rows_max", "1000000"] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let entries = describe(Settings::read);
+        assert!(entries.len() > 25 && entries.iter().all(|entry| !entry.doc.is_empty()));
+    }
+}

@@ -1,0 +1,268 @@
+//! From a topic's first record of a schema to a table that can take it: schemas from the registry, plans, and the table made or altered.
+//!
+//! Several consumers may do this for one table at once: every statement is harmless where another was quicker, and what counts is what
+//! ClickHouse says the table is afterwards.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_schemas::registry::Registry;
+
+use crate::clickhouse::ClickHouse;
+use crate::column::Column;
+use crate::ddl::{self, Existing, Wanted};
+use crate::envelope::{Envelope, Op};
+use crate::error::{Error, Place};
+use crate::native::Block;
+use crate::plan::{self, PlanColumn, RowPlan, TableKind};
+use crate::schema::Node;
+use crate::types::ColumnType;
+
+/// How often a table is looked at again after it was made or altered, before it is told to differ.
+const ROUNDS_MAX: usize = 4;
+
+/// A topic's table.
+#[derive(Debug)]
+pub struct Target {
+    /// The ClickHouse database.
+    pub database: String,
+    /// The ClickHouse table.
+    pub table: String,
+    /// Both, quoted.
+    pub full_name: Arc<str>,
+    /// What kind of table it is.
+    pub kind: TableKind,
+    /// `source.db` and `source.table` that belong to it; none where no record was seen yet.
+    pub source: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// An INSERT and the columns it fills.
+#[derive(Debug)]
+pub struct Insert {
+    /// The statement.
+    pub sql: Arc<str>,
+    /// The table, in errors.
+    pub table: Arc<str>,
+    /// The columns: those of the plan, then the consumer's own.
+    pub columns: Vec<(Arc<str>, ColumnType)>,
+}
+
+impl Insert {
+    fn new(target: &Target, columns: &[PlanColumn]) -> Self {
+        let own = target.kind.own_columns().iter().map(|(name, of)| (Arc::from(*name), *of));
+        let columns: Vec<_> = columns.iter().map(|column| (Arc::clone(&column.name), column.of)).chain(own).collect();
+        let names: Vec<_> = columns.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let sql = ddl::insert(&target.database, &target.table, &names).into();
+        Self { sql, table: Arc::clone(&target.full_name), columns }
+    }
+
+    /// An empty block of its columns.
+    #[must_use]
+    pub fn block(&self) -> Block {
+        Block::new(self.columns.iter().map(|(name, of)| (Arc::clone(name), Column::new(*of))))
+    }
+}
+
+/// All that loads the rows of one value schema.
+#[derive(Debug)]
+pub struct Plan {
+    /// The steps over a row image.
+    pub row: RowPlan,
+    /// Where the rows go.
+    pub insert: Arc<Insert>,
+    /// The table.
+    pub target: Arc<Target>,
+}
+
+/// All that loads a tombstone: a row of the key's columns alone.
+#[derive(Debug)]
+pub struct Tombstones {
+    /// The steps over a key.
+    pub row: RowPlan,
+    /// Where the rows go.
+    pub insert: Arc<Insert>,
+}
+
+/// What a record needs before it can be loaded.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Where the record stands.
+    pub place: Place,
+    /// Its key's schema.
+    pub key_id: Option<u32>,
+    /// Its value's schema and Avro bytes; none for a tombstone.
+    pub value: Option<(u32, Bytes)>,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The key's schema it is for.
+    pub key_id: Option<u32>,
+    /// The value's schema it is for.
+    pub value_id: Option<u32>,
+    /// The value's envelope.
+    pub envelope: Option<Arc<Envelope>>,
+    /// The plan of its rows; none for a truncation.
+    pub plan: Option<Arc<Plan>>,
+    /// The plan of its tombstones.
+    pub tombstones: Option<Arc<Tombstones>>,
+    /// The insert of a truncation's own row, in a table of changes.
+    pub marks: Option<Arc<Insert>>,
+    /// The table; none where there is none, so that there is nothing to delete from.
+    pub target: Option<Arc<Target>>,
+}
+
+/// Prepares topics.
+#[derive(Debug, Clone)]
+pub struct Preparer {
+    /// The schema registry.
+    pub registry: Registry,
+    /// ClickHouse.
+    pub clickhouse: ClickHouse,
+    /// The database of all tables, if one is set.
+    pub database: Option<String>,
+}
+
+impl Preparer {
+    /// Finds or makes what a record needs.
+    ///
+    /// # Errors
+    /// Any of [`Error`]; those to retry leave nothing behind that a second try wouldn't find.
+    pub async fn prepare(&self, request: &Request) -> Result<Prepared, Error> {
+        let key = match request.key_id {
+            Some(id) => Some(self.schema(request, id).await?),
+            None => None,
+        };
+        match &request.value {
+            None => self.prepare_tombstones(request, key.as_ref()).await,
+            Some((id, bytes)) => self.prepare_rows(request, key.as_ref(), *id, bytes).await,
+        }
+    }
+
+    async fn schema(&self, request: &Request, id: u32) -> Result<Node, Error> {
+        let text = self.registry.schema(id).await?;
+        Node::parse(&text).map_err(|source| Error::Schema { topic: Arc::clone(&request.place.topic), id, source })
+    }
+
+    async fn prepare_rows(&self, request: &Request, key: Option<&Node>, id: u32, bytes: &Bytes) -> Result<Prepared, Error> {
+        let topic = &request.place.topic;
+        let value = self.schema(request, id).await?;
+        let of_schema = |source| Error::Schema { topic: Arc::clone(topic), id, source };
+        let of_plan = |source| Error::Plan { topic: Arc::clone(topic), source };
+        let envelope = Envelope::compile(&value).map_err(of_schema)?;
+        let located = envelope.locate(bytes).map_err(|source| Error::Envelope { place: request.place.clone(), source })?;
+        let source = (located.database.to_vec(), located.table.to_vec());
+        let (Ok(source_database), Ok(table)) = (String::from_utf8(source.0.clone()), String::from_utf8(source.1.clone())) else {
+            let reason = "its database or table has a name that isn't UTF-8".to_owned();
+            return Err(Error::Record { place: request.place.clone(), reason });
+        };
+        if table.is_empty() {
+            let reason = "its envelope names no table; only topics of one table each can be loaded".to_owned();
+            return Err(Error::Record { place: request.place.clone(), reason });
+        }
+        let database = self.database.clone().unwrap_or(source_database);
+        let full_name: Arc<str> = ddl::full_name(&database, &table).into();
+        let prepared = Prepared {
+            key_id: request.key_id,
+            value_id: Some(id),
+            envelope: None,
+            plan: None,
+            tombstones: None,
+            marks: None,
+            target: None,
+        };
+        if located.op == Op::Truncate {
+            let kind = self.clickhouse.table(&database, &table).await?.map(|existing| kind_of(&existing));
+            let target = kind.map(|kind| Arc::new(Target { database, table, full_name, kind, source: Some(source) }));
+            let marks = target.as_ref().map(|target| Arc::new(Insert::new(target, &[])));
+            return Ok(Prepared { envelope: Some(Arc::new(envelope)), marks, target, ..prepared });
+        }
+        let (kind, names) = match key {
+            Some(key) => {
+                let record = key.record().ok_or(plan::PlanError::KeyShape).map_err(of_plan)?;
+                (TableKind::Mirror, plan::key_names(record))
+            }
+            None => (TableKind::Changes, Vec::new()),
+        };
+        let record = row_record(&value).ok_or_else(|| of_plan(plan::PlanError::KeyShape))?;
+        let row = RowPlan::compile(record, &names, kind).map_err(of_plan)?;
+        let wanted = Wanted { topic, database: &database, table: &table, kind, columns: &row.columns, key: &names };
+        self.ensure(&wanted, &full_name).await?;
+        let target = Arc::new(Target { database, table, full_name, kind, source: Some(source) });
+        let insert = Arc::new(Insert::new(&target, &row.columns));
+        let marks = Some(Arc::new(Insert::new(&target, &[])));
+        let plan = Arc::new(Plan { row, insert, target: Arc::clone(&target) });
+        Ok(Prepared { envelope: Some(Arc::new(envelope)), plan: Some(plan), marks, target: Some(target), ..prepared })
+    }
+
+    /// A tombstone says only its key. Its table is the one whose comment names the topic, or that has the topic's last two names; where
+    /// there is none, no row of this key was ever loaded, and there is nothing to delete.
+    async fn prepare_tombstones(&self, request: &Request, key: Option<&Node>) -> Result<Prepared, Error> {
+        let topic = &request.place.topic;
+        let none = Prepared {
+            key_id: request.key_id,
+            value_id: None,
+            envelope: None,
+            plan: None,
+            tombstones: None,
+            marks: None,
+            target: None,
+        };
+        let Some(record) = key.and_then(Node::record) else { return Ok(none) };
+        let by_name = || {
+            let mut parts = topic.rsplitn(3, '.');
+            let (table, database) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+            Some((self.database.clone().unwrap_or(database), table))
+        };
+        let Some((database, table)) = self.clickhouse.table_of_topic(topic).await?.or_else(by_name) else { return Ok(none) };
+        let Some(existing) = self.clickhouse.table(&database, &table).await? else { return Ok(none) };
+        let names = plan::key_names(record);
+        let kind = TableKind::Mirror;
+        let row = RowPlan::compile(record, &names, kind).map_err(|source| Error::Plan { topic: Arc::clone(topic), source })?;
+        let full_name: Arc<str> = ddl::full_name(&database, &table).into();
+        let wanted = Wanted { topic, database: &database, table: &table, kind, columns: &row.columns, key: &names };
+        ddl::alterations(&wanted, &existing).map_err(|source| mismatch(&wanted, &full_name, source))?;
+        let target = Arc::new(Target { database, table, full_name, kind, source: None });
+        let insert = Arc::new(Insert::new(&target, &row.columns));
+        Ok(Prepared { tombstones: Some(Arc::new(Tombstones { row, insert })), target: Some(target), ..none })
+    }
+
+    /// Makes or alters the table until it is as wanted.
+    async fn ensure(&self, wanted: &Wanted<'_>, full_name: &Arc<str>) -> Result<(), Error> {
+        for _ in 0..ROUNDS_MAX {
+            let Some(existing) = self.clickhouse.table(wanted.database, wanted.table).await? else {
+                if !self.clickhouse.has_database(wanted.database).await? {
+                    let what = format!("create database {}", ddl::quote(wanted.database));
+                    self.clickhouse.execute(&what, &ddl::create_database(wanted.database)).await?;
+                }
+                self.clickhouse.execute(&format!("create table {full_name}"), &ddl::create_table(wanted)).await?;
+                tracing::info!(topic = wanted.topic, table = %full_name, "made the table, unless another consumer was quicker");
+                continue;
+            };
+            let alterations = ddl::alterations(wanted, &existing).map_err(|source| mismatch(wanted, full_name, source))?;
+            if alterations.is_empty() {
+                return Ok(());
+            }
+            for statement in alterations {
+                self.clickhouse.execute(&format!("alter table {full_name}"), &statement).await?;
+                tracing::info!(topic = wanted.topic, table = %full_name, statement, "altered the table");
+            }
+        }
+        Err(Error::Defect(format!("table {full_name} is not as it was made, after {ROUNDS_MAX} tries")))
+    }
+}
+
+fn mismatch(wanted: &Wanted<'_>, full_name: &Arc<str>, source: ddl::Mismatch) -> Error {
+    Error::Mismatch { topic: Arc::from(wanted.topic), table: full_name.to_string(), source }
+}
+
+fn kind_of(existing: &Existing) -> TableKind {
+    let signed = existing.columns.iter().any(|column| column.name == "_sign");
+    if signed { TableKind::Changes } else { TableKind::Mirror }
+}
+
+fn row_record(value: &Node) -> Option<&Arc<crate::schema::Record>> {
+    let envelope = value.record()?;
+    envelope.fields.iter().find(|field| field.name == "after")?.node.record()
+}
