@@ -135,6 +135,9 @@ async fn scalars_of_every_type() {
         "CAST(1e64 AS DECIMAL(65,0))",
         "CAST(123456789 AS DECIMAL(9,0))",
         "-0.00",
+        "1/3",
+        "1.000000000000000000000000000000/7",
+        "CAST(REPEAT('9', 65) AS DECIMAL(65,0))",
         "18446744073709551615",
         "CAST('2024-02-29' AS DATE)",
         "CAST('0000-00-00' AS DATE)",
@@ -304,6 +307,16 @@ async fn doubles() {
             .into_iter()
             .filter(|value| value.is_finite()),
         );
+    }
+    // Halves of the last digit: integers and binary fractions whose exact digits are one too many.
+    let mut odd = 3_u64;
+    while doubles.len() < 200_000 {
+        odd = odd.wrapping_mul(6_364_136_223_846_793_005) | 1;
+        for shift in 1..24 {
+            doubles.push((odd >> 11) as f64 / f64::from(1_u32 << shift));
+            doubles.push((odd >> 11) as f64 * f64::from(1_u32 << shift));
+        }
+        doubles.push((odd >> 11) as f64 * 5_f64.powi(7));
     }
     doubles.retain(|value| value.is_finite());
     let documents = doubles.chunks(500).map(|chunk| {

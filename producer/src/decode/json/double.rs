@@ -26,6 +26,14 @@ impl ShortestDouble {
         // The formatter gives the shortest digits that read back as `value`, as dtoa's mode 4 does
         // with 17 or more digits allowed. Writing to `self` can't fail.
         let _ = write!(self, "{:e}", value.abs());
+        // Halfway between two of these the formatter takes the larger, dtoa the even one, as the
+        // formatter itself does when it is told the number of digits. Fewer than 16 can't be halfway:
+        // the number would need no rounding then.
+        let fraction_digits = self.len.saturating_sub(1);
+        if self.len >= 16 && nearest_reads_back(value.abs(), fraction_digits) {
+            *self = Self::default();
+            let _ = write!(self, "{:.fraction_digits$e}", value.abs());
+        }
         if self.negative_exponent {
             self.point = -self.point;
         }
@@ -72,6 +80,13 @@ impl ShortestDouble {
         let begin = decimal_digits(exponent.unsigned_abs().into(), &mut buffer);
         out.extend(buffer.iter().skip(begin));
     }
+}
+
+/// Whether the nearest number of so many digits reads back as `value`. Where some of that length does,
+/// the nearest does too, except at a power of two: below it doubles are twice as dense.
+fn nearest_reads_back(value: f64, fraction_digits: usize) -> bool {
+    let is_power_of_two = value.to_bits() << 12 == 0;
+    !is_power_of_two || format!("{value:.fraction_digits$e}").parse() == Ok(value)
 }
 
 impl std::fmt::Write for ShortestDouble {
