@@ -72,6 +72,8 @@ fn value(column: &ColumnPlan, cell: &Value, out: &mut Vec<u8>) -> Result<Written
         }
         (ColumnType::Text { .. }, Value::Bytes(bytes)) => column.put_text(bytes, out),
         (ColumnType::Binary { .. }, Value::Bytes(bytes)) => ColumnPlan::put_binary(bytes, column.fill_to(), out),
+        (ColumnType::Enum { labels }, Value::Int(_) | Value::UInt(_)) => ColumnPlan::put_enum(labels, unsigned(cell)?, out),
+        (ColumnType::Set { labels }, Value::Int(_) | Value::UInt(_)) => ColumnPlan::put_set(labels, unsigned(cell)?, out),
         (ColumnType::Enum { .. } | ColumnType::Set { .. } | ColumnType::Json, Value::Bytes(text)) => {
             wire::put_bytes(out, text);
             Ok(Written::Value)
