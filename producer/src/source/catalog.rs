@@ -118,8 +118,8 @@ struct Listed {
     name: String,
     described: Described,
     nullable: bool,
-    /// Whether it has a default that is a literal: neither NULL nor an expression.
-    literal_default: bool,
+    /// COLUMN_DEFAULT, if that is a literal: neither NULL nor an expression.
+    literal_default: Option<String>,
     generated: bool,
 }
 
@@ -128,7 +128,7 @@ async fn columns(session: &mut Session, database: &str, table: Option<&str>) -> 
     // In the order of the row image, which holds generated and invisible columns too.
     let sql = format!(
         "SELECT table_name, column_name, data_type, column_type, character_set_name, character_maximum_length, numeric_precision, numeric_scale, \
-         datetime_precision, is_nullable, column_default IS NOT NULL, extra FROM information_schema.columns WHERE {} ORDER BY table_name, ordinal_position",
+         datetime_precision, is_nullable, column_default, extra FROM information_schema.columns WHERE {} ORDER BY table_name, ordinal_position",
         of_table(database, table)
     );
     let mut tables: HashMap<String, Vec<Listed>> = HashMap::new();
@@ -148,7 +148,7 @@ async fn columns(session: &mut Session, database: &str, table: Option<&str>) -> 
             name: session.name(DOING, &row, 1)?,
             described,
             nullable: session.name(DOING, &row, 9)? == "YES",
-            literal_default: session.number(DOING, &row, 10)? == Some(1) && !expression,
+            literal_default: session.text(DOING, &row, 10)?.filter(|_| !expression),
             generated: !expression && extra.contains("GENERATED"),
         };
         tables.entry(session.name(DOING, &row, 0)?).or_default().push(listed);
@@ -220,37 +220,42 @@ async fn assemble(
 /// What ALTER TABLE … ADD COLUMN fills older rows of a NOT NULL ENUM with when it has no default: its first label.
 fn implicit_default(column: &Listed, kind: &ColumnType) -> Option<DefaultValue> {
     match kind {
-        ColumnType::Enum { labels } if !column.nullable && !column.literal_default && !column.generated => {
+        ColumnType::Enum { labels } if !column.nullable && column.literal_default.is_none() && !column.generated => {
             labels.first().cloned().map(DefaultValue::Text)
         }
         _ => None,
     }
 }
 
-/// Has the server evaluate the literal defaults. The outer join gives one row, whatever the table holds, without reading it.
+/// Has the server evaluate the literal defaults, on one of the table's rows. Where there is none, an outer join gives a row of NULLs, on which a nullable
+/// column's default can be evaluated; that of a NOT NULL column can't, and is read from the catalogue's text.
 async fn fill_defaults(session: &mut Session, shape: &mut TableShape, listed: &[Listed]) -> Result<(), SourceError> {
-    let wanted: Vec<usize> = (0..listed.len()).filter(|i| listed[*i].literal_default).collect();
+    let wanted: Vec<usize> = (0..listed.len()).filter(|i| listed[*i].literal_default.is_some()).collect();
     if wanted.is_empty() {
         return Ok(());
     }
-    let default_of = |i: &usize| {
-        let column = &shape.columns[*i];
-        defaults_expression(column)
-    };
-    let list: Vec<String> = wanted.iter().map(default_of).collect();
-    let sql = format!("SELECT {} FROM (SELECT 1) AS one LEFT JOIN {} ON FALSE", list.join(", "), shape.quoted());
+    let expressions: Vec<String> = wanted.iter().map(|i| default_expression(&shape.columns[*i])).collect();
+    let list = expressions.join(", ");
     let doing = format!("reading the defaults of {}", shape.quoted());
-    let mut row = prepared_row(session, &doing, &sql).await?;
+    let row = prepared_row(session, &doing, &format!("SELECT {list} FROM {} LIMIT 1", shape.quoted())).await?;
+    let is_empty = row.is_none();
+    let row = match row {
+        Some(row) => Some(row),
+        None => prepared_row(session, &doing, &format!("SELECT {list} FROM (SELECT 1) AS one LEFT JOIN {} ON FALSE", shape.quoted())).await?,
+    };
+    let mut row = row.ok_or_else(|| session.unexpected(&doing, "no row"))?;
     for (at, i) in wanted.into_iter().enumerate() {
-        let value = row.take::<Value, _>(at).unwrap_or(Value::NULL);
         let column = &mut shape.columns[i];
-        column.default = defaults::value(&column.kind, value);
+        column.default = match &listed[i].literal_default {
+            Some(text) if is_empty && !column.nullable => defaults::from_text(&column.kind, text),
+            _ => defaults::value(&column.kind, row.take::<Value, _>(at).unwrap_or(Value::NULL)),
+        };
     }
     Ok(())
 }
 
 /// The default as the column would be selected, but characters in UTF-8.
-fn defaults_expression(column: &Column) -> String {
+fn default_expression(column: &Column) -> String {
     let default = format!("DEFAULT({})", quote(&column.name));
     match column.kind {
         ColumnType::Text { .. } | ColumnType::Enum { .. } | ColumnType::Set { .. } => in_utf8(&default),
@@ -258,12 +263,13 @@ fn defaults_expression(column: &Column) -> String {
     }
 }
 
-async fn prepared_row(session: &mut Session, doing: &str, sql: &str) -> Result<Row, SourceError> {
+/// The first row of a prepared statement.
+async fn prepared_row(session: &mut Session, doing: &str, sql: &str) -> Result<Option<Row>, SourceError> {
     let mut rows = session.select(doing, sql).await?;
     let row = rows.next().await?;
     // Read to the end, so that the next statement needn't.
     while rows.next().await?.is_some() {}
-    row.ok_or_else(|| session.unexpected(doing, "no row"))
+    Ok(row)
 }
 
 fn of_table(database: &str, table: Option<&str>) -> String {

@@ -1,8 +1,8 @@
 //! Column defaults: what rows written before a column was added read in it. Pure.
 //!
-//! The catalogue's COLUMN_DEFAULT is no use for this: it holds a TIMESTAMP in the time zone of whoever wrote the statement, binary strings cut at a
+//! The catalogue's COLUMN_DEFAULT can't be trusted: it holds a TIMESTAMP in the time zone of whoever wrote the statement, binary strings cut at a
 //! zero byte, and `?` for characters beyond the basic plane. So the server is asked to evaluate `DEFAULT(column)` in our session, and the answer
-//! is a value like any other.
+//! is a value like any other. Only where that takes a row and there is none is the text read, as far as it is exact.
 
 use millrace_schemas::shape::{BinaryKind, ColumnType, DefaultValue};
 use mysql_async::Value;
@@ -69,6 +69,60 @@ pub(super) fn value(kind: &ColumnType, value: Value) -> Option<DefaultValue> {
     }
 }
 
+/// What COLUMN_DEFAULT says, where that is exact.
+pub(super) fn from_text(kind: &ColumnType, text: &str) -> Option<DefaultValue> {
+    let exact = match kind {
+        ColumnType::TinyInt { .. }
+        | ColumnType::SmallInt { .. }
+        | ColumnType::MediumInt { .. }
+        | ColumnType::Int { .. }
+        | ColumnType::BigInt { .. }
+        | ColumnType::Year => match text.parse() {
+            Ok(number) => Value::Int(number),
+            Err(_) => Value::UInt(text.parse().ok()?),
+        },
+        ColumnType::Float => Value::Float(text.parse().ok()?),
+        ColumnType::Double => Value::Double(text.parse().ok()?),
+        ColumnType::Decimal { .. } => Value::Bytes(text.as_bytes().to_vec()),
+        ColumnType::Bit { bits } => {
+            let number = u64::from_str_radix(text.strip_prefix("b'")?.strip_suffix('\'')?, 2).ok()?;
+            let length = usize::from(bits.div_ceil(8));
+            Value::Bytes(number.to_be_bytes().get(8_usize.checked_sub(length)?..)?.to_vec())
+        }
+        ColumnType::Date | ColumnType::DateTime { .. } => datetime(text)?,
+        ColumnType::Time { .. } => time(text)?,
+        // A label of the catalogue's own, so that both are the same text.
+        ColumnType::Enum { .. } | ColumnType::Set { .. } => Value::Bytes(text.as_bytes().to_vec()),
+        ColumnType::Text { .. } if !text.contains('?') => Value::Bytes(text.as_bytes().to_vec()),
+        _ => return None,
+    };
+    value(kind, exact)
+}
+
+/// `2020-01-02` or `2020-01-02 03:04:05.678`
+fn datetime(text: &str) -> Option<Value> {
+    let (date, clock) = text.split_once(' ').unwrap_or((text, "00:00:00"));
+    let mut parts = date.split('-');
+    let (year, month, day) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let (hours, minutes, seconds, us) = clock_of(clock)?;
+    Some(Value::Date(year, month, day, u8::try_from(hours).ok()?, minutes, seconds, us))
+}
+
+/// `-838:59:59.000001`
+fn time(text: &str) -> Option<Value> {
+    let (hours, minutes, seconds, us) = clock_of(text.strip_prefix('-').unwrap_or(text))?;
+    let (days, hours) = (hours / 24, u8::try_from(hours % 24).ok()?);
+    Some(Value::Time(text.starts_with('-'), days, hours, minutes, seconds, us))
+}
+
+fn clock_of(text: &str) -> Option<(u32, u8, u8, u32)> {
+    let mut parts = text.split(':');
+    let (hours, minutes, rest) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
+    let (seconds, fraction) = rest.split_once('.').unwrap_or((rest, "0"));
+    let us = format!("{fraction:0<6}").parse().ok()?;
+    Some((hours, minutes, seconds.parse().ok()?, us))
+}
+
 fn unsigned(value: &Value) -> Option<u64> {
     match value {
         Value::Int(number) => u64::try_from(*number).ok(),
@@ -119,6 +173,28 @@ mod tests {
         let zoned = DefaultValue::Text("2020-01-02T03:04:05.678000Z".into());
         assert_eq!(value(&ColumnType::Timestamp { fsp: 6 }, date), Some(zoned));
         assert_eq!(value(&ColumnType::Time { fsp: 0 }, Value::Time(true, 1, 1, 0, 0, 0)), long(-90_000_000_000));
+    }
+
+    #[test]
+    fn text_is_read_where_it_is_exact() {
+        let long = |number| Some(DefaultValue::Long(number));
+        assert_eq!(from_text(&ColumnType::Int { unsigned: true }, "0007"), long(7));
+        assert_eq!(from_text(&ColumnType::BigInt { unsigned: true }, "1"), Some(DefaultValue::Bytes(vec![1])));
+        assert_eq!(from_text(&ColumnType::Bit { bits: 1 }, "b'0'"), Some(DefaultValue::Boolean(false)));
+        assert_eq!(from_text(&ColumnType::Bit { bits: 12 }, "b'101000000101'"), Some(DefaultValue::Bytes(vec![0x05, 0x0a])));
+        assert_eq!(from_text(&ColumnType::Date, "1969-12-31"), long(-1));
+        assert_eq!(from_text(&ColumnType::DateTime { fsp: 3 }, "2020-01-02 03:04:05.678"), long(1_577_934_245_678));
+        assert_eq!(from_text(&ColumnType::Time { fsp: 6 }, "-25:00:00.000001"), long(-90_000_000_001));
+        let text = ColumnType::Text { kind: millrace_schemas::shape::TextKind::VarChar, chars: 9, charset: "utf8mb4".into() };
+        assert_eq!(from_text(&text, ""), Some(DefaultValue::Text(String::new())));
+        assert_eq!(from_text(&text, "?"), None);
+        assert_eq!(from_text(&ColumnType::Timestamp { fsp: 0 }, "2020-01-01 00:00:00"), None);
+        assert_eq!(from_text(&ColumnType::Binary { kind: BinaryKind::VarBinary, bytes: 9 }, "0x"), None);
+        for broken in ["", "x", "1:2", "2020-01", "b'2'"] {
+            for kind in [ColumnType::Time { fsp: 0 }, ColumnType::Date, ColumnType::Bit { bits: 9 }, ColumnType::Double] {
+                assert_eq!(from_text(&kind, broken), None, "{kind:?} {broken}");
+            }
+        }
     }
 
     #[test]

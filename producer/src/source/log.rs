@@ -85,8 +85,7 @@ pub struct LogStream {
     target: Arc<str>,
     start: Start,
     read_timeout: Duration,
-    /// Whether events before the first FORMAT_DESCRIPTION carry checksums.
-    checksum_at_first: bool,
+    /// Whether the first FORMAT_DESCRIPTION has come, which tells about checksums.
     described: bool,
     /// Where the last event ended, for messages.
     log_pos: u32,
@@ -111,8 +110,6 @@ impl LogStream {
         let nanoseconds = heartbeat.as_nanos();
         // The name of 8.0, and the one from 8.0.26 on.
         session.run(DOING, &format!("SET @master_heartbeat_period = {nanoseconds}, @source_heartbeat_period = {nanoseconds}")).await?;
-        let row = session.row(DOING, "SELECT @@GLOBAL.binlog_checksum").await?;
-        let checksum_at_first = session.name(DOING, &row, 0)?.eq_ignore_ascii_case("CRC32");
         let request = BinlogStreamRequest::new(server_id);
         let request = match &start {
             Start::Gtid(text) => request.with_gtid().with_pos(4).with_gtid_set(sids(text)?),
@@ -124,7 +121,7 @@ impl LogStream {
             Ok(stream) => stream.map_err(|error| failed(&target, &start, error))?,
             Err(_) => return Err(silent(&target, DOING, read_timeout)),
         };
-        Ok(Self { stream, target, start, read_timeout, checksum_at_first, described: false, log_pos: 0 })
+        Ok(Self { stream, target, start, read_timeout, described: false, log_pos: 0 })
     }
 
     /// The next event; waits until there is one. Dropping the call before its end loses nothing.
@@ -193,18 +190,20 @@ impl LogStream {
         self.sized(raw, tail.len() + CHECKSUM_LEN)
     }
 
-    /// The made-up ROTATE before the first FORMAT_DESCRIPTION, of which the library doesn't know whether it has a checksum.
+    /// The made-up ROTATE before the first FORMAT_DESCRIPTION, of which neither the library nor we know whether it has a checksum: 8.0.15 leaves it
+    /// out for some starts, whatever the log has. What proves itself has one. Without, the event must at least end with a binlog file's name, as
+    /// no wrong checksum does: positions are made from it.
     fn proved_at_first(&self, mut raw: RawEvent) -> Result<RawEvent, SourceError> {
-        if !self.checksum_at_first {
-            return self.sized(raw, 0);
+        if let Some((body, found)) = raw.event.data().split_last_chunk::<CHECKSUM_LEN>()
+            && checksum(&raw, body, &[]) == u32::from_le_bytes(*found)
+        {
+            raw.body_len = body.len();
+            return self.sized(raw, CHECKSUM_LEN);
         }
-        let data = raw.event.data();
-        let Some((body, checksum)) = data.split_last_chunk::<CHECKSUM_LEN>() else {
-            return Err(self.malformed("it is too short for its checksum"));
-        };
-        self.compare(&raw, body, &[], u32::from_le_bytes(*checksum))?;
-        raw.body_len = body.len();
-        self.sized(raw, CHECKSUM_LEN)
+        if raw.event_type != EventType::ROTATE_EVENT as u8 || !ends_with_file_name(raw.event.data()) {
+            return Err(self.malformed("the stream's first event is neither a ROTATE nor has it a right checksum"));
+        }
+        self.sized(raw, 0)
     }
 
     fn compare(&self, raw: &RawEvent, body: &[u8], tail: &[u8], found: u32) -> Result<(), SourceError> {
@@ -250,6 +249,13 @@ fn checksum(raw: &RawEvent, body: &[u8], tail: &[u8]) -> u32 {
     hasher.update(body);
     hasher.update(tail);
     hasher.finalize()
+}
+
+/// Whether a ROTATE's body, a position of eight bytes and a name, ends as the names of binlog files do: a dot and digits.
+fn ends_with_file_name(body: &[u8]) -> bool {
+    let name = body.get(8..).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
+    let digits = name.rsplit_once('.').map_or("", |(_, digits)| digits);
+    digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn failed(target: &str, start: &Start, error: ClientError) -> SourceError {
@@ -318,6 +324,15 @@ mod tests {
         for text in ["x", UUID, &format!("{UUID}:"), &format!("{UUID}:5-3"), &format!("{UUID}:1:tag"), "3e11fa47:1"] {
             assert!(sids(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_no_part_of_a_file_name() {
+        assert!(ends_with_file_name(b"\x04\0\0\0\0\0\0\0binlog.000001"));
+        assert!(ends_with_file_name(b"\x04\0\0\0\0\0\0\0mysql-bin.changelog.1000000"));
+        assert!(!ends_with_file_name(b"\x04\0\0\0\0\0\0\0binlog.000001\xd3\x12ab"));
+        assert!(!ends_with_file_name(b"\x04\0\0\0\0\0\0\0binlog.000001abcd"));
+        assert!(!ends_with_file_name(b"\x04"));
     }
 
     fn stream_of(bytes: &[u8]) -> Event {

@@ -135,6 +135,7 @@ async fn keys_are_what_identifies_a_row_best() {
 
 #[tokio::test]
 async fn defaults_are_the_values_that_older_rows_read() {
+    // ENUM('n','m') NOT NULL is filled with its first label when it is added.
     use DefaultValue::{Boolean, Bytes, Double, Long, Text};
     let cases: Vec<(&str, Option<DefaultValue>)> = vec![
         ("INT DEFAULT -5", Some(Long(-5))),
@@ -157,10 +158,18 @@ async fn defaults_are_the_values_that_older_rows_read() {
         ("VARCHAR(9) CHARACTER SET gbk DEFAULT '中'", Some(Text("中".into()))),
         ("VARCHAR(9) CHARACTER SET utf8mb4 DEFAULT '🐙'", Some(Text("🐙".into()))),
         ("VARCHAR(9) NOT NULL DEFAULT ''", Some(Text(String::new()))),
+        ("INT UNSIGNED NOT NULL DEFAULT 0", Some(Long(0))),
+        ("DECIMAL(5,2) NOT NULL DEFAULT 0", Some(Bytes(vec![0]))),
+        ("DOUBLE NOT NULL DEFAULT 1.5", Some(Double(1.5))),
+        ("BIT(3) NOT NULL DEFAULT b'101'", Some(Bytes(vec![5]))),
+        ("DATETIME(6) NOT NULL DEFAULT '2020-01-02 03:04:05.678901'", Some(Long(1_577_934_245_678_901))),
+        ("TIME(3) NOT NULL DEFAULT '-12:00:00.5'", Some(Long(-43_200_500_000))),
+        ("DATE NOT NULL DEFAULT '2020-01-02'", Some(Long(18_263))),
+        ("ENUM('n','m') NOT NULL DEFAULT 'm'", Some(Text("m".into()))),
+        ("SET('n','m') NOT NULL DEFAULT ''", Some(Text(String::new()))),
         ("ENUM('n','m') DEFAULT 'm'", Some(Text("m".into()))),
         ("ENUM('n','m') NOT NULL", Some(Text("n".into()))),
         ("SET('n','m') DEFAULT 'm,n'", Some(Text("n,m".into()))),
-        ("INT NOT NULL", None),
         ("INT DEFAULT NULL", None),
         ("INT DEFAULT (1 + 2)", None),
         ("DATETIME DEFAULT CURRENT_TIMESTAMP", None),
@@ -171,13 +180,13 @@ async fn defaults_are_the_values_that_older_rows_read() {
     with_database(|mut database: Database| async move {
         let columns: Vec<_> = cases.iter().enumerate().map(|(i, (sql, _))| format!("`c{i}` {sql}")).collect();
         database.run("SET time_zone = '+05:00'").await;
-        database.run(format!("CREATE TABLE t ({})", columns.join(", "))).await;
+        database.run(format!("CREATE TABLE t ({}, required INT NOT NULL)", columns.join(", "))).await;
         let user = User::new(&mut database).await;
         let empty = tables(&user).await.remove("t").unwrap().shape;
         for ((sql, default), column) in cases.iter().zip(&empty.columns) {
             assert_eq!(column.default, *default, "{sql}");
         }
-        user.database.run("INSERT INTO t (c23) VALUES (1), (2)").await;
+        user.database.run("INSERT INTO t (required) VALUES (1), (2)").await;
         let filled = tables(&user).await.remove("t").unwrap().shape;
         assert_eq!(filled, empty, "rows make no difference");
         user.drop().await;

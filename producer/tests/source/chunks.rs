@@ -55,11 +55,11 @@ const KEYS: [(&str, &str, &str); 27] = [
     ("k TIMESTAMP(6)", "k", "('0000-00-00'), ('1970-01-01 00:00:01'), ('2024-03-31 01:30:00.1'), ('2024-03-31 02:30:00.1'), ('2038-01-19 03:14:07.999999')"),
     ("k VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci", "k", "(''), ('a'), ('B'), ('á b'), ('Z'), ('ß!'), ('中'), ('🐙'), ('a '), ('''\\\\')"),
     ("k VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci", "k", "(''), ('a'), ('B'), ('á b'), ('Z'), ('中'), ('🐙'), ('a\\t'), ('ab')"),
-    ("k CHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin", "k", "(''), ('a'), ('A'), ('a b'), ('a!'), ('🐙')"),
+    ("k CHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_as_cs", "k", "(''), ('a'), ('A'), ('a b'), ('a!'), ('🐙')"),
     ("k CHAR(5) CHARACTER SET latin1", "k", "(''), ('a'), ('é'), ('Z'), ('ÿ'), ('a b'), ('a\\t')"),
     ("k VARCHAR(9) CHARACTER SET gbk", "k", "('中'), ('文'), ('a'), ('丂'), ('誠'), ('縗')"),
     ("k VARCHAR(9) CHARACTER SET utf16", "k", "('中'), ('a'), ('🐙'), (''), ('z')"),
-    ("k BINARY(3)", "k", "(X''), (X'00'), (X'0001'), (X'20'), (X'ffffff'), (X'80')"),
+    ("k BINARY(3)", "k", "(X''), (X'000001'), (X'20'), (X'2000ff'), (X'ffffff'), (X'80')"),
     ("k VARBINARY(9)", "k", "(X''), (X'00'), (X'0000'), (X'20'), (X'2000'), (X'ffffff'), (X'80')"),
     ("k ENUM('z','a','ö','m') CHARACTER SET latin1", "k", "('z'), ('a'), ('ö'), ('m')"),
     ("k ENUM('z','🐙','?') CHARACTER SET utf8mb4", "k", "(1), (2), (3)"),
@@ -85,7 +85,8 @@ async fn every_kind_of_key_gives_each_row_once_and_in_order() {
             let mut all = read_all(&mut session, &table.shape).await.unwrap();
             let mut unordered = HashSet::new();
             while let Some(row) = all.next().await.unwrap() {
-                assert!(unordered.insert(format!("{:?}", row.unwrap())), "{columns}");
+                let row: Vec<_> = row.unwrap().iter().map(|value| value.as_sql(true)).collect();
+                assert!(unordered.insert(row), "{columns}");
             }
             drop(all);
             assert_eq!(whole.len(), unordered.len(), "{columns}");
@@ -195,7 +196,8 @@ async fn values_arrive_in_the_form_that_is_written_down() {
         ("SET('a','🐙') CHARACTER SET utf8mb4", "3", bytes("a,🐙".as_bytes())),
         ("JSON", r#"'{"b": [1.50, true, null], "a": "\\u00e9"}'"#, bytes(r#"{"a": "é", "b": [1.5, true, null]}"#.as_bytes())),
         ("POINT", "ST_GeomFromText('POINT(1 2)', 0)", bytes(&hex("000000000101000000000000000000f03f0000000000000040"))),
-        ("GEOMETRY", "ST_GeomFromText('POINT(1 2)', 4326)", bytes(&hex("e61000000101000000000000000000f03f0000000000000040").iter().copied().collect::<Vec<_>>())),
+        // Latitude first in the text, longitude first in the bytes.
+        ("GEOMETRY", "ST_GeomFromText('POINT(1 2)', 4326)", bytes(&hex("e610000001010000000000000000000040000000000000f03f"))),
         ("INT", "NULL", Value::NULL),
     ];
     with_database(|mut database: Database| async move {
@@ -260,8 +262,14 @@ async fn chunks_leave_no_prepared_statements_behind() {
         let table = table(&mut session, &user.database.name, "t").await;
         let rows = by_chunks(&mut session, &table, 1).await;
         assert_eq!(rows.len(), 300);
-        let closed = session_status(&mut session, "Com_stmt_close").await;
-        assert!(closed >= 300, "{closed} statements were closed");
+        use mysql_async::prelude::Queryable;
+        let sql = format!(
+            "SELECT COUNT(*) FROM performance_schema.prepared_statements_instances JOIN performance_schema.threads \
+             ON thread_id = owner_thread_id WHERE processlist_user = '{}'",
+            user.settings.user
+        );
+        let open: u64 = user.database.conn.query_first(sql).await.unwrap().unwrap();
+        assert_eq!(open, 1, "only the last one");
         user.drop().await;
     })
     .await;
