@@ -51,9 +51,8 @@ struct SingleByte {
 /// The single-byte character sets of MySQL 8.0 to 9 (`information_schema.character_sets`, maxlen 1)
 /// without ascii and binary.
 const SINGLE_BYTE_NAMES: [&str; 24] = [
-    "armscii8", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "dec8",
-    "geostd8", "greek", "hebrew", "hp8", "keybcs2", "koi8r", "koi8u", "latin1", "latin2", "latin5",
-    "latin7", "macce", "macroman", "swe7", "tis620",
+    "armscii8", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "dec8", "geostd8", "greek", "hebrew", "hp8", "keybcs2",
+    "koi8r", "koi8u", "latin1", "latin2", "latin5", "latin7", "macce", "macroman", "swe7", "tis620",
 ];
 
 /// Whether [`Charset::by_name`] needs the server's table for this character set.
@@ -74,9 +73,7 @@ fn single_byte_name(charset: &str) -> Option<&'static str> {
 pub fn single_byte_table_query(charset: &str) -> Result<String, DecodeError> {
     let name = single_byte_name(charset).ok_or_else(|| unknown(charset))?;
     let bytes: String = (0..=u8::MAX).map(|byte| format!("{byte:02X}")).collect();
-    Ok(format!(
-        "SELECT HEX(CONVERT(CONVERT(x'{bytes}' USING {name}) USING utf8mb4))"
-    ))
+    Ok(format!("SELECT HEX(CONVERT(CONVERT(x'{bytes}' USING {name}) USING utf8mb4))"))
 }
 
 /// The table in the answer to [`single_byte_table_query`]. The server prints `?` for a byte that
@@ -85,9 +82,7 @@ pub fn single_byte_table_query(charset: &str) -> Result<String, DecodeError> {
 /// # Errors
 /// An answer that isn't 256 characters in hexadecimal UTF-8.
 pub fn single_byte_table(charset: &str, answer: &[u8]) -> Result<SingleByteTable, DecodeError> {
-    let wrong = || DecodeError::CharsetTable {
-        name: charset.to_owned(),
-    };
+    let wrong = || DecodeError::CharsetTable { name: charset.to_owned() };
     let mut utf8 = Vec::with_capacity(answer.len() / 2);
     for pair in answer.chunks(2) {
         let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
@@ -98,8 +93,7 @@ pub fn single_byte_table(charset: &str, answer: &[u8]) -> Result<SingleByteTable
     let mut characters = text.chars();
     for (byte, slot) in table.iter_mut().enumerate() {
         let character = characters.next().ok_or_else(wrong)?;
-        let is_replacement =
-            character == char::REPLACEMENT_CHARACTER || (character == '?' && byte != 0x3f);
+        let is_replacement = character == char::REPLACEMENT_CHARACTER || (character == '?' && byte != 0x3f);
         *slot = (!is_replacement).then_some(character);
     }
     if characters.next().is_some() {
@@ -109,9 +103,7 @@ pub fn single_byte_table(charset: &str, answer: &[u8]) -> Result<SingleByteTable
 }
 
 fn unknown(charset: &str) -> DecodeError {
-    DecodeError::CharsetUnknown {
-        name: charset.to_owned(),
-    }
+    DecodeError::CharsetUnknown { name: charset.to_owned() }
 }
 
 impl Charset {
@@ -121,19 +113,10 @@ impl Charset {
     /// An unknown name, or a single-byte set without a table.
     pub fn by_name(name: &str, table: Option<&SingleByteTable>) -> Result<Self, DecodeError> {
         if let Some(name) = single_byte_name(name) {
-            let table = table.ok_or_else(|| DecodeError::CharsetTableMissing {
-                name: name.to_owned(),
-            })?;
+            let table = table.ok_or_else(|| DecodeError::CharsetTableMissing { name: name.to_owned() })?;
             let ascii = (0_u8..0x80).map(|byte| Some(char::from(byte)));
-            let single = SingleByte {
-                table: *table,
-                is_ascii_superset: table.iter().copied().take(0x80).eq(ascii),
-            };
-            return Ok(Self {
-                name,
-                bytes_per_char_max: 1,
-                kind: Kind::SingleByte(Arc::new(single)),
-            });
+            let single = SingleByte { table: *table, is_ascii_superset: table.iter().copied().take(0x80).eq(ascii) };
+            return Ok(Self { name, bytes_per_char_max: 1, kind: Kind::SingleByte(Arc::new(single)) });
         }
         let (name, bytes_per_char_max, kind) = match name {
             "utf8mb4" => ("utf8mb4", 4, Kind::Utf8),
@@ -148,18 +131,10 @@ impl Charset {
             "utf32" => ("utf32", 4, Kind::Utf32),
             _ => {
                 let multi = MultiByte::by_name(name).ok_or_else(|| unknown(name))?;
-                (
-                    multi.name(),
-                    multi.bytes_per_char_max(),
-                    Kind::MultiByte(multi),
-                )
+                (multi.name(), multi.bytes_per_char_max(), Kind::MultiByte(multi))
             }
         };
-        Ok(Self {
-            name,
-            bytes_per_char_max,
-            kind,
-        })
+        Ok(Self { name, bytes_per_char_max, kind })
     }
 
     /// A single-byte character set from the server's answer to [`single_byte_table_query`].
@@ -210,21 +185,14 @@ impl Charset {
             },
             Kind::SingleByte(single) => single.append_utf8(bytes, out),
             Kind::MultiByte(multi) => multi.append_utf8(bytes, out),
-            Kind::Ucs2 => append_units(bytes, out, |[a, b]: [u8; 2]| {
-                char::from_u32(u16::from_be_bytes([a, b]).into())
-            }),
+            Kind::Ucs2 => append_units(bytes, out, |[a, b]: [u8; 2]| char::from_u32(u16::from_be_bytes([a, b]).into())),
             Kind::Utf16BigEndian => append_utf16(bytes, out, u16::from_be_bytes),
             Kind::Utf16LittleEndian => append_utf16(bytes, out, u16::from_le_bytes),
-            Kind::Utf32 => append_units(bytes, out, |unit: [u8; 4]| {
-                char::from_u32(u32::from_be_bytes(unit))
-            }),
+            Kind::Utf32 => append_units(bytes, out, |unit: [u8; 4]| char::from_u32(u32::from_be_bytes(unit))),
         };
         result.map_err(|at| {
             out.truncate(begin);
-            DecodeError::Text {
-                charset: self.name,
-                at,
-            }
+            DecodeError::Text { charset: self.name, at }
         })
     }
 }
@@ -241,20 +209,12 @@ fn append_valid_utf8(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), usize> {
 }
 
 /// Text in units of a fixed size, each a character.
-fn append_units<const N: usize>(
-    bytes: &[u8],
-    out: &mut Vec<u8>,
-    decode: impl Fn([u8; N]) -> Option<char>,
-) -> Result<(), usize> {
+fn append_units<const N: usize>(bytes: &[u8], out: &mut Vec<u8>, decode: impl Fn([u8; N]) -> Option<char>) -> Result<(), usize> {
     let (units, rest) = bytes.as_chunks::<N>();
     for (index, unit) in units.iter().enumerate() {
         push(decode(*unit).ok_or(index * N)?, out);
     }
-    if rest.is_empty() {
-        Ok(())
-    } else {
-        Err(bytes.len() - rest.len())
-    }
+    if rest.is_empty() { Ok(()) } else { Err(bytes.len() - rest.len()) }
 }
 
 fn append_utf16(bytes: &[u8], out: &mut Vec<u8>, unit: fn([u8; 2]) -> u16) -> Result<(), usize> {
@@ -270,10 +230,7 @@ fn append_utf16(bytes: &[u8], out: &mut Vec<u8>, unit: fn([u8; 2]) -> u16) -> Re
 
 /// Copies the ASCII at the beginning; what is left begins with another byte or is empty.
 fn append_ascii<'a>(bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
-    let length = bytes
-        .iter()
-        .position(|byte| !byte.is_ascii())
-        .unwrap_or(bytes.len());
+    let length = bytes.iter().position(|byte| !byte.is_ascii()).unwrap_or(bytes.len());
     let (ascii, rest) = bytes.split_at(length);
     out.extend_from_slice(ascii);
     rest
@@ -302,15 +259,13 @@ mod tests {
     use proptest::prelude::*;
 
     const NAMES: [&str; 17] = [
-        "utf8mb4", "utf8mb3", "ascii", "binary", "ucs2", "utf16", "utf16le", "utf32", "gbk",
-        "gb2312", "gb18030", "big5", "sjis", "cp932", "ujis", "eucjpms", "euckr",
+        "utf8mb4", "utf8mb3", "ascii", "binary", "ucs2", "utf16", "utf16le", "utf32", "gbk", "gb2312", "gb18030", "big5", "sjis", "cp932",
+        "ujis", "eucjpms", "euckr",
     ];
 
     fn decode(charset: &str, bytes: &[u8]) -> Result<String, DecodeError> {
         let mut out = b"before".to_vec();
-        let result = Charset::by_name(charset, None)
-            .unwrap()
-            .append_utf8(bytes, &mut out);
+        let result = Charset::by_name(charset, None).unwrap().append_utf8(bytes, &mut out);
         assert!(out.starts_with(b"before"));
         match result {
             Ok(()) => Ok(String::from_utf8(out.split_off(6)).unwrap()),
@@ -364,17 +319,9 @@ mod tests {
             ("utf32", b"\0\x11\0\0", 0),
             ("utf32", b"\0\0\0a\0", 4),
         ] {
-            let charset = if charset == "utf8" {
-                "utf8mb3"
-            } else {
-                charset
-            };
+            let charset = if charset == "utf8" { "utf8mb3" } else { charset };
             let name = Charset::by_name(charset, None).unwrap().name();
-            assert_eq!(
-                decode(charset, bytes),
-                Err(DecodeError::Text { charset: name, at }),
-                "{charset} {bytes:02x?}"
-            );
+            assert_eq!(decode(charset, bytes), Err(DecodeError::Text { charset: name, at }), "{charset} {bytes:02x?}");
         }
     }
 
@@ -384,21 +331,13 @@ mod tests {
         text[0x81] = '?';
         let hex = |text: &[char]| {
             let text: String = text.iter().collect();
-            text.bytes()
-                .map(|byte| format!("{byte:02X}"))
-                .collect::<String>()
+            text.bytes().map(|byte| format!("{byte:02X}")).collect::<String>()
         };
         let charset = Charset::single_byte("latin1", hex(&text).as_bytes()).unwrap();
         let mut out = Vec::new();
         charset.append_utf8(b"caf\xe9?", &mut out).unwrap();
         assert_eq!(out, "café?".as_bytes());
-        assert_eq!(
-            charset.append_utf8(b"a\x81", &mut out),
-            Err(DecodeError::Text {
-                charset: "latin1",
-                at: 1
-            })
-        );
+        assert_eq!(charset.append_utf8(b"a\x81", &mut out), Err(DecodeError::Text { charset: "latin1", at: 1 }));
         assert_eq!(charset.max_bytes_per_char(), 1);
         text[usize::from(b'[')] = 'Ä';
         let charset = Charset::single_byte("swe7", hex(&text).as_bytes()).unwrap();
@@ -414,29 +353,14 @@ mod tests {
             if answer.len() == 512 {
                 assert_eq!(result, Ok("latin1"));
             } else {
-                assert_eq!(
-                    result,
-                    Err(DecodeError::CharsetTable {
-                        name: "latin1".to_owned()
-                    })
-                );
+                assert_eq!(result, Err(DecodeError::CharsetTable { name: "latin1".to_owned() }));
             }
         }
-        let unknown = DecodeError::CharsetUnknown {
-            name: "x) OR (1".to_owned(),
-        };
+        let unknown = DecodeError::CharsetUnknown { name: "x) OR (1".to_owned() };
         assert_eq!(single_byte_table_query("x) OR (1"), Err(unknown.clone()));
-        assert_eq!(
-            Charset::by_name("x) OR (1", None).map(|charset| charset.name()),
-            Err(unknown)
-        );
-        let missing = DecodeError::CharsetTableMissing {
-            name: "latin1".to_owned(),
-        };
-        assert_eq!(
-            Charset::by_name("latin1", None).map(|charset| charset.name()),
-            Err(missing)
-        );
+        assert_eq!(Charset::by_name("x) OR (1", None).map(|charset| charset.name()), Err(unknown));
+        let missing = DecodeError::CharsetTableMissing { name: "latin1".to_owned() };
+        assert_eq!(Charset::by_name("latin1", None).map(|charset| charset.name()), Err(missing));
         assert!(Charset::single_byte("utf8mb4", b"").is_err());
     }
 

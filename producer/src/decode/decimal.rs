@@ -54,19 +54,10 @@ fn groups(precision: u8, scale: u8) -> Result<impl Iterator<Item = u8>, DecodeEr
 }
 
 /// Gives each group's value and digits to `each`; the answer is whether the number is negative.
-fn read_groups(
-    bytes: &[u8],
-    precision: u8,
-    scale: u8,
-    mut each: impl FnMut(u32, u8),
-) -> Result<bool, DecodeError> {
+fn read_groups(bytes: &[u8], precision: u8, scale: u8, mut each: impl FnMut(u32, u8)) -> Result<bool, DecodeError> {
     let expected = groups(precision, scale)?.map(bytes_of).sum();
     if bytes.len() != expected {
-        return Err(DecodeError::Length {
-            what: "DECIMAL",
-            expected,
-            found: bytes.len(),
-        });
+        return Err(DecodeError::Length { what: "DECIMAL", expected, found: bytes.len() });
     }
     let negative = bytes.first().is_some_and(|byte| byte & 0x80 == 0);
     let mask = if negative { 0xff } else { 0 };
@@ -82,9 +73,7 @@ fn read_groups(
             first_bit = 0;
         }
         if value >= 10_u32.pow(u32::from(digits)) {
-            return Err(DecodeError::DecimalDigits {
-                at: bytes.len() - rest.len(),
-            });
+            return Err(DecodeError::DecimalDigits { at: bytes.len() - rest.len() });
         }
         each(value, digits);
         rest = tail;
@@ -132,28 +121,8 @@ impl Magnitude {
 
 /// The high and the low half.
 fn split(wide: u128) -> (u64, u64) {
-    let [
-        h0,
-        h1,
-        h2,
-        h3,
-        h4,
-        h5,
-        h6,
-        h7,
-        l0,
-        l1,
-        l2,
-        l3,
-        l4,
-        l5,
-        l6,
-        l7,
-    ] = wide.to_be_bytes();
-    (
-        u64::from_be_bytes([h0, h1, h2, h3, h4, h5, h6, h7]),
-        u64::from_be_bytes([l0, l1, l2, l3, l4, l5, l6, l7]),
-    )
+    let [h0, h1, h2, h3, h4, h5, h6, h7, l0, l1, l2, l3, l4, l5, l6, l7] = wide.to_be_bytes();
+    (u64::from_be_bytes([h0, h1, h2, h3, h4, h5, h6, h7]), u64::from_be_bytes([l0, l1, l2, l3, l4, l5, l6, l7]))
 }
 
 /// Appends big-endian two's complement without the leading bytes that only repeat the sign, as
@@ -172,12 +141,7 @@ fn append_minimal(bytes: &[u8], out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// A shape that MySQL doesn't have, another length, or a digit group that holds too much.
-pub fn from_binary(
-    bytes: &[u8],
-    precision: u8,
-    scale: u8,
-    out: &mut Vec<u8>,
-) -> Result<(), DecodeError> {
+pub fn from_binary(bytes: &[u8], precision: u8, scale: u8, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     binary_len(precision, scale)?;
     let mut magnitude = Magnitude::default();
     let negative = read_groups(bytes, precision, scale, |value, digits| {
@@ -194,10 +158,7 @@ pub fn from_binary(
 /// Anything else, also more digits after the point, which would have to be cut.
 pub fn from_text(text: &[u8], scale: u8, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     if scale > SCALE_MAX {
-        return Err(DecodeError::DecimalShape {
-            precision: PRECISION_MAX,
-            scale,
-        });
+        return Err(DecodeError::DecimalShape { precision: PRECISION_MAX, scale });
     }
     let wrong = |at| DecodeError::DecimalText { at, scale };
     let (negative, digits) = match text {
@@ -239,8 +200,7 @@ pub fn from_text(text: &[u8], scale: u8, out: &mut Vec<u8>) -> Result<(), Decode
         }
     }
     let missing = scale - after_point.unwrap_or(0);
-    if !seen || after_point == Some(0) || (significant > 0 && significant + missing > PRECISION_MAX)
-    {
+    if !seen || after_point == Some(0) || (significant > 0 && significant + missing > PRECISION_MAX) {
         return Err(wrong(text.len()));
     }
     magnitude.mul_add(10_u64.pow(run_digits), run);
@@ -258,12 +218,7 @@ pub fn u64_to_unscaled(value: u64, out: &mut Vec<u8>) {
 
 /// Appends the number as `decimal2string` prints it: no leading zeros but one before the point, and
 /// every digit after it. JSON documents hold decimals in this form.
-pub(super) fn write_text(
-    bytes: &[u8],
-    precision: u8,
-    scale: u8,
-    out: &mut Vec<u8>,
-) -> Result<(), DecodeError> {
+pub(super) fn write_text(bytes: &[u8], precision: u8, scale: u8, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     if precision > JSON_PRECISION_MAX {
         return Err(DecodeError::DecimalShape { precision, scale });
     }
@@ -280,12 +235,7 @@ pub(super) fn write_text(
     })
     .inspect_err(|_| out.truncate(begin))?;
     let whole = usize::from(precision - scale);
-    let zeros = out
-        .iter()
-        .skip(digits_begin)
-        .take(whole)
-        .take_while(|digit| **digit == b'0')
-        .count();
+    let zeros = out.iter().skip(digits_begin).take(whole).take_while(|digit| **digit == b'0').count();
     if scale > 0 {
         out.insert(digits_begin + whole, b'.');
     }
@@ -368,11 +318,7 @@ mod tests {
         let sign = if negative { "-" } else { "" };
         let whole = whole.trim_start_matches('0');
         let whole = if whole.is_empty() { "0" } else { whole };
-        if scale == 0 {
-            format!("{sign}{whole}")
-        } else {
-            format!("{sign}{whole}.{fraction}")
-        }
+        if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
     }
 
     fn decoded_text(input: &str, scale: u8) -> Result<Vec<u8>, DecodeError> {
@@ -384,72 +330,38 @@ mod tests {
     fn the_example_of_decimal_cc() {
         let bytes = [0x81, 0x0d, 0xfb, 0x38, 0xd2, 0x04, 0xd2];
         let negative = [0x7e, 0xf2, 0x04, 0xc7, 0x2d, 0xfb, 0x2d];
-        for (bytes, expected) in [
-            (bytes, 12_345_678_901_234_i64),
-            (negative, -12_345_678_901_234),
-        ] {
+        for (bytes, expected) in [(bytes, 12_345_678_901_234_i64), (negative, -12_345_678_901_234)] {
             let mut out = Vec::new();
             from_binary(&bytes, 14, 4, &mut out).unwrap();
             assert_eq!(out, expected.to_be_bytes()[2..]);
             let mut out = Vec::new();
             write_text(&bytes, 14, 4, &mut out).unwrap();
-            assert_eq!(
-                out,
-                if expected > 0 {
-                    &b"1234567890.1234"[..]
-                } else {
-                    b"-1234567890.1234"
-                }
-            );
+            assert_eq!(out, if expected > 0 { &b"1234567890.1234"[..] } else { b"-1234567890.1234" });
         }
     }
 
     #[test]
     fn malformed_binary_is_an_error() {
         let mut out = Vec::new();
-        let length = |expected, found| DecodeError::Length {
-            what: "DECIMAL",
-            expected,
-            found,
-        };
+        let length = |expected, found| DecodeError::Length { what: "DECIMAL", expected, found };
         assert_eq!(from_binary(&[], 9, 0, &mut out), Err(length(4, 0)));
         assert_eq!(from_binary(&[0x80; 5], 9, 0, &mut out), Err(length(4, 5)));
         for (precision, scale) in [(0, 0), (66, 0), (10, 11), (65, 31)] {
             let shape = DecodeError::DecimalShape { precision, scale };
-            assert_eq!(
-                from_binary(&[0x80; 4], precision, scale, &mut out),
-                Err(shape)
-            );
+            assert_eq!(from_binary(&[0x80; 4], precision, scale, &mut out), Err(shape));
         }
         // 1,000,000,000 in a group of nine digits; 10 in a group of one; the same after a good group.
-        assert_eq!(
-            from_binary(&[0xbb, 0x9a, 0xca, 0], 9, 0, &mut out),
-            Err(DecodeError::DecimalDigits { at: 0 })
-        );
-        assert_eq!(
-            from_binary(&[0x8a], 1, 0, &mut out),
-            Err(DecodeError::DecimalDigits { at: 0 })
-        );
-        assert_eq!(
-            from_binary(&[0x80, 10], 2, 1, &mut out),
-            Err(DecodeError::DecimalDigits { at: 1 })
-        );
-        assert_eq!(
-            write_text(&[0x80, 10], 2, 1, &mut out),
-            Err(DecodeError::DecimalDigits { at: 1 })
-        );
+        assert_eq!(from_binary(&[0xbb, 0x9a, 0xca, 0], 9, 0, &mut out), Err(DecodeError::DecimalDigits { at: 0 }));
+        assert_eq!(from_binary(&[0x8a], 1, 0, &mut out), Err(DecodeError::DecimalDigits { at: 0 }));
+        assert_eq!(from_binary(&[0x80, 10], 2, 1, &mut out), Err(DecodeError::DecimalDigits { at: 1 }));
+        assert_eq!(write_text(&[0x80, 10], 2, 1, &mut out), Err(DecodeError::DecimalDigits { at: 1 }));
         assert!(out.is_empty());
     }
 
     #[test]
     fn malformed_text_is_an_error() {
-        for bad in [
-            "", "-", ".5", "5.", "+1", "1e3", " 1", "1.2.3", "1.234", "--1", "0x1",
-        ] {
-            assert!(
-                matches!(decoded_text(bad, 2), Err(DecodeError::DecimalText { .. })),
-                "{bad}"
-            );
+        for bad in ["", "-", ".5", "5.", "+1", "1e3", " 1", "1.2.3", "1.234", "--1", "0x1"] {
+            assert!(matches!(decoded_text(bad, 2), Err(DecodeError::DecimalText { .. })), "{bad}");
         }
         assert!(decoded_text(&"9".repeat(66), 0).is_err());
         assert!(decoded_text(&"9".repeat(64), 2).is_err());
@@ -461,19 +373,7 @@ mod tests {
 
     #[test]
     fn unsigned_integers_take_the_fewest_bytes() {
-        for value in [
-            0,
-            1,
-            127,
-            128,
-            255,
-            256,
-            32_767,
-            32_768,
-            1 << 63,
-            (1 << 63) - 1,
-            u64::MAX,
-        ] {
+        for value in [0, 1, 127, 128, 255, 256, 32_767, 32_768, 1 << 63, (1 << 63) - 1, u64::MAX] {
             let mut out = Vec::new();
             u64_to_unscaled(value, &mut out);
             assert_eq!(out, reference(false, &value.to_string()), "{value}");
@@ -484,12 +384,10 @@ mod tests {
         (1_usize..=65, 0_u8..=30).prop_flat_map(|(precision, scale)| {
             let scale = scale.min(u8::try_from(precision).unwrap());
             let digits = prop_oneof![
-                proptest::collection::vec(b'0'..=b'9', precision)
-                    .prop_map(|digits| String::from_utf8(digits).unwrap()),
+                proptest::collection::vec(b'0'..=b'9', precision).prop_map(|digits| String::from_utf8(digits).unwrap()),
                 Just("0".repeat(precision)),
                 Just("9".repeat(precision)),
-                (0..=precision)
-                    .prop_map(move |zeros| "0".repeat(zeros) + &"7".repeat(precision - zeros)),
+                (0..=precision).prop_map(move |zeros| "0".repeat(zeros) + &"7".repeat(precision - zeros)),
             ];
             (any::<bool>(), digits, Just(scale))
         })

@@ -58,11 +58,7 @@ pub fn write_text(binary: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
         return Ok(());
     };
     let begin = out.len();
-    let out_len_max = binary
-        .len()
-        .saturating_mul(TEXT_PER_BINARY_MAX)
-        .saturating_add(TEXT_SLACK)
-        .saturating_add(begin);
+    let out_len_max = binary.len().saturating_mul(TEXT_PER_BINARY_MAX).saturating_add(TEXT_SLACK).saturating_add(begin);
     let mut printer = Printer { out, out_len_max };
     let result = printer.value(*code, data, 0);
     if result.is_err() {
@@ -115,10 +111,7 @@ impl Width {
 
 /// `N` bytes at `at`.
 fn array_at<const N: usize>(data: &[u8], at: usize) -> Result<[u8; N], DecodeError> {
-    data.get(at..)
-        .and_then(|rest| rest.first_chunk())
-        .copied()
-        .ok_or(DecodeError::JsonOffset { what: "number" })
+    data.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or(DecodeError::JsonOffset { what: "number" })
 }
 
 /// A container's bytes and where its entries are.
@@ -138,28 +131,15 @@ impl<'a> Container<'a> {
         let size = width.read_offset(data, width.offset_bytes())?;
         let data = data.get(..size).ok_or_else(|| outside.clone())?;
         let header = 2 * width.offset_bytes();
-        let key_bytes = if is_object {
-            width.key_entry_bytes()
-        } else {
-            0
-        };
+        let key_bytes = if is_object { width.key_entry_bytes() } else { 0 };
         // A count fits 32 bits and an entry 6 bytes, but `usize` may have 32 bits too.
-        let value_entries = count
-            .checked_mul(key_bytes)
-            .and_then(|keys| keys.checked_add(header));
-        let entries_end = count
-            .checked_mul(width.value_entry_bytes())
-            .and_then(|values| values.checked_add(value_entries?))
-            .filter(|end| *end <= size);
+        let value_entries = count.checked_mul(key_bytes).and_then(|keys| keys.checked_add(header));
+        let entries_end =
+            count.checked_mul(width.value_entry_bytes()).and_then(|values| values.checked_add(value_entries?)).filter(|end| *end <= size);
         match (value_entries, entries_end) {
-            (Some(value_entries), Some(entries_end)) => Ok(Self {
-                data,
-                width,
-                count,
-                key_entries: is_object.then_some(header),
-                value_entries,
-                entries_end,
-            }),
+            (Some(value_entries), Some(entries_end)) => {
+                Ok(Self { data, width, count, key_entries: is_object.then_some(header), value_entries, entries_end })
+            }
             _ => Err(outside),
         }
     }
@@ -172,10 +152,7 @@ impl<'a> Container<'a> {
         let entry = key_entries + index * self.width.key_entry_bytes();
         let offset = self.width.read_offset(self.data, entry)?;
         let length = u16::from_le_bytes(array_at(self.data, entry + self.width.offset_bytes())?);
-        self.from(offset)?
-            .get(..usize::from(length))
-            .map(Some)
-            .ok_or(DecodeError::JsonOffset { what: "key" })
+        self.from(offset)?.get(..usize::from(length)).map(Some).ok_or(DecodeError::JsonOffset { what: "key" })
     }
 
     /// The type byte and the bytes of value `index`.
@@ -183,12 +160,8 @@ impl<'a> Container<'a> {
         let entry = self.value_entries + index * self.width.value_entry_bytes();
         let [code] = array_at(self.data, entry)?;
         if self.width.is_inlined(code) {
-            let inlined = self
-                .data
-                .get(entry + 1..entry + self.width.value_entry_bytes());
-            return inlined
-                .map(|bytes| (code, bytes))
-                .ok_or(DecodeError::JsonOffset { what: "value" });
+            let inlined = self.data.get(entry + 1..entry + self.width.value_entry_bytes());
+            return inlined.map(|bytes| (code, bytes)).ok_or(DecodeError::JsonOffset { what: "value" });
         }
         let offset = self.width.read_offset(self.data, entry + 1)?;
         Ok((code, self.from(offset)?))
@@ -199,9 +172,7 @@ impl<'a> Container<'a> {
         if offset < self.entries_end {
             return Err(DecodeError::JsonOffset { what: "value" });
         }
-        self.data
-            .get(offset..)
-            .ok_or(DecodeError::JsonOffset { what: "value" })
+        self.data.get(offset..).ok_or(DecodeError::JsonOffset { what: "value" })
     }
 }
 
@@ -222,24 +193,12 @@ impl Printer<'_> {
         }
     }
 
-    fn container(
-        &mut self,
-        data: &[u8],
-        width: Width,
-        is_object: bool,
-        depth: usize,
-    ) -> Result<(), DecodeError> {
+    fn container(&mut self, data: &[u8], width: Width, is_object: bool, depth: usize) -> Result<(), DecodeError> {
         if depth >= DEPTH_MAX {
-            return Err(DecodeError::JsonDepth {
-                depth_max: DEPTH_MAX,
-            });
+            return Err(DecodeError::JsonDepth { depth_max: DEPTH_MAX });
         }
         let container = Container::parse(data, width, is_object)?;
-        let (open, close) = if is_object {
-            (b'{', b'}')
-        } else {
-            (b'[', b']')
-        };
+        let (open, close) = if is_object { (b'{', b'}') } else { (b'[', b']') };
         self.out.push(open);
         for index in 0..container.count {
             if index > 0 {
@@ -313,10 +272,7 @@ impl Printer<'_> {
 
     /// Prints a string in quotes, escaped as `double_quote` (`sql/json_dom.cc`) does.
     fn string(&mut self, text: &[u8]) -> Result<(), DecodeError> {
-        std::str::from_utf8(text).map_err(|error| DecodeError::Text {
-            charset: "utf8mb4",
-            at: error.valid_up_to(),
-        })?;
+        std::str::from_utf8(text).map_err(|error| DecodeError::Text { charset: "utf8mb4", at: error.valid_up_to() })?;
         self.out.push(b'"');
         let mut rest = text;
         while let Some(at) = rest.iter().position(|byte| needs_escape(*byte)) {
@@ -352,9 +308,7 @@ impl Printer<'_> {
 
     /// A value of a column type that JSON doesn't have.
     fn opaque(&mut self, data: &[u8]) -> Result<(), DecodeError> {
-        let (column_type, rest) = data.split_first().ok_or(DecodeError::JsonOffset {
-            what: "opaque value",
-        })?;
+        let (column_type, rest) = data.split_first().ok_or(DecodeError::JsonOffset { what: "opaque value" })?;
         let bytes = sized(rest)?;
         match *column_type {
             TYPE_NEWDECIMAL => {
@@ -362,12 +316,8 @@ impl Printer<'_> {
                 let digits = bytes.get(2..).unwrap_or_default();
                 decimal::write_text(digits, precision, scale, self.out)
             }
-            TYPE_DATE => self.temporal(bytes, |packed, out| {
-                temporal::write_json_datetime(packed, false, out)
-            }),
-            TYPE_DATETIME | TYPE_TIMESTAMP => self.temporal(bytes, |packed, out| {
-                temporal::write_json_datetime(packed, true, out)
-            }),
+            TYPE_DATE => self.temporal(bytes, |packed, out| temporal::write_json_datetime(packed, false, out)),
+            TYPE_DATETIME | TYPE_TIMESTAMP => self.temporal(bytes, |packed, out| temporal::write_json_datetime(packed, true, out)),
             TYPE_TIME => self.temporal(bytes, temporal::write_json_time),
             TYPE_VAR_STRING => self.string(bytes),
             other => {
@@ -377,16 +327,9 @@ impl Printer<'_> {
         }
     }
 
-    fn temporal(
-        &mut self,
-        bytes: &[u8],
-        write: impl FnOnce(i64, &mut Vec<u8>) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
-        let packed = <[u8; 8]>::try_from(bytes).map_err(|_| DecodeError::Length {
-            what: "a JSON date or time",
-            expected: 8,
-            found: bytes.len(),
-        })?;
+    fn temporal(&mut self, bytes: &[u8], write: impl FnOnce(i64, &mut Vec<u8>) -> Result<(), DecodeError>) -> Result<(), DecodeError> {
+        let packed =
+            <[u8; 8]>::try_from(bytes).map_err(|_| DecodeError::Length { what: "a JSON date or time", expected: 8, found: bytes.len() })?;
         self.out.push(b'"');
         write(i64::from_le_bytes(packed), self.out)?;
         self.out.push(b'"');
@@ -414,11 +357,7 @@ impl Printer<'_> {
         let byte = |at: usize| u32::from(triple.get(at).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for (at, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            let symbol = if at > triple.len() {
-                b'='
-            } else {
-                base64_symbol((bits >> shift) & 63)
-            };
+            let symbol = if at > triple.len() { b'=' } else { base64_symbol((bits >> shift) & 63) };
             self.out.push(symbol);
         }
     }
@@ -453,11 +392,7 @@ const fn hex_digit(nibble: u8) -> u8 {
 
 fn base64_symbol(sextet: u32) -> u8 {
     const SYMBOLS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    usize::try_from(sextet)
-        .ok()
-        .and_then(|at| SYMBOLS.get(at))
-        .copied()
-        .unwrap_or(b'=')
+    usize::try_from(sextet).ok().and_then(|at| SYMBOLS.get(at)).copied().unwrap_or(b'=')
 }
 
 /// Fills `digits` from its end; the answer is where the number begins.
@@ -537,14 +472,8 @@ mod tests {
 
     #[test]
     fn depth_is_limited_as_in_the_server() {
-        assert_eq!(
-            text(&nested(100)).unwrap(),
-            "[".repeat(100) + &"]".repeat(100)
-        );
-        assert_eq!(
-            text(&nested(101)),
-            Err(DecodeError::JsonDepth { depth_max: 100 })
-        );
+        assert_eq!(text(&nested(100)).unwrap(), "[".repeat(100) + &"]".repeat(100));
+        assert_eq!(text(&nested(101)), Err(DecodeError::JsonDepth { depth_max: 100 }));
     }
 
     #[test]
@@ -581,58 +510,24 @@ mod tests {
             (&[LITERAL], offset("number")),
             (&[LITERAL, 3], Err(DecodeError::JsonLiteral { code: 3 })),
             (&[INT16, 1], offset("number")),
-            (
-                &[DOUBLE, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f],
-                Err(DecodeError::JsonDouble),
-            ),
+            (&[DOUBLE, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f], Err(DecodeError::JsonDouble)),
             (&[STRING], Err(DecodeError::JsonLength)),
-            (
-                &[STRING, 0x80, 0x80, 0x80, 0x80, 0x80],
-                Err(DecodeError::JsonLength),
-            ),
-            (
-                &[STRING, 0xff, 0xff, 0xff, 0xff, 0x7f],
-                Err(DecodeError::JsonLength),
-            ),
+            (&[STRING, 0x80, 0x80, 0x80, 0x80, 0x80], Err(DecodeError::JsonLength)),
+            (&[STRING, 0xff, 0xff, 0xff, 0xff, 0x7f], Err(DecodeError::JsonLength)),
             (&[STRING, 2, b'a'], offset("string")),
-            (
-                &[STRING, 1, 0xff],
-                Err(DecodeError::Text {
-                    charset: "utf8mb4",
-                    at: 0,
-                }),
-            ),
+            (&[STRING, 1, 0xff], Err(DecodeError::Text { charset: "utf8mb4", at: 0 })),
             (&[OPAQUE], offset("opaque value")),
             (&[OPAQUE, TYPE_NEWDECIMAL, 1, 5], offset("number")),
-            (
-                &[OPAQUE, TYPE_NEWDECIMAL, 3, 0, 0, 0],
-                Err(DecodeError::DecimalShape {
-                    precision: 0,
-                    scale: 0,
-                }),
-            ),
-            (
-                &[OPAQUE, TYPE_DATE, 1, 0],
-                Err(DecodeError::Length {
-                    what: "a JSON date or time",
-                    expected: 8,
-                    found: 1,
-                }),
-            ),
+            (&[OPAQUE, TYPE_NEWDECIMAL, 3, 0, 0, 0], Err(DecodeError::DecimalShape { precision: 0, scale: 0 })),
+            (&[OPAQUE, TYPE_DATE, 1, 0], Err(DecodeError::Length { what: "a JSON date or time", expected: 8, found: 1 })),
             (&[SMALL_ARRAY, 0, 0], offset("number")),
             (&[SMALL_ARRAY, 0, 0, 5, 0], offset("container")),
             (&[SMALL_ARRAY, 1, 0, 4, 0], offset("container")),
-            (
-                &[LARGE_OBJECT, 0xff, 0xff, 0xff, 0xff, 8, 0, 0, 0],
-                offset("container"),
-            ),
+            (&[LARGE_OBJECT, 0xff, 0xff, 0xff, 0xff, 8, 0, 0, 0], offset("container")),
             // A value that begins in the entries, one behind the end, a key that ends behind it.
             (&[SMALL_ARRAY, 1, 0, 7, 0, STRING, 4, 0], offset("value")),
             (&[SMALL_ARRAY, 1, 0, 7, 0, STRING, 8, 0], offset("value")),
-            (
-                &[SMALL_OBJECT, 1, 0, 11, 0, 11, 0, 1, 0, LITERAL, 0, 0],
-                offset("key"),
-            ),
+            (&[SMALL_OBJECT, 1, 0, 11, 0, 11, 0, 1, 0, LITERAL, 0, 0], offset("key")),
         ] {
             assert_eq!(text(binary), expected, "{binary:02x?}");
         }

@@ -63,28 +63,20 @@ const fn digit_unit(fsp: u8) -> i64 {
 }
 
 fn big_endian(bytes: &[u8]) -> i64 {
-    bytes
-        .iter()
-        .fold(0, |value, byte| (value << 8) | i64::from(*byte))
+    bytes.iter().fold(0, |value, byte| (value << 8) | i64::from(*byte))
 }
 
 fn check_len(what: &'static str, bytes: &[u8], expected: usize) -> Result<(), DecodeError> {
     if bytes.len() == expected {
         return Ok(());
     }
-    Err(DecodeError::Length {
-        what,
-        expected,
-        found: bytes.len(),
-    })
+    Err(DecodeError::Length { what, expected, found: bytes.len() })
 }
 
 /// The server rounds to the column's precision before it stores, so more digits mean a wrong `fsp`.
 fn check_fraction(micros: i64, fsp: u8) -> Result<i64, DecodeError> {
     if !(0..MICROS_PER_SECOND).contains(&micros) {
-        return Err(DecodeError::Range {
-            what: "microsecond",
-        });
+        return Err(DecodeError::Range { what: "microsecond" });
     }
     if micros % digit_unit(fsp) != 0 {
         return Err(DecodeError::Fraction { fsp });
@@ -129,8 +121,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let from_march_0000 = days + 719_468;
     let era = from_march_0000.div_euclid(146_097);
     let day_of_era = from_march_0000.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
@@ -162,10 +153,7 @@ fn days(year: i64, month: i64, day: i64) -> Result<Temporal<i32>, DecodeError> {
 /// Another length, or a month or year that MySQL doesn't have.
 pub fn date(bytes: &[u8]) -> Result<Temporal<i32>, DecodeError> {
     check_len("DATE", bytes, 3)?;
-    let packed = bytes
-        .iter()
-        .rev()
-        .fold(0, |value, byte| (value << 8) | i64::from(*byte));
+    let packed = bytes.iter().rev().fold(0, |value, byte| (value << 8) | i64::from(*byte));
     days(packed >> 9, (packed >> 5) & 15, packed & 31)
 }
 
@@ -226,9 +214,7 @@ pub fn datetime(bytes: &[u8], fsp: u8) -> Result<Temporal<i64>, DecodeError> {
     }
     let seconds = clock_seconds(hour, (hms >> 6) & 63, hms & 63)?;
     Ok(match days(year_month / 13, year_month % 13, day)? {
-        Temporal::Value(days) => {
-            Temporal::Value(i64::from(days) * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + micros)
-        }
+        Temporal::Value(days) => Temporal::Value(i64::from(days) * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + micros),
         Temporal::Unrepresentable => Temporal::Unrepresentable,
     })
 }
@@ -258,11 +244,7 @@ pub fn year(bytes: &[u8]) -> Result<u16, DecodeError> {
     match bytes {
         [0] => Ok(0),
         [offset] => Ok(1900 + u16::from(*offset)),
-        _ => Err(DecodeError::Length {
-            what: "YEAR",
-            expected: 1,
-            found: bytes.len(),
-        }),
+        _ => Err(DecodeError::Length { what: "YEAR", expected: 1, found: bytes.len() }),
     }
 }
 
@@ -312,13 +294,7 @@ pub fn write_zoned(us: i64, fsp: u8, out: &mut Vec<u8>) -> Result<(), DecodeErro
         out.push(b'+');
     }
     push_field(year, 4, out);
-    for (separator, field) in [
-        (b'-', month),
-        (b'-', day),
-        (b'T', clock / 3_600),
-        (b':', clock / 60 % 60),
-        (b':', clock % 60),
-    ] {
+    for (separator, field) in [(b'-', month), (b'-', day), (b'T', clock / 3_600), (b':', clock / 60 % 60), (b':', clock % 60)] {
         out.push(separator);
         push_field(field, 2, out);
     }
@@ -332,11 +308,7 @@ pub fn write_zoned(us: i64, fsp: u8, out: &mut Vec<u8>) -> Result<(), DecodeErro
 
 /// Appends a DATE, DATETIME or TIMESTAMP inside a JSON document as the server prints it; the packed
 /// form is `TIME_to_longlong_packed`'s (`mysys/my_time.cc`), and any combination of fields is a value.
-pub(super) fn write_json_datetime(
-    packed: i64,
-    with_time: bool,
-    out: &mut Vec<u8>,
-) -> Result<(), DecodeError> {
+pub(super) fn write_json_datetime(packed: i64, with_time: bool, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     if packed < 0 {
         return Err(DecodeError::Range { what: "year" });
     }
@@ -367,9 +339,7 @@ pub(super) fn write_json_time(packed: i64, out: &mut Vec<u8>) -> Result<(), Deco
     if packed < 0 {
         out.push(b'-');
     }
-    let magnitude = packed
-        .checked_abs()
-        .ok_or(DecodeError::Range { what: "hour" })?;
+    let magnitude = packed.checked_abs().ok_or(DecodeError::Range { what: "hour" })?;
     let whole = magnitude >> 24;
     if whole >> 12 > TIME_HOURS_MAX {
         return Err(DecodeError::Range { what: "hour" });
@@ -405,8 +375,7 @@ mod tests {
 
     fn datetime_bytes(ymdhms: [u64; 6], micros: u64, fsp: u8) -> Vec<u8> {
         let [year, month, day, hour, minute, second] = ymdhms;
-        let packed =
-            ((((year * 13 + month) << 5) | day) << 17) | (hour << 12) | (minute << 6) | second;
+        let packed = ((((year * 13 + month) << 5) | day) << 17) | (hour << 12) | (minute << 6) | second;
         let mut bytes = (packed + 0x80_0000_0000).to_be_bytes()[3..].to_vec();
         bytes.extend(fraction_bytes(micros, fsp));
         bytes
@@ -424,7 +393,7 @@ mod tests {
     fn time_bytes(us: i64, fsp: u8) -> Vec<u8> {
         let magnitude = us.abs();
         let seconds = magnitude / 1_000_000;
-        let whole = (seconds / 3600) << 12 | (seconds / 60 % 60) << 6 | seconds % 60;
+        let whole = (seconds / 3600) << 12 | (seconds / 60 % 60) << 6 | (seconds % 60);
         let mut packed = (whole << 24) + magnitude % 1_000_000;
         if us < 0 {
             packed = -packed;
@@ -435,16 +404,8 @@ mod tests {
         let int_part = packed >> 24;
         match fsp {
             0 => unsigned(0x80_0000 + int_part, 3),
-            1 | 2 => [
-                unsigned(0x80_0000 + int_part, 3),
-                unsigned(fraction / 10_000, 1),
-            ]
-            .concat(),
-            3 | 4 => [
-                unsigned(0x80_0000 + int_part, 3),
-                unsigned(fraction / 100, 2),
-            ]
-            .concat(),
+            1 | 2 => [unsigned(0x80_0000 + int_part, 3), unsigned(fraction / 10_000, 1)].concat(),
+            3 | 4 => [unsigned(0x80_0000 + int_part, 3), unsigned(fraction / 100, 2)].concat(),
             _ => unsigned(packed + 0x8000_0000_0000, 6),
         }
     }
@@ -462,10 +423,7 @@ mod tests {
                         continue;
                     }
                     assert_eq!(date(&bytes), Ok(Temporal::Value(expected)));
-                    assert_eq!(
-                        civil_from_days(expected.into()),
-                        (year.into(), month.into(), day.into())
-                    );
+                    assert_eq!(civil_from_days(expected.into()), (year.into(), month.into(), day.into()));
                     expected += 1;
                 }
             }
@@ -475,18 +433,8 @@ mod tests {
 
     #[test]
     fn zero_and_impossible_dates_are_unrepresentable() {
-        for (year, month, day) in [
-            (0, 0, 0),
-            (2024, 0, 10),
-            (2024, 2, 0),
-            (2024, 2, 31),
-            (2023, 2, 29),
-            (0, 0, 1),
-        ] {
-            assert_eq!(
-                date(&date_bytes(year, month, day)),
-                Ok(Temporal::Unrepresentable)
-            );
+        for (year, month, day) in [(0, 0, 0), (2024, 0, 10), (2024, 2, 0), (2024, 2, 31), (2023, 2, 29), (0, 0, 1)] {
+            assert_eq!(date(&date_bytes(year, month, day)), Ok(Temporal::Unrepresentable));
             let bytes = datetime_bytes([year.into(), month.into(), day.into(), 1, 2, 3], 0, 0);
             assert_eq!(datetime(&bytes, 0), Ok(Temporal::Unrepresentable));
         }
@@ -499,55 +447,21 @@ mod tests {
     #[test]
     fn malformed_shapes_are_errors() {
         let range = |what| Err(DecodeError::Range { what });
-        assert_eq!(
-            date(&date_bytes(2024, 13, 1)),
-            Err(DecodeError::Range { what: "month" })
-        );
-        assert_eq!(
-            date(&date_bytes(10_000, 1, 1)),
-            Err(DecodeError::Range { what: "year" })
-        );
+        assert_eq!(date(&date_bytes(2024, 13, 1)), Err(DecodeError::Range { what: "month" }));
+        assert_eq!(date(&date_bytes(10_000, 1, 1)), Err(DecodeError::Range { what: "year" }));
         assert!(matches!(date(&[0; 4]), Err(DecodeError::Length { .. })));
         assert_eq!(datetime(&[0; 5], 0), range("year").map(Temporal::Value));
         assert_eq!(datetime(&[0xff; 5], 0), range("hour").map(Temporal::Value));
-        assert_eq!(
-            datetime(&datetime_bytes([2024, 1, 1, 24, 0, 0], 0, 0), 0),
-            range("hour").map(Temporal::Value)
-        );
-        assert_eq!(
-            datetime(&datetime_bytes([2024, 1, 1, 0, 60, 0], 0, 0), 0),
-            range("minute").map(Temporal::Value)
-        );
-        assert_eq!(
-            datetime(&datetime_bytes([2024, 1, 1, 0, 0, 60], 0, 0), 0),
-            range("second").map(Temporal::Value)
-        );
-        assert_eq!(
-            timestamp(&[0, 0, 0, 1, 100], 2),
-            range("microsecond").map(Temporal::Value)
-        );
-        assert_eq!(
-            timestamp(&[0, 0, 0, 1, 99], 1),
-            Err(DecodeError::Fraction { fsp: 1 })
-        );
-        assert_eq!(
-            timestamp(&[0, 0, 0, 0, 50], 2),
-            range("second").map(Temporal::Value)
-        );
-        assert_eq!(
-            timestamp(&[0; 4], 7),
-            Err(DecodeError::FractionalPrecision { fsp: 7 })
-        );
+        assert_eq!(datetime(&datetime_bytes([2024, 1, 1, 24, 0, 0], 0, 0), 0), range("hour").map(Temporal::Value));
+        assert_eq!(datetime(&datetime_bytes([2024, 1, 1, 0, 60, 0], 0, 0), 0), range("minute").map(Temporal::Value));
+        assert_eq!(datetime(&datetime_bytes([2024, 1, 1, 0, 0, 60], 0, 0), 0), range("second").map(Temporal::Value));
+        assert_eq!(timestamp(&[0, 0, 0, 1, 100], 2), range("microsecond").map(Temporal::Value));
+        assert_eq!(timestamp(&[0, 0, 0, 1, 99], 1), Err(DecodeError::Fraction { fsp: 1 }));
+        assert_eq!(timestamp(&[0, 0, 0, 0, 50], 2), range("second").map(Temporal::Value));
+        assert_eq!(timestamp(&[0; 4], 7), Err(DecodeError::FractionalPrecision { fsp: 7 }));
         assert_eq!(time(&[0, 0, 0], 0), range("hour"));
         assert_eq!(time(&[0xff; 6], 6), range("microsecond"));
-        assert_eq!(
-            year(&[]),
-            Err(DecodeError::Length {
-                what: "YEAR",
-                expected: 1,
-                found: 0
-            })
-        );
+        assert_eq!(year(&[]), Err(DecodeError::Length { what: "YEAR", expected: 1, found: 0 }));
     }
 
     #[test]
@@ -573,20 +487,11 @@ mod tests {
         assert_eq!(text(us + 100_000, 3).unwrap(), "2018-06-20T13:37:03.100Z");
         assert_eq!(text(us + 1, 6).unwrap(), "2018-06-20T13:37:03.000001Z");
         assert_eq!(text(us + 1, 5), Err(DecodeError::Fraction { fsp: 5 }));
-        assert_eq!(
-            text(us, 7),
-            Err(DecodeError::FractionalPrecision { fsp: 7 })
-        );
+        assert_eq!(text(us, 7), Err(DecodeError::FractionalPrecision { fsp: 7 }));
         assert_eq!(text(1_000_000, 0).unwrap(), "1970-01-01T00:00:01Z");
-        assert_eq!(
-            text((1_i64 << 31) * 1_000_000 - 1, 6).unwrap(),
-            "2038-01-19T03:14:07.999999Z"
-        );
+        assert_eq!(text((1_i64 << 31) * 1_000_000 - 1, 6).unwrap(), "2038-01-19T03:14:07.999999Z");
         assert_eq!(text(-1, 6).unwrap(), "1969-12-31T23:59:59.999999Z");
-        assert_eq!(
-            text(253_402_300_800_000_000, 0).unwrap(),
-            "+10000-01-01T00:00:00Z"
-        );
+        assert_eq!(text(253_402_300_800_000_000, 0).unwrap(), "+10000-01-01T00:00:00Z");
         assert!(text(i64::MIN, 6).is_ok() && text(i64::MAX, 6).is_ok());
     }
 

@@ -11,9 +11,7 @@ use crate::mysql::{Column, with_database};
 const ROWS: usize = 60;
 
 fn shapes() -> Vec<(u8, u8)> {
-    let mut shapes: Vec<(u8, u8)> = (1..=65)
-        .map(|precision| (precision, precision.min(30) / 2))
-        .collect();
+    let mut shapes: Vec<(u8, u8)> = (1..=65).map(|precision| (precision, precision.min(30) / 2)).collect();
     shapes.extend((1..=65).map(|precision| (precision, 0)));
     shapes.extend((1..=65).map(|precision| (precision, precision.min(30))));
     shapes.extend((0..=30).map(|scale| (65, scale)));
@@ -38,11 +36,7 @@ fn number(precision: u8, scale: u8) -> impl Strategy<Value = String> {
     (any::<bool>(), digits).prop_map(move |(negative, digits)| {
         let mut text = String::from_utf8(digits).unwrap();
         text.insert(text.len() - usize::from(scale), '.');
-        format!(
-            "{}{}",
-            if negative { "-" } else { "" },
-            text.trim_end_matches('.')
-        )
+        format!("{}{}", if negative { "-" } else { "" }, text.trim_end_matches('.'))
     })
 }
 
@@ -56,9 +50,8 @@ async fn every_shape_reads_the_same_from_the_log_and_from_a_select() {
             database.run(format!("CREATE TABLE {table} (id INT PRIMARY KEY, v DECIMAL({precision},{scale}) NOT NULL)")).await;
             let since = database.position().await;
             let strategy = number(precision, scale);
-            let rows: Vec<String> = (0..ROWS)
-                .map(|id| format!("({id}, '{}')", strategy.new_tree(&mut runner).unwrap().current()))
-                .collect();
+            let rows: Vec<String> =
+                (0..ROWS).map(|id| format!("({id}, '{}')", strategy.new_tree(&mut runner).unwrap().current())).collect();
             database.run(format!("INSERT INTO {table} VALUES {}", rows.join(","))).await;
             let column = Column::Fixed(binary_len(precision, scale).unwrap());
             let images = database.images(&since, &table, column).await;
@@ -79,26 +72,15 @@ async fn every_shape_reads_the_same_from_the_log_and_from_a_select() {
 #[tokio::test]
 async fn zerofill_and_negative_zero_are_read() {
     with_database(|mut database| async move {
-        database
-            .run("CREATE TABLE z (id INT PRIMARY KEY, v DECIMAL(10,2) UNSIGNED ZEROFILL NOT NULL)")
-            .await;
-        database
-            .run("CREATE TABLE n (id INT PRIMARY KEY, v DECIMAL(10,2) NOT NULL)")
-            .await;
+        database.run("CREATE TABLE z (id INT PRIMARY KEY, v DECIMAL(10,2) UNSIGNED ZEROFILL NOT NULL)").await;
+        database.run("CREATE TABLE n (id INT PRIMARY KEY, v DECIMAL(10,2) NOT NULL)").await;
         let since = database.position().await;
         database.run("INSERT INTO z VALUES (1, 12.3), (2, 0)").await;
         database.run("SET sql_mode = ''").await;
-        database
-            .run("INSERT INTO n VALUES (1, -0.001), (2, '-0.00'), (3, -0.01)")
-            .await;
-        for (table, expected) in [
-            ("z", &[(1, 1230_i64), (2, 0)][..]),
-            ("n", &[(1, 0), (2, 0), (3, -1)]),
-        ] {
+        database.run("INSERT INTO n VALUES (1, -0.001), (2, '-0.00'), (3, -0.01)").await;
+        for (table, expected) in [("z", &[(1, 1230_i64), (2, 0)][..]), ("n", &[(1, 0), (2, 0), (3, -1)])] {
             let images = database.images(&since, table, Column::Fixed(5)).await;
-            let texts = database
-                .texts(&format!("SELECT id, v FROM {table} ORDER BY id"))
-                .await;
+            let texts = database.texts(&format!("SELECT id, v FROM {table} ORDER BY id")).await;
             assert_eq!(texts.len(), expected.len());
             for ((id, text), (_, number)) in texts.into_iter().zip(expected) {
                 let (mut binary, mut printed) = (Vec::new(), Vec::new());

@@ -21,22 +21,10 @@ async fn compare(database: &mut Database, since: &Position) -> usize {
         }
         let text = text.as_ref().unwrap();
         if &out[6..] != text {
-            let at = text
-                .iter()
-                .zip(&out[6..])
-                .take_while(|(a, b)| a == b)
-                .count();
-            let near = |text: &[u8]| {
-                String::from_utf8_lossy(
-                    &text[at.saturating_sub(20).min(text.len())..(at + 40).min(text.len())],
-                )
-                .into_owned()
-            };
-            panic!(
-                "row {id}, byte {at}: {:?} for {:?}",
-                near(&out[6..]),
-                near(text)
-            );
+            let at = text.iter().zip(&out[6..]).take_while(|(a, b)| a == b).count();
+            let near =
+                |text: &[u8]| String::from_utf8_lossy(&text[at.saturating_sub(20).min(text.len())..(at + 40).min(text.len())]).into_owned();
+            panic!("row {id}, byte {at}: {:?} for {:?}", near(&out[6..]), near(text));
         }
     }
     rows.len()
@@ -44,18 +32,12 @@ async fn compare(database: &mut Database, since: &Position) -> usize {
 
 async fn with_documents(expressions: Vec<String>) {
     with_database(|mut database| async move {
-        database
-            .run("CREATE TABLE j (id INT PRIMARY KEY, v JSON NOT NULL)")
-            .await;
+        database.run("CREATE TABLE j (id INT PRIMARY KEY, v JSON NOT NULL)").await;
         database.run("SET sql_mode = ''").await;
         let since = database.position().await;
         let mut sql = String::new();
         for (id, expression) in expressions.iter().enumerate() {
-            let separator = if sql.is_empty() {
-                "INSERT INTO j VALUES "
-            } else {
-                ", "
-            };
+            let separator = if sql.is_empty() { "INSERT INTO j VALUES " } else { ", " };
             write!(sql, "{separator}({id}, {expression})").unwrap();
             if sql.len() > 1 << 20 {
                 database.run(&sql).await;
@@ -177,10 +159,7 @@ async fn scalars_of_every_type() {
         if !scalar.contains("AS YEAR") {
             documents.push(format!("JSON_ARRAY({scalar})"));
             documents.push(format!("JSON_OBJECT('k', {scalar}, 'other', 1)"));
-            documents.push(
-                format!("CAST({scalar} AS JSON)")
-                    .replace("CAST(NULL AS JSON)", "CAST('null' AS JSON)"),
-            );
+            documents.push(format!("CAST({scalar} AS JSON)").replace("CAST(NULL AS JSON)", "CAST('null' AS JSON)"));
         }
     }
     documents.retain(|document| !document.starts_with("CAST('text'"));
@@ -192,11 +171,33 @@ async fn columns_of_every_type_in_a_document() {
     with_database(|mut database| async move {
         database.run("SET sql_mode = 'ALLOW_INVALID_DATES'").await;
         let types = [
-            ("BIT(1)", "b'1'"), ("BIT(64)", "b'1010'"), ("YEAR", "2024"), ("BLOB", "x'00FF41'"), ("TINYBLOB", "'a'"), ("MEDIUMBLOB", "''"),
-            ("LONGBLOB", "REPEAT('ab', 300)"), ("BINARY(5)", "'ab'"), ("VARBINARY(20)", "'abc'"), ("ENUM('a','ü')", "'ü'"), ("SET('a','b')", "'a,b'"),
-            ("TINYINT", "-128"), ("SMALLINT UNSIGNED", "65535"), ("MEDIUMINT", "-8388608"), ("INT UNSIGNED", "4294967295"), ("BIGINT UNSIGNED", "18446744073709551615"),
-            ("FLOAT", "0.1"), ("DOUBLE", "0.1"), ("DECIMAL(65,30)", "1.5"), ("CHAR(5)", "'x'"), ("TEXT", "'é\"'"), ("DATE", "'2024-02-31'"), ("TIME(3)", "'-1:02:03.5'"),
-            ("TIME", "'838:59:59'"), ("DATETIME(6)", "'2024-02-29 01:02:03.000004'"), ("TIMESTAMP(2)", "'2024-02-29 01:02:03.04'"), ("JSON", "'{\"a\": [1.0]}'"),
+            ("BIT(1)", "b'1'"),
+            ("BIT(64)", "b'1010'"),
+            ("YEAR", "2024"),
+            ("BLOB", "x'00FF41'"),
+            ("TINYBLOB", "'a'"),
+            ("MEDIUMBLOB", "''"),
+            ("LONGBLOB", "REPEAT('ab', 300)"),
+            ("BINARY(5)", "'ab'"),
+            ("VARBINARY(20)", "'abc'"),
+            ("ENUM('a','ü')", "'ü'"),
+            ("SET('a','b')", "'a,b'"),
+            ("TINYINT", "-128"),
+            ("SMALLINT UNSIGNED", "65535"),
+            ("MEDIUMINT", "-8388608"),
+            ("INT UNSIGNED", "4294967295"),
+            ("BIGINT UNSIGNED", "18446744073709551615"),
+            ("FLOAT", "0.1"),
+            ("DOUBLE", "0.1"),
+            ("DECIMAL(65,30)", "1.5"),
+            ("CHAR(5)", "'x'"),
+            ("TEXT", "'é\"'"),
+            ("DATE", "'2024-02-31'"),
+            ("TIME(3)", "'-1:02:03.5'"),
+            ("TIME", "'838:59:59'"),
+            ("DATETIME(6)", "'2024-02-29 01:02:03.000004'"),
+            ("TIMESTAMP(2)", "'2024-02-29 01:02:03.04'"),
+            ("JSON", "'{\"a\": [1.0]}'"),
             ("POINT", "ST_GeomFromText('POINT(1 2)')"),
         ];
         database.run("CREATE TABLE j (id INT PRIMARY KEY, v JSON NOT NULL)").await;
@@ -222,12 +223,8 @@ async fn nesting_to_the_servers_limit() {
     let mut documents = Vec::new();
     for depth in [1, 50, 99, 100] {
         documents.push(json_text(&("[".repeat(depth) + &"]".repeat(depth))));
-        documents.push(json_text(
-            &("{\"a\": ".repeat(depth - 1) + "{}" + &"}".repeat(depth - 1)),
-        ));
-        documents.push(json_text(
-            &("[{\"a\": ".repeat(depth / 2) + "1" + &"}]".repeat(depth / 2)),
-        ));
+        documents.push(json_text(&("{\"a\": ".repeat(depth - 1) + "{}" + &"}".repeat(depth - 1))));
+        documents.push(json_text(&("[{\"a\": ".repeat(depth / 2) + "1" + &"}]".repeat(depth / 2))));
     }
     with_documents(documents).await;
 }
@@ -235,35 +232,19 @@ async fn nesting_to_the_servers_limit() {
 #[tokio::test]
 async fn documents_in_the_large_format_and_at_the_borders_of_lengths() {
     let mut documents = Vec::new();
-    for length in [
-        127_usize, 128, 16_383, 16_384, 65_534, 65_535, 65_536, 2_097_151, 2_097_152,
-    ] {
+    for length in [127_usize, 128, 16_383, 16_384, 65_534, 65_535, 65_536, 2_097_151, 2_097_152] {
         documents.push(format!("JSON_QUOTE(REPEAT('x', {length}))"));
         documents.push(format!("JSON_ARRAY(REPEAT('ü', {}))", length / 2));
-        documents.push(format!(
-            "JSON_OBJECT('k', REPEAT('\\n', {length}), 'small', JSON_ARRAY(1, 70000, -70000, NULL))"
-        ));
+        documents.push(format!("JSON_OBJECT('k', REPEAT('\\n', {length}), 'small', JSON_ARRAY(1, 70000, -70000, NULL))"));
     }
     for length in [255_usize, 65_535] {
         documents.push(format!("JSON_OBJECT(REPEAT('k', {length}), 1)"));
     }
-    let numbers = |count: i64, factor: i64| {
-        (0..count)
-            .map(|index| (index * factor - 1000).to_string())
-            .collect::<Vec<_>>()
-            .join(",")
-    };
+    let numbers = |count: i64, factor: i64| (0..count).map(|index| (index * factor - 1000).to_string()).collect::<Vec<_>>().join(",");
     // Inlined 16-bit numbers, 32-bit numbers that only the large format inlines, 64-bit numbers.
-    for (count, factor) in [
-        (21_000, 1),
-        (22_000, 1),
-        (30_000, 100_000),
-        (10_000, 1 << 40),
-    ] {
+    for (count, factor) in [(21_000, 1), (22_000, 1), (30_000, 100_000), (10_000, 1 << 40)] {
         documents.push(json_text(&format!("[{}]", numbers(count, factor))));
-        let members: Vec<String> = (0..count)
-            .map(|index| format!("\"k{index}\": {}", index * factor))
-            .collect();
+        let members: Vec<String> = (0..count).map(|index| format!("\"k{index}\": {}", index * factor)).collect();
         documents.push(json_text(&format!("{{{}}}", members.join(","))));
     }
     // Small containers inside large ones, and large ones inside those.
@@ -279,33 +260,21 @@ async fn doubles() {
     let mut doubles: Vec<f64> = Vec::new();
     while doubles.len() < 100_000 {
         let bits = bits.new_tree(&mut runner).unwrap().current();
-        let (value, scaled) = (
-            f64::from_bits(bits),
-            f64::from(u32::try_from(bits >> 32).unwrap()) / 1e4,
-        );
+        let (value, scaled) = (f64::from_bits(bits), f64::from(u32::try_from(bits >> 32).unwrap()) / 1e4);
         doubles.extend([value, scaled, (bits >> 12) as f64, 1.0 / scaled]);
     }
     for exponent in -330..=308 {
         doubles.extend(
-            [
-                format!("1e{exponent}"),
-                format!("-9.5e{exponent}"),
-                format!("1.2345678901234567e{exponent}"),
-            ]
-            .map(|text| text.parse::<f64>().unwrap()),
+            [format!("1e{exponent}"), format!("-9.5e{exponent}"), format!("1.2345678901234567e{exponent}")]
+                .map(|text| text.parse::<f64>().unwrap()),
         );
     }
     for exponent in -1074..=1023 {
         let power = 2_f64.powi(exponent);
         doubles.extend(
-            [
-                power,
-                power * 3.0,
-                f64::from_bits(power.to_bits().wrapping_sub(1)),
-                f64::from_bits(power.to_bits() + 1),
-            ]
-            .into_iter()
-            .filter(|value| value.is_finite()),
+            [power, power * 3.0, f64::from_bits(power.to_bits().wrapping_sub(1)), f64::from_bits(power.to_bits() + 1)]
+                .into_iter()
+                .filter(|value| value.is_finite()),
         );
     }
     // Halves of the last digit: integers and binary fractions whose exact digits are one too many.
@@ -329,18 +298,14 @@ async fn doubles() {
 
 /// SQL that makes a scalar or a small tree of them.
 fn expression() -> impl Strategy<Value = String> {
-    let digits = |count: std::ops::Range<usize>| {
-        proptest::collection::vec(b'0'..=b'9', count)
-            .prop_map(|digits| String::from_utf8(digits).unwrap())
-    };
+    let digits =
+        |count: std::ops::Range<usize>| proptest::collection::vec(b'0'..=b'9', count).prop_map(|digits| String::from_utf8(digits).unwrap());
     let leaf = prop_oneof![
         any::<i64>().prop_map(|value| value.to_string()),
         any::<u64>().prop_map(|value| value.to_string()),
         any::<i16>().prop_map(|value| value.to_string()),
         any::<i32>().prop_map(|value| value.to_string()),
-        any::<f64>()
-            .prop_filter("finite", |value| value.is_finite())
-            .prop_map(|value| format!("{value:e}")),
+        any::<f64>().prop_filter("finite", |value| value.is_finite()).prop_map(|value| format!("{value:e}")),
         any::<bool>().prop_map(|value| json_text(&value.to_string())),
         Just("NULL".to_owned()),
         any::<String>().prop_map(|text| sql_text(&text)),
@@ -353,25 +318,17 @@ fn expression() -> impl Strategy<Value = String> {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
             format!("CAST(x'{hex}' AS BINARY)")
         }),
-        (0..3_000_000_i64)
-            .prop_map(|day| format!("CAST('0001-01-01' + INTERVAL {day} DAY AS DATE)")),
-        any::<u32>().prop_map(|us| format!(
-            "CAST('2000-01-01' + INTERVAL {us}000123 MICROSECOND AS DATETIME(6))"
-        )),
-        (-3_020_399_i64..3_020_399, 0..1_000_000).prop_map(|(second, us)| format!(
-            "CAST(ADDTIME(SEC_TO_TIME({second}), '0.{us:06}') AS TIME(6))"
-        )),
+        (0..3_000_000_i64).prop_map(|day| format!("CAST('0001-01-01' + INTERVAL {day} DAY AS DATE)")),
+        any::<u32>().prop_map(|us| format!("CAST('2000-01-01' + INTERVAL {us}000123 MICROSECOND AS DATETIME(6))")),
+        (-3_020_399_i64..3_020_399, 0..1_000_000)
+            .prop_map(|(second, us)| format!("CAST(ADDTIME(SEC_TO_TIME({second}), '0.{us:06}') AS TIME(6))")),
     ];
     leaf.prop_recursive(6, 60, 8, |inner| {
         let key = prop_oneof!["[a-z]{0,4}", any::<String>()];
         prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..8)
-                .prop_map(|items| format!("JSON_ARRAY({})", items.join(","))),
+            proptest::collection::vec(inner.clone(), 0..8).prop_map(|items| format!("JSON_ARRAY({})", items.join(","))),
             proptest::collection::vec((key, inner), 0..8).prop_map(|members| {
-                let members: Vec<String> = members
-                    .into_iter()
-                    .map(|(key, value)| format!("{},{value}", sql_text(&key)))
-                    .collect();
+                let members: Vec<String> = members.into_iter().map(|(key, value)| format!("{},{value}", sql_text(&key))).collect();
                 format!("JSON_OBJECT({})", members.join(","))
             }),
         ]
@@ -382,12 +339,7 @@ fn expression() -> impl Strategy<Value = String> {
 async fn random_documents() {
     let mut runner = TestRunner::deterministic();
     let strategy = expression();
-    let documents = (0..4_000).map(|_| {
-        format!(
-            "JSON_ARRAY({})",
-            strategy.new_tree(&mut runner).unwrap().current()
-        )
-    });
+    let documents = (0..4_000).map(|_| format!("JSON_ARRAY({})", strategy.new_tree(&mut runner).unwrap().current()));
     with_documents(documents.collect()).await;
 }
 
@@ -408,13 +360,9 @@ async fn documents_updated_in_place_have_gaps() {
 #[tokio::test]
 async fn an_ignored_null_is_stored_as_no_bytes() {
     with_database(|mut database| async move {
-        database
-            .run("CREATE TABLE j (id INT PRIMARY KEY, v JSON NOT NULL)")
-            .await;
+        database.run("CREATE TABLE j (id INT PRIMARY KEY, v JSON NOT NULL)").await;
         let since = database.position().await;
-        database
-            .run("INSERT IGNORE INTO j VALUES (1, NULL), (2, 'null')")
-            .await;
+        database.run("INSERT IGNORE INTO j VALUES (1, NULL), (2, 'null')").await;
         assert_eq!(compare(&mut database, &since).await, 2);
     })
     .await;

@@ -39,66 +39,29 @@ async fn dates_are_the_servers_day_numbers() {
 async fn zero_and_impossible_dates_are_unrepresentable() {
     with_database(|mut database| async move {
         database.run("SET sql_mode = 'ALLOW_INVALID_DATES'").await;
-        database
-            .run("CREATE TABLE d (id INT PRIMARY KEY, v DATE NOT NULL)")
-            .await;
-        database
-            .run("CREATE TABLE dt (id INT PRIMARY KEY, v DATETIME(3) NOT NULL)")
-            .await;
-        database
-            .run("CREATE TABLE ts (id INT PRIMARY KEY, v TIMESTAMP(6) NOT NULL)")
-            .await;
+        database.run("CREATE TABLE d (id INT PRIMARY KEY, v DATE NOT NULL)").await;
+        database.run("CREATE TABLE dt (id INT PRIMARY KEY, v DATETIME(3) NOT NULL)").await;
+        database.run("CREATE TABLE ts (id INT PRIMARY KEY, v TIMESTAMP(6) NOT NULL)").await;
         let since = database.position().await;
-        let dates = [
-            "0000-00-00",
-            "2024-00-10",
-            "2024-02-00",
-            "2024-02-31",
-            "2023-02-29",
-            "2024-11-31",
-        ];
+        let dates = ["0000-00-00", "2024-00-10", "2024-02-00", "2024-02-31", "2023-02-29", "2024-11-31"];
         for (id, date) in dates.iter().enumerate() {
-            database
-                .run(format!("INSERT INTO d VALUES ({id}, '{date}')"))
-                .await;
-            database
-                .run(format!("INSERT INTO dt VALUES ({id}, '{date} 00:00:00')"))
-                .await;
+            database.run(format!("INSERT INTO d VALUES ({id}, '{date}')")).await;
+            database.run(format!("INSERT INTO dt VALUES ({id}, '{date} 00:00:00')")).await;
         }
-        database
-            .run("INSERT INTO ts VALUES (1, '0000-00-00 00:00:00'), (2, '1970-01-01 00:00:01')")
-            .await;
+        database.run("INSERT INTO ts VALUES (1, '0000-00-00 00:00:00'), (2, '1970-01-01 00:00:01')").await;
         let stored = database.texts("SELECT id, v FROM d ORDER BY id").await;
         for (date, (_, text)) in dates.iter().zip(stored) {
-            assert_eq!(
-                date.as_bytes(),
-                text.unwrap(),
-                "the server stored it as it was written"
-            );
+            assert_eq!(date.as_bytes(), text.unwrap(), "the server stored it as it was written");
         }
-        for image in database
-            .images(&since, "d", Column::Fixed(3))
-            .await
-            .values()
-        {
+        for image in database.images(&since, "d", Column::Fixed(3)).await.values() {
             assert_eq!(temporal::date(image), Ok(Temporal::Unrepresentable));
         }
-        for image in database
-            .images(&since, "dt", Column::Fixed(7))
-            .await
-            .values()
-        {
+        for image in database.images(&since, "dt", Column::Fixed(7)).await.values() {
             assert_eq!(temporal::datetime(image, 3), Ok(Temporal::Unrepresentable));
         }
         let images = database.images(&since, "ts", Column::Fixed(7)).await;
-        assert_eq!(
-            temporal::timestamp(&images[&1], 6),
-            Ok(Temporal::Unrepresentable)
-        );
-        assert_eq!(
-            temporal::timestamp(&images[&2], 6),
-            Ok(Temporal::Value(1_000_000))
-        );
+        assert_eq!(temporal::timestamp(&images[&1], 6), Ok(Temporal::Unrepresentable));
+        assert_eq!(temporal::timestamp(&images[&2], 6), Ok(Temporal::Value(1_000_000)));
     })
     .await;
 }
@@ -108,9 +71,7 @@ fn time_of(text: &[u8]) -> i64 {
     let text = std::str::from_utf8(text).unwrap();
     let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds = clock
-        .split(':')
-        .fold(0, |sum, part| sum * 60 + part.parse::<i64>().unwrap());
+    let seconds = clock.split(':').fold(0, |sum, part| sum * 60 + part.parse::<i64>().unwrap());
     sign * (seconds * 1_000_000 + format!("{fraction:0<6}").parse::<i64>().unwrap())
 }
 
@@ -120,11 +81,7 @@ async fn times_of_every_precision() {
         let mut compared = 0;
         for fsp in 0..=6_u8 {
             let table = format!("t{fsp}");
-            database
-                .run(format!(
-                    "CREATE TABLE {table} (id INT PRIMARY KEY, v TIME({fsp}) NOT NULL)"
-                ))
-                .await;
+            database.run(format!("CREATE TABLE {table} (id INT PRIMARY KEY, v TIME({fsp}) NOT NULL)")).await;
             let since = database.position().await;
             let mut rows: Vec<String> = [
                 "-838:59:59",
@@ -148,36 +105,16 @@ async fn times_of_every_precision() {
             .collect();
             let mut state = 1_u64;
             for id in 100..3_000 {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let us = (state >> 20) % 3_020_398_000_000;
                 let seconds = us / 1_000_000;
                 let sign = if state & (1 << 63) == 0 { "" } else { "-" };
-                rows.push(format!(
-                    "({id}, '{sign}{}:{:02}:{:02}.{:06}')",
-                    seconds / 3600,
-                    seconds / 60 % 60,
-                    seconds % 60,
-                    us % 1_000_000
-                ));
+                rows.push(format!("({id}, '{sign}{}:{:02}:{:02}.{:06}')", seconds / 3600, seconds / 60 % 60, seconds % 60, us % 1_000_000));
             }
-            database
-                .run(format!("INSERT INTO {table} VALUES {}", rows.join(",")))
-                .await;
-            let images = database
-                .images(
-                    &since,
-                    &table,
-                    Column::Fixed(3 + fraction_len(fsp).unwrap()),
-                )
-                .await;
+            database.run(format!("INSERT INTO {table} VALUES {}", rows.join(","))).await;
+            let images = database.images(&since, &table, Column::Fixed(3 + fraction_len(fsp).unwrap())).await;
             for (id, text) in database.texts(&format!("SELECT id, v FROM {table}")).await {
-                assert_eq!(
-                    temporal::time(&images[&id], fsp),
-                    Ok(time_of(&text.unwrap())),
-                    "{id} {fsp}"
-                );
+                assert_eq!(temporal::time(&images[&id], fsp), Ok(time_of(&text.unwrap())), "{id} {fsp}");
                 compared += 1;
             }
         }
@@ -255,26 +192,15 @@ async fn timestamps_of_every_precision_and_their_zoned_text() {
 #[tokio::test]
 async fn years() {
     with_database(|mut database| async move {
-        database
-            .run("CREATE TABLE t (id INT PRIMARY KEY, v YEAR NOT NULL)")
-            .await;
+        database.run("CREATE TABLE t (id INT PRIMARY KEY, v YEAR NOT NULL)").await;
         let since = database.position().await;
-        let years: Vec<String> = (1901..=2155)
-            .chain([0])
-            .map(|year| format!("({year}, '{year:04}')"))
-            .collect();
-        database
-            .run(format!("INSERT INTO t VALUES {}", years.join(",")))
-            .await;
+        let years: Vec<String> = (1901..=2155).chain([0]).map(|year| format!("({year}, '{year:04}')")).collect();
+        database.run(format!("INSERT INTO t VALUES {}", years.join(","))).await;
         let images = database.images(&since, "t", Column::Fixed(1)).await;
         let texts = database.texts("SELECT id, v FROM t").await;
         assert_eq!(texts.len(), 256);
         for (id, text) in texts {
-            assert_eq!(
-                temporal::year(&images[&id]).map(i64::from),
-                Ok(number(&text.unwrap())),
-                "{id}"
-            );
+            assert_eq!(temporal::year(&images[&id]).map(i64::from), Ok(number(&text.unwrap())), "{id}");
         }
     })
     .await;

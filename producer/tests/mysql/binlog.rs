@@ -38,13 +38,8 @@ impl Log {
     /// Logs in as a user without a password and dumps.
     pub(crate) fn dump(host: &str, port: u16, user: &str, since: &Position) -> Self {
         let stream = TcpStream::connect((host, port)).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .unwrap();
-        let mut connection = Connection {
-            stream,
-            sequence: 0,
-        };
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut connection = Connection { stream, sequence: 0 };
         connection.receive();
         // Protocol 4.1, plugin authentication, secure connection.
         let mut login = 0x0008_8201_u32.to_le_bytes().to_vec();
@@ -80,12 +75,7 @@ impl Log {
     }
 
     /// The last image of column 2 by column 1, an INT.
-    pub(crate) fn images(
-        &self,
-        database: &str,
-        table: &str,
-        column: Column,
-    ) -> HashMap<i32, Vec<u8>> {
+    pub(crate) fn images(&self, database: &str, table: &str, column: Column) -> HashMap<i32, Vec<u8>> {
         let mut images = HashMap::new();
         let mut table_id = None;
         let name = format!(
@@ -136,9 +126,7 @@ fn read_rows(rows: &[u8], column: Column, images: &mut HashMap<i32, Vec<u8>>) {
 
 /// The server ends a dump when another one comes with the same id.
 fn server_id() -> u32 {
-    let [a, b, c, d, ..] = RandomState::new()
-        .hash_one(std::process::id())
-        .to_le_bytes();
+    let [a, b, c, d, ..] = RandomState::new().hash_one(std::process::id()).to_le_bytes();
     u32::from_le_bytes([a, b, c, d]) | 1
 }
 
@@ -166,8 +154,7 @@ impl Connection {
             let mut header = [0; 4];
             self.stream.read_exact(&mut header).unwrap();
             self.sequence = header[3].wrapping_add(1);
-            let length =
-                usize::from(header[0]) | usize::from(header[1]) << 8 | usize::from(header[2]) << 16;
+            let length = usize::from(header[0]) | usize::from(header[1]) << 8 | usize::from(header[2]) << 16;
             let begin = payload.len();
             payload.resize(begin + length, 0);
             self.stream.read_exact(&mut payload[begin..]).unwrap();
@@ -179,12 +166,7 @@ impl Connection {
 
     fn receive_checked(&mut self) -> Vec<u8> {
         let packet = self.receive();
-        assert_ne!(
-            packet.first(),
-            Some(&0xff),
-            "{}",
-            String::from_utf8_lossy(&packet)
-        );
+        assert_ne!(packet.first(), Some(&0xff), "{}", String::from_utf8_lossy(&packet));
         packet
     }
 }

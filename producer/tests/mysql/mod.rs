@@ -39,10 +39,7 @@ impl Server {
             }
         };
         let Some(host) = setting("MYSQL_HOST") else {
-            println!(
-                "skipped: MYSQL_HOST isn't set and {} doesn't name a server",
-                path.display()
-            );
+            println!("skipped: MYSQL_HOST isn't set and {} doesn't name a server", path.display());
             return None;
         };
         Some(Self {
@@ -80,19 +77,10 @@ where
 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let Some(server) = Server::find() else { return };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_nanos();
-    let name = format!(
-        "millrace_test_{now:x}_{}",
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    );
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let name = format!("millrace_test_{now:x}_{}", COUNT.fetch_add(1, Ordering::Relaxed));
     let mut admin = server.connect().await;
-    admin
-        .query_drop(format!("CREATE DATABASE {name}"))
-        .await
-        .unwrap();
+    admin.query_drop(format!("CREATE DATABASE {name}")).await.unwrap();
     let mut conn = server.connect().await;
     conn.query_drop(format!("USE {name}")).await.unwrap();
     conn.query_drop(
@@ -101,16 +89,9 @@ where
     )
     .await
     .unwrap();
-    let database = Database {
-        server,
-        conn,
-        name: name.clone(),
-    };
+    let database = Database { server, conn, name: name.clone() };
     let result = tokio::spawn(test(database)).await;
-    admin
-        .query_drop(format!("DROP DATABASE {name}"))
-        .await
-        .unwrap();
+    admin.query_drop(format!("DROP DATABASE {name}")).await.unwrap();
     if let Err(error) = result {
         std::panic::resume_unwind(error.into_panic());
     }
@@ -135,15 +116,8 @@ impl Database {
         // The statement was renamed in 8.2 and its old name left 8.4.
         let statements = ["SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"];
         for statement in statements {
-            if let Ok(Some(row)) = self
-                .conn
-                .query_first::<mysql_async::Row, _>(statement)
-                .await
-            {
-                return Position {
-                    file: row.get(0).unwrap(),
-                    offset: row.get(1).unwrap(),
-                };
+            if let Ok(Some(row)) = self.conn.query_first::<mysql_async::Row, _>(statement).await {
+                return Position { file: row.get(0).unwrap(), offset: row.get(1).unwrap() };
             }
         }
         panic!("the server doesn't log");
@@ -151,32 +125,15 @@ impl Database {
 
     /// The images of column `v` by `id` in the rows of `table (id INT, v …)` that were inserted or
     /// updated since a position.
-    pub(crate) async fn images(
-        &mut self,
-        since: &Position,
-        table: &str,
-        column: Column,
-    ) -> HashMap<i32, Vec<u8>> {
+    pub(crate) async fn images(&mut self, since: &Position, table: &str, column: Column) -> HashMap<i32, Vec<u8>> {
         // A user without a password, because then its log-in needs no cryptography.
         let user = self.name.trim_start_matches("millrace_").to_owned();
         let user = user.get(..32).unwrap_or(&user).to_owned();
-        self.run(format!(
-            "CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED BY ''"
-        ))
-        .await;
-        self.run(format!("GRANT REPLICATION SLAVE ON *.* TO '{user}'@'%'"))
-            .await;
+        self.run(format!("CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED BY ''")).await;
+        self.run(format!("GRANT REPLICATION SLAVE ON *.* TO '{user}'@'%'")).await;
         let (host, port) = (self.server.host.clone(), self.server.port);
-        let (since, name, table, reader) = (
-            since.clone(),
-            self.name.clone(),
-            table.to_owned(),
-            user.clone(),
-        );
-        let rows = tokio::task::spawn_blocking(move || {
-            binlog::Log::dump(&host, port, &reader, &since).images(&name, &table, column)
-        })
-        .await;
+        let (since, name, table, reader) = (since.clone(), self.name.clone(), table.to_owned(), user.clone());
+        let rows = tokio::task::spawn_blocking(move || binlog::Log::dump(&host, port, &reader, &since).images(&name, &table, column)).await;
         self.run(format!("DROP USER '{user}'@'%'")).await;
         rows.unwrap()
     }

@@ -69,23 +69,11 @@ enum To {
 const NONE: u16 = 0;
 
 const fn edit(lead_first: u8, lead_last: u8, trail_first: u8, trail_last: u8, to: u16) -> Edit {
-    Edit {
-        lead_first,
-        lead_last,
-        trail_first,
-        trail_last,
-        to: To::From(to),
-    }
+    Edit { lead_first, lead_last, trail_first, trail_last, to: To::From(to) }
 }
 
 const fn row(lead: u8, trail_first: u8, trail_last: u8, text: &'static str) -> Edit {
-    Edit {
-        lead_first: lead,
-        lead_last: lead,
-        trail_first,
-        trail_last,
-        to: To::Text(text),
-    }
+    Edit { lead_first: lead, lead_last: lead, trail_first, trail_last, to: To::Text(text) }
 }
 
 /// The place of a code in a table; leads begin at 0x80.
@@ -106,14 +94,7 @@ impl MultiByte {
         edits: &'static [Edit],
         edits_after_8f: &'static [Edit],
     ) -> Self {
-        Self {
-            name,
-            encoding,
-            shape,
-            edits,
-            edits_after_8f,
-            tables: OnceLock::new(),
-        }
+        Self { name, encoding, shape, edits, edits_after_8f, tables: OnceLock::new() }
     }
 
     pub(super) fn by_name(name: &str) -> Option<&'static Self> {
@@ -139,9 +120,7 @@ impl MultiByte {
         }
         let tables = self.tables.get_or_init(|| self.build());
         while !rest.is_empty() {
-            let (character, length) = self
-                .character(tables, rest)
-                .ok_or(bytes.len() - rest.len())?;
+            let (character, length) = self.character(tables, rest).ok_or(bytes.len() - rest.len())?;
             push(character, out);
             rest = append_ascii(rest.get(length..).unwrap_or_default(), out);
         }
@@ -151,18 +130,10 @@ impl MultiByte {
     /// The character at the beginning and the bytes that it takes.
     fn character(&self, tables: &Tables, rest: &[u8]) -> Option<(char, usize)> {
         match (self.shape, rest) {
-            (Shape::ShiftJis, [byte @ 0xa1..=0xdf, ..]) => {
-                char::from_u32(0xff61 + u32::from(byte - 0xa1)).map(|character| (character, 1))
-            }
-            (Shape::EucJp, [0x8f, lead @ 0x80..=0xff, trail, ..]) => {
-                Some((from_table(&tables.after_8f, cell(*lead, *trail))?, 3))
-            }
-            (Shape::Gb18030, [a, b @ 0x30..=0x39, c, d, ..]) => {
-                Some((gb18030_four(tables, [*a, *b, *c, *d])?, 4))
-            }
-            (_, [lead @ 0x81..=0xff, trail, ..]) => {
-                Some((from_table(&tables.double, cell(*lead, *trail))?, 2))
-            }
+            (Shape::ShiftJis, [byte @ 0xa1..=0xdf, ..]) => char::from_u32(0xff61 + u32::from(byte - 0xa1)).map(|character| (character, 1)),
+            (Shape::EucJp, [0x8f, lead @ 0x80..=0xff, trail, ..]) => Some((from_table(&tables.after_8f, cell(*lead, *trail))?, 3)),
+            (Shape::Gb18030, [a, b @ 0x30..=0x39, c, d, ..]) => Some((gb18030_four(tables, [*a, *b, *c, *d])?, 4)),
+            (_, [lead @ 0x81..=0xff, trail, ..]) => Some((from_table(&tables.double, cell(*lead, *trail))?, 2)),
             _ => None,
         }
     }
@@ -179,11 +150,7 @@ impl MultiByte {
         if self.shape == Shape::Gb18030 {
             four.extend((0..GB18030_BASIC_FOUR).map(|linear| self.unit(&gb18030_bytes(linear))));
         }
-        Tables {
-            double,
-            after_8f,
-            four,
-        }
+        Tables { double, after_8f, four }
     }
 
     /// encoding_rs's characters of the codes behind `prefix`.
@@ -202,9 +169,7 @@ impl MultiByte {
 
     /// encoding_rs's character of a code, 0 if it isn't exactly one of the basic plane.
     fn unit(&self, code: &[u8]) -> u16 {
-        let text = self
-            .encoding
-            .decode_without_bom_handling_and_without_replacement(code);
+        let text = self.encoding.decode_without_bom_handling_and_without_replacement(code);
         let mut units = text.iter().flat_map(|text| text.encode_utf16());
         match (units.next(), units.next()) {
             (Some(unit), None) => unit,
@@ -215,9 +180,8 @@ impl MultiByte {
 
 fn apply(edits: &[Edit], plane: &mut [u16]) {
     for edit in edits {
-        let cells = (edit.lead_first..=edit.lead_last).flat_map(|lead| {
-            (edit.trail_first..=edit.trail_last).map(move |trail| cell(lead, trail))
-        });
+        let cells =
+            (edit.lead_first..=edit.lead_last).flat_map(|lead| (edit.trail_first..=edit.trail_last).map(move |trail| cell(lead, trail)));
         match edit.to {
             To::From(NONE) => set(plane, cells.zip(std::iter::repeat(NONE))),
             To::From(first) => set(plane, cells.zip(first..)),
@@ -235,81 +199,37 @@ fn set(plane: &mut [u16], units: impl Iterator<Item = (usize, u16)>) {
 }
 
 fn from_table(table: &[u16], at: usize) -> Option<char> {
-    table
-        .get(at)
-        .filter(|unit| **unit != NONE)
-        .and_then(|unit| char::from_u32((*unit).into()))
+    table.get(at).filter(|unit| **unit != NONE).and_then(|unit| char::from_u32((*unit).into()))
 }
 
 /// A code of four bytes by its linear number: 126 × 10 × 126 × 10 of them.
 fn gb18030_bytes(linear: u32) -> [u8; 4] {
     let digit = |value: u32, base: u8| base + u8::try_from(value).unwrap_or(0);
-    [
-        digit(linear / 12_600, 0x81),
-        digit(linear / 1_260 % 10, 0x30),
-        digit(linear / 10 % 126, 0x81),
-        digit(linear % 10, 0x30),
-    ]
+    [digit(linear / 12_600, 0x81), digit(linear / 1_260 % 10, 0x30), digit(linear / 10 % 126, 0x81), digit(linear % 10, 0x30)]
 }
 
 fn gb18030_four(tables: &Tables, [a, b, c, d]: [u8; 4]) -> Option<char> {
-    let in_range = |byte: u8, first: u8, last: u8| {
-        (first..=last)
-            .contains(&byte)
-            .then(|| u32::from(byte - first))
-    };
-    let linear = ((in_range(a, 0x81, 0xfe)? * 10 + in_range(b, 0x30, 0x39)?) * 126
-        + in_range(c, 0x81, 0xfe)?)
-        * 10
-        + in_range(d, 0x30, 0x39)?;
+    let in_range = |byte: u8, first: u8, last: u8| (first..=last).contains(&byte).then(|| u32::from(byte - first));
+    let linear =
+        ((in_range(a, 0x81, 0xfe)? * 10 + in_range(b, 0x30, 0x39)?) * 126 + in_range(c, 0x81, 0xfe)?) * 10 + in_range(d, 0x30, 0x39)?;
     if linear < GB18030_BASIC_FOUR {
         return from_table(&tables.four, usize::try_from(linear).ok()?);
     }
     // The other planes follow in order of their code points.
-    linear
-        .checked_sub(GB18030_OTHER_PLANES)
-        .and_then(|beyond| char::from_u32(0x1_0000 + beyond))
+    linear.checked_sub(GB18030_OTHER_PLANES).and_then(|beyond| char::from_u32(0x1_0000 + beyond))
 }
 
 static GBK: MultiByte = MultiByte::new("gbk", encoding_rs::GBK, Shape::Double, GBK_EDITS, &[]);
-static GB2312: MultiByte =
-    MultiByte::new("gb2312", encoding_rs::GBK, Shape::Double, GB2312_EDITS, &[]);
-static GB18030: MultiByte = MultiByte::new(
-    "gb18030",
-    encoding_rs::GB18030,
-    Shape::Gb18030,
-    GB18030_EDITS,
-    &[],
-);
+static GB2312: MultiByte = MultiByte::new("gb2312", encoding_rs::GBK, Shape::Double, GB2312_EDITS, &[]);
+static GB18030: MultiByte = MultiByte::new("gb18030", encoding_rs::GB18030, Shape::Gb18030, GB18030_EDITS, &[]);
 static BIG5: MultiByte = MultiByte::new("big5", encoding_rs::BIG5, Shape::Double, BIG5_EDITS, &[]);
-static SJIS: MultiByte = MultiByte::new(
-    "sjis",
-    encoding_rs::SHIFT_JIS,
-    Shape::ShiftJis,
-    SJIS_EDITS,
-    &[],
-);
-static CP932: MultiByte =
-    MultiByte::new("cp932", encoding_rs::SHIFT_JIS, Shape::ShiftJis, &[], &[]);
-static UJIS: MultiByte = MultiByte::new(
-    "ujis",
-    encoding_rs::EUC_JP,
-    Shape::EucJp,
-    UJIS_EDITS,
-    UJIS_EDITS_AFTER_8F,
-);
-static EUCJPMS: MultiByte = MultiByte::new(
-    "eucjpms",
-    encoding_rs::EUC_JP,
-    Shape::EucJp,
-    EUCJPMS_EDITS,
-    EUCJPMS_EDITS_AFTER_8F,
-);
+static SJIS: MultiByte = MultiByte::new("sjis", encoding_rs::SHIFT_JIS, Shape::ShiftJis, SJIS_EDITS, &[]);
+static CP932: MultiByte = MultiByte::new("cp932", encoding_rs::SHIFT_JIS, Shape::ShiftJis, &[], &[]);
+static UJIS: MultiByte = MultiByte::new("ujis", encoding_rs::EUC_JP, Shape::EucJp, UJIS_EDITS, UJIS_EDITS_AFTER_8F);
+static EUCJPMS: MultiByte = MultiByte::new("eucjpms", encoding_rs::EUC_JP, Shape::EucJp, EUCJPMS_EDITS, EUCJPMS_EDITS_AFTER_8F);
 static EUCKR: MultiByte = MultiByte::new("euckr", encoding_rs::EUC_KR, Shape::Double, &[], &[]);
 
-static ALL: [&MultiByte; 9] = [
-    &GBK, &GB2312, &GB18030, &BIG5, &SJIS, &CP932, &UJIS, &EUCJPMS, &EUCKR,
-];
+static ALL: [&MultiByte; 9] = [&GBK, &GB2312, &GB18030, &BIG5, &SJIS, &CP932, &UJIS, &EUCJPMS, &EUCKR];
 
 /// gbk has no user-defined area; encoding_rs decodes it as GB 18030.
 const GBK_EDITS: &[Edit] = &[
@@ -451,10 +371,7 @@ const UJIS_EDITS: &[Edit] = &[
     edit(0xad, 0xad, 0xa1, 0xfc, NONE),
     edit(0xf5, 0xfe, 0xa1, 0xfe, 0xe000),
 ];
-const UJIS_EDITS_AFTER_8F: &[Edit] = &[
-    edit(0xa2, 0xa2, 0xb7, 0xb7, 0x007e),
-    edit(0xf5, 0xfe, 0xa1, 0xfe, 0xe3ac),
-];
+const UJIS_EDITS_AFTER_8F: &[Edit] = &[edit(0xa2, 0xa2, 0xb7, 0xb7, 0x007e), edit(0xf5, 0xfe, 0xa1, 0xfe, 0xe3ac)];
 
 /// eucjpms is eucJP-ms: the NEC row stays, the IBM extensions come behind 0x8F.
 const EUCJPMS_EDITS: &[Edit] = &[edit(0xf5, 0xfe, 0xa1, 0xfe, 0xe000)];
