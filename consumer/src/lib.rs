@@ -1,15 +1,40 @@
-//! wip
-pub mod clickhouse;
-pub mod column;
-pub mod ddl;
-pub mod envelope;
-pub mod error;
-pub mod kafka;
-pub mod native;
-pub mod offsets;
-pub mod plan;
-pub mod schema;
+//! Millrace's consumer: loads topics of changes into ClickHouse tables.
+//!
+//! The way of one change, and the modules along it:
+//!
+//! 1. [`kafka`] polls the record; [`loader`] finds its topic, and stashes it where something must come first.
+//! 2. [`topic`] decides what it means: [`envelope`] finds the row image in its Avro bytes, and the first of each schema asks
+//!    [`target`] for a [`plan`] ([`schema`] reads the writer's schema, [`types`] maps it) and a table ([`ddl`]).
+//! 3. The plan appends the image's values to the [`column`]s of a [`native`] block.
+//! 4. [`jobs`] inserts the block through [`clickhouse`], again and again until ClickHouse acknowledges it.
+//! 5. [`offsets`] tells what that makes committable, and [`kafka`] commits it.
+//!
+//! [`pipeline`] only wires this. `envelope`, `plan`, `column`, `native`, `types`, `schema`, `ddl`, `offsets`, `topic` and `loader` are pure: no
+//! I/O and no clock. `kafka` and `clickhouse` are the only I/O clients beside the registry's, which is shared with the producer.
+//! Every error is a variant of [`error::Error`], and what follows from it is decided there.
+
 pub mod settings;
-pub mod target;
+
+pub mod pipeline;
+
+pub mod kafka;
+pub mod loader;
+pub mod offsets;
 pub mod topic;
+
+pub mod envelope;
+pub mod schema;
 pub mod types;
+
+pub mod column;
+pub mod native;
+pub mod plan;
+
+pub mod ddl;
+pub mod target;
+
+pub mod clickhouse;
+pub mod jobs;
+
+pub mod error;
+pub mod status;

@@ -85,17 +85,24 @@ impl Offsets {
         self.partitions.contains_key(&id)
     }
 
-    /// A record was taken in. False where its partition isn't assigned any more, so that it must be dropped.
+    /// Whether a record may be taken in: false where its partition is not assigned any more, so that it must be dropped.
     ///
     /// # Errors
     /// [`WentBack`]
-    pub fn polled(&mut self, id: PartitionId, offset: i64) -> Result<bool, WentBack> {
-        let Some(partition) = self.partitions.get_mut(&id) else { return Ok(false) };
-        if let Some(expected) = partition.polled.filter(|expected| offset < *expected) {
-            return Err(WentBack { found: offset, expected });
+    pub fn admits(&self, id: PartitionId, offset: i64) -> Result<bool, WentBack> {
+        let Some(partition) = self.partitions.get(&id) else { return Ok(false) };
+        match partition.polled.filter(|expected| offset < *expected) {
+            Some(expected) => Err(WentBack { found: offset, expected }),
+            None => Ok(true),
         }
-        partition.polled = Some(offset + 1);
-        Ok(true)
+    }
+
+    /// A record was taken in.
+    pub fn polled(&mut self, id: PartitionId, offset: i64) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            debug_assert!(partition.polled.is_none_or(|expected| offset >= expected), "see admits");
+            partition.polled = partition.polled.max(Some(offset.saturating_add(1)));
+        }
     }
 
     /// Closes a batch of a topic: what was taken in of its partitions since the last time.
@@ -199,9 +206,10 @@ mod tests {
     fn an_acknowledgement_out_of_order_waits_for_the_earlier_one() {
         let mut offsets = Offsets::default();
         offsets.assign(ID);
-        assert_eq!(offsets.polled(ID, 10), Ok(true));
+        offsets.polled(ID, 10);
         let first = offsets.seal(0);
-        assert_eq!(offsets.polled(ID, 17), Ok(true), "gaps are compaction and transaction markers");
+        assert_eq!(offsets.admits(ID, 17), Ok(true), "gaps are compaction and transaction markers");
+        offsets.polled(ID, 17);
         let second = offsets.seal(0);
         offsets.acknowledge(&second);
         assert_eq!(offsets.committable(), []);
@@ -215,20 +223,20 @@ mod tests {
     fn an_offset_never_goes_back() {
         let mut offsets = Offsets::default();
         offsets.assign(ID);
-        assert_eq!(offsets.polled(ID, 5), Ok(true));
-        assert_eq!(offsets.polled(ID, 5), Err(WentBack { found: 5, expected: 6 }));
+        offsets.polled(ID, 5);
+        assert_eq!(offsets.admits(ID, 5), Err(WentBack { found: 5, expected: 6 }));
     }
 
     #[test]
     fn an_old_assignments_acknowledgement_does_not_count() {
         let mut offsets = Offsets::default();
         offsets.assign(ID);
-        assert_eq!(offsets.polled(ID, 5), Ok(true));
+        offsets.polled(ID, 5);
         let old = offsets.seal(0);
         offsets.forget(ID);
-        assert_eq!(offsets.polled(ID, 6), Ok(false));
+        assert_eq!(offsets.admits(ID, 6), Ok(false));
         offsets.assign(ID);
-        assert_eq!(offsets.polled(ID, 2), Ok(true));
+        offsets.polled(ID, 2);
         let _new = offsets.seal(0);
         offsets.acknowledge(&old);
         assert_eq!(offsets.committable(), []);
@@ -261,12 +269,15 @@ mod tests {
         assignment: u64,
     }
 
+    /// A sealed batch: its spans, and what they cover of each partition's assignment.
+    type Sealed = (Vec<Span>, Vec<(PartitionId, u64, i64)>);
+
     proptest! {
         #[test]
         fn nothing_unacknowledged_is_ever_committable(steps in prop::collection::vec(step(), 1..200)) {
             let mut offsets = Offsets::default();
             let mut model: BTreeMap<PartitionId, Model> = BTreeMap::new();
-            let mut sealed: Vec<(Vec<Span>, Vec<(PartitionId, u64, i64)>)> = Vec::new();
+            let mut sealed: Vec<Sealed> = Vec::new();
             let mut assignments = 0;
             for step in steps {
                 match step {
@@ -279,7 +290,8 @@ mod tests {
                         }
                         let state = model.entry(id).or_default();
                         state.next += skip;
-                        prop_assert_eq!(offsets.polled(id, state.next), Ok(true));
+                        prop_assert_eq!(offsets.admits(id, state.next), Ok(true));
+                        offsets.polled(id, state.next);
                         state.records.push((state.next, false));
                         state.next += 1;
                     }

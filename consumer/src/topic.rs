@@ -111,6 +111,9 @@ struct Memory {
     source_ts_ms: Option<i64>,
 }
 
+/// The schemas of a record's key, if it has one, and of its value.
+type SchemaIds = (Option<u32>, u32);
+
 /// A topic: what is known of its schemas, and its batch.
 #[derive(Debug)]
 pub struct Topic {
@@ -121,7 +124,7 @@ pub struct Topic {
     target: Option<Arc<Target>>,
     marks: Option<Arc<Insert>>,
     envelopes: Vec<(u32, Arc<Envelope>)>,
-    plans: Vec<((Option<u32>, u32), Arc<Plan>)>,
+    plans: Vec<(SchemaIds, Arc<Plan>)>,
     tombstones: Vec<(Option<u32>, Option<Arc<Tombstones>>)>,
     /// Truncations that have nothing to delete from, since there is no table: by value schema.
     tableless: Option<u32>,

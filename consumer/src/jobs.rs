@@ -1,0 +1,213 @@
+//! What the loader asks for, done: schemas and tables prepared, blocks inserted, tables truncated, each tried until it succeeds or can't.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::clickhouse::{ClickHouse, SealedBlock};
+use crate::error::{Disposition, Error};
+use crate::loader::{Done, Job, Load};
+use crate::settings::Backoff;
+use crate::status::{KindLabel, Status, TableLabel};
+use crate::target::{Prepared, Preparer, Request};
+
+/// How often ClickHouse is asked whether it is there, for readiness.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What comes back from the tasks.
+#[derive(Debug)]
+pub enum Message {
+    /// A job's end.
+    Done(Done),
+    /// ClickHouse refuses what every job would need.
+    Refused(Error),
+}
+
+/// Runs jobs on the runtime.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    /// The runtime.
+    pub runtime: Handle,
+    /// What prepares topics, ClickHouse's client in it.
+    pub preparer: Arc<Preparer>,
+    /// The pauses between tries.
+    pub backoff: Backoff,
+    /// How many inserts may run.
+    pub inserts: Arc<Semaphore>,
+    /// Where outcomes are counted.
+    pub status: Arc<Status>,
+    /// Where ends are told.
+    pub ends: Sender<Message>,
+}
+
+impl Jobs {
+    /// Starts a job.
+    pub fn start(&self, job: Job) {
+        let jobs = self.clone();
+        self.runtime.spawn(async move {
+            let done = match job {
+                Job::Prepare { topic, request } => {
+                    let place = request.place.clone();
+                    let result = jobs.prepare(&request).await;
+                    Done::Prepared { topic, place, result: result.map(Box::new) }
+                }
+                Job::Load(load) => {
+                    let result = jobs.load(&load).await;
+                    Done::Loaded { load, result }
+                }
+                Job::Truncate { topic, table, sql, spans } => {
+                    let result = jobs.truncate(&table, &sql).await;
+                    Done::Truncated { topic, spans, result }
+                }
+            };
+            // The loop is gone only when the consumer ends.
+            let _ = jobs.ends.send(Message::Done(done));
+        });
+    }
+
+    fn clickhouse(&self) -> &ClickHouse {
+        &self.preparer.clickhouse
+    }
+
+    async fn load(&self, load: &Load) -> Result<(), Error> {
+        // The semaphore is never closed: without a permit the insert is still right, only less bounded.
+        let _permit = self.inserts.acquire().await;
+        for block in &load.blocks {
+            self.insert(block).await?;
+        }
+        Ok(())
+    }
+
+    async fn prepare(&self, request: &Request) -> Result<Prepared, Error> {
+        let mut retry = Retry::new("prepare a topic", self);
+        loop {
+            match self.preparer.prepare(request).await {
+                Ok(prepared) => {
+                    retry.succeeded();
+                    self.status.registry.answered("the schema registry");
+                    return Ok(prepared);
+                }
+                Err(error) => retry.failed(error).await?,
+            }
+        }
+    }
+
+    async fn truncate(&self, table: &str, sql: &str) -> Result<(), Error> {
+        let what = format!("truncate {table}");
+        let mut retry = Retry::new(&what, self);
+        while let Err(error) = self.clickhouse().execute(&what, sql).await {
+            retry.failed(error).await?;
+        }
+        retry.succeeded();
+        Ok(())
+    }
+
+    /// Sends a block until ClickHouse has it. After an unknown outcome it is sent again: its rows replace themselves.
+    async fn insert(&self, block: &SealedBlock) -> Result<(), Error> {
+        let what = format!("insert into {}", block.table);
+        let mut retry = Retry::new(&what, self);
+        let mut started = Instant::now();
+        while let Err(error) = self.clickhouse().insert(block).await {
+            retry.failed(error).await?;
+            started = Instant::now();
+        }
+        retry.succeeded();
+        let label = TableLabel { table: block.table.to_string() };
+        let metrics = &self.status.metrics;
+        if let Some(histogram) = &metrics.insert_seconds {
+            histogram.observe(started.elapsed().as_secs_f64());
+        }
+        metrics.rows.get_or_create(&label).inc_by(block.rows as u64);
+        metrics.bytes.get_or_create(&label).inc_by(block.bytes() as u64);
+        metrics.inserts.get_or_create(&label).inc();
+        Ok(())
+    }
+
+    /// Asks ClickHouse now and then, so that readiness says how it is although nothing is inserted.
+    pub async fn watch_clickhouse(self) {
+        let mut pause = self.backoff.min;
+        loop {
+            match self.clickhouse().ping().await {
+                Ok(()) => {
+                    self.status.clickhouse.answered("ClickHouse");
+                    pause = self.backoff.min;
+                    tokio::time::sleep(PING_INTERVAL).await;
+                    continue;
+                }
+                Err(error) if error.disposition() == Disposition::Stop => {
+                    let _ = self.ends.send(Message::Refused(error));
+                    return;
+                }
+                Err(error) => {
+                    if self.status.clickhouse.failed() {
+                        tracing::warn!(error = %error, "retrying until it works");
+                    }
+                }
+            }
+            tokio::time::sleep(jittered(pause)).await;
+            pause = pause.saturating_mul(2).min(self.backoff.max).min(PING_INTERVAL);
+        }
+    }
+}
+
+/// The tries of one thing: the first failure is told, and that it worked after all.
+struct Retry<'a> {
+    what: &'a str,
+    jobs: &'a Jobs,
+    pause: Duration,
+    tries: u64,
+}
+
+impl<'a> Retry<'a> {
+    fn new(what: &'a str, jobs: &'a Jobs) -> Self {
+        Self { what, jobs, pause: jobs.backoff.min, tries: 0 }
+    }
+
+    /// Waits until the next try.
+    ///
+    /// # Errors
+    /// The error itself, where waiting doesn't heal it.
+    async fn failed(&mut self, error: Error) -> Result<(), Error> {
+        match error.disposition() {
+            Disposition::Stop => return Err(error),
+            Disposition::Retry => self.tell(&error),
+        }
+        tokio::time::sleep(jittered(self.pause)).await;
+        self.pause = self.pause.saturating_mul(2).min(self.jobs.backoff.max);
+        Ok(())
+    }
+
+    /// Of a server that is away it is told once for everything, of any other failure once for each thing that fails.
+    fn tell(&mut self, error: &Error) {
+        let status = &self.jobs.status;
+        status.metrics.retries.get_or_create(&KindLabel { kind: error.kind() }).inc();
+        let news = match error {
+            Error::ClickHouseAway { .. } => status.clickhouse.failed(),
+            Error::Registry(_) => status.registry.failed(),
+            _ => {
+                self.tries += 1;
+                self.tries == 1
+            }
+        };
+        if news {
+            tracing::warn!(error = %error, "retrying until it works");
+        }
+    }
+
+    fn succeeded(&self) {
+        self.jobs.status.clickhouse.answered("ClickHouse");
+        if self.tries > 0 {
+            tracing::info!(tries = self.tries, "could {} after all", self.what);
+        }
+    }
+}
+
+/// Half of the pause, and a random part of the other half: consumers that failed together don't come back together.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0_u8) % 1024;
+    pause / 2 + (pause / 2).mul_f64(random as f64 / 1024.0)
+}

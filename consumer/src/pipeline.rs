@@ -1,0 +1,394 @@
+//! The wiring: one thread polls Kafka and turns the loader, the runtime does its jobs.
+//!
+//! A turn: take records in, take ended jobs in, start due ones, pause what must wait, commit what is loaded, answer a rebalance, show the
+//! state. Nothing in a turn waits for ClickHouse, but for a short moment when a full batch is about to get free.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use millrace_schemas::registry::Registry;
+use millrace_schemas::service::http;
+use millrace_schemas::service::shutdown::Shutdown;
+use rdkafka::Message as _;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::clickhouse::ClickHouse;
+use crate::error::Error;
+use crate::jobs::{Jobs, Message};
+use crate::kafka::{self, Event, Session};
+use crate::loader::{Limits, Loader};
+use crate::settings::Settings;
+use crate::status::{Metrics, PartitionStatus, Snapshot, Status, TableStatus};
+use crate::target::Preparer;
+use crate::topic::Incoming;
+
+/// Records of one turn.
+const TURN_RECORDS_MAX: usize = 2_000;
+/// Bytes of the records of one turn.
+const TURN_BYTES_MAX: usize = 8 << 20;
+/// How long a turn waits for a first record.
+const POLL_WAIT: Duration = Duration::from_millis(20);
+/// How long polling waits for a full batch to get free before its partitions pause: to pause throws librdkafka's queue away.
+const STALL_MAX: Duration = Duration::from_millis(200);
+/// Pause between commits.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+/// Pause after one that failed.
+const COMMIT_RETRY: Duration = Duration::from_secs(1);
+/// How often the state is shown.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(250);
+/// After so long without a broker it is told.
+const KAFKA_GRACE: Duration = Duration::from_secs(5);
+/// How long leaving the group may take.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+
+/// Runs the consumer until it is asked to end, or can't go on.
+///
+/// # Errors
+/// Why it can't go on. What was loaded by then is committed.
+pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
+    let mut registry = prometheus_client::registry::Registry::default();
+    let status = Arc::new(Status::new(&settings.group, Metrics::register(&mut registry)));
+    let server = http::serve(settings.listen, Arc::clone(&status) as _, Arc::new(registry), shutdown.clone()).await?;
+    tracing::info!(group = settings.group, topics = ?settings.topics, http = %server.address(), "starting");
+
+    let (ends, messages) = channel();
+    let preparer = Preparer {
+        registry: Registry::new(&settings.registry)?,
+        clickhouse: ClickHouse::new(&settings.clickhouse),
+        database: settings.clickhouse.database.clone(),
+    };
+    let jobs = Jobs {
+        runtime: Handle::current(),
+        preparer: Arc::new(preparer),
+        backoff: settings.retry,
+        inserts: Arc::new(Semaphore::new(usize::try_from(settings.insert_concurrency).unwrap_or(1))),
+        status: Arc::clone(&status),
+        ends,
+    };
+    let watch = tokio::spawn(jobs.clone().watch_clickhouse());
+    let (ended, end) = oneshot::channel();
+    let (left, leave) = oneshot::channel();
+    let turning = std::thread::Builder::new().name("kafka".to_owned()).spawn(move || {
+        let result = match Session::join(&settings) {
+            Ok(session) => {
+                let mut pipeline = Pipeline::new(&settings, session, jobs, messages, shutdown);
+                let result = pipeline.turn_until_the_end();
+                (result, Some(pipeline.session))
+            }
+            Err(error) => (Err(error), None),
+        };
+        let (result, session) = result;
+        let _ = ended.send(result);
+        if let Some(session) = session {
+            session.leave();
+        }
+        let _ = left.send(());
+    });
+    turning.map_err(|error| Error::Defect(format!("could not start a thread: {error}")))?;
+    let result = end.await.unwrap_or_else(|_| Err(Error::Defect("the thread that polls Kafka ended".to_owned())));
+    watch.abort();
+    if tokio::time::timeout(LEAVE_MAX, leave).await.is_err() {
+        tracing::warn!("the group was not left in time; its coordinator will notice by itself");
+    }
+    if let Err(error) = &result {
+        status.fail(error);
+    }
+    drop(server);
+    result
+}
+
+/// What the thread is at.
+#[derive(Debug)]
+enum Phase {
+    Running,
+    /// Loading what was taken in, because of this error or because the end was asked for.
+    Draining { until: Instant, cause: Option<Error> },
+}
+
+struct Pipeline {
+    session: Session,
+    loader: Loader,
+    jobs: Jobs,
+    messages: Receiver<Message>,
+    shutdown: Shutdown,
+    status: Arc<Status>,
+    group: String,
+    drain_timeout: Duration,
+    phase: Phase,
+    /// Until when partitions that were asked back may be loaded.
+    revoking_until: Option<Instant>,
+    stalled_since: Option<Instant>,
+    committing: bool,
+    commit_failing: bool,
+    commit_after: Instant,
+    published: Instant,
+    brokers_seen: Instant,
+}
+
+impl Pipeline {
+    fn new(settings: &Settings, session: Session, jobs: Jobs, messages: Receiver<Message>, shutdown: Shutdown) -> Self {
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let limits = Limits {
+            rows_max: size(settings.batch.rows_max),
+            bytes_max: size(settings.batch.bytes_max.min(settings.memory_max / 2)),
+            age_max: settings.batch.age_max,
+            memory_max: size(settings.memory_max),
+        };
+        let now = Instant::now();
+        Self {
+            session,
+            loader: Loader::new(limits),
+            status: Arc::clone(&jobs.status),
+            jobs,
+            messages,
+            shutdown,
+            group: settings.group.clone(),
+            drain_timeout: settings.drain_timeout,
+            phase: Phase::Running,
+            revoking_until: None,
+            stalled_since: None,
+            committing: false,
+            commit_failing: false,
+            commit_after: now,
+            published: now,
+            brokers_seen: now,
+        }
+    }
+
+    fn turn_until_the_end(&mut self) -> Result<(), Error> {
+        loop {
+            if let Err(error) = self.turn() {
+                self.drain(Some(error));
+            }
+            if self.shutdown.is_requested() && matches!(self.phase, Phase::Running) {
+                tracing::info!("loading what was read, then leaving the group");
+                self.drain(None);
+            }
+            if let Phase::Draining { until, cause } = &mut self.phase {
+                let drained = self.loader.drained();
+                if !drained && Instant::now() < *until {
+                    continue;
+                }
+                if !drained {
+                    tracing::warn!("the time to load what was read is over; the rest is read again by whoever comes next");
+                }
+                let cause = cause.take();
+                self.publish("stopped");
+                return cause.map_or(Ok(()), Err);
+            }
+        }
+    }
+
+    fn drain(&mut self, cause: Option<Error>) {
+        match &mut self.phase {
+            Phase::Running => {
+                self.loader.drain();
+                self.phase = Phase::Draining { until: Instant::now() + self.drain_timeout, cause };
+            }
+            Phase::Draining { cause: first, .. } => match (first, cause) {
+                (first @ None, Some(error)) => *first = Some(error),
+                (Some(_), Some(error)) => tracing::warn!(error = %error, "another error while stopping"),
+                (_, None) => {}
+            },
+        }
+    }
+
+    fn turn(&mut self) -> Result<(), Error> {
+        if self.wait_for_room() {
+            self.poll()?;
+        }
+        let now = Instant::now();
+        while let Ok(message) = self.messages.try_recv() {
+            self.take_message(message, now)?;
+        }
+        self.loader.measure();
+        for job in self.loader.jobs(now) {
+            self.jobs.start(job);
+        }
+        self.session.pause_only(self.loader.paused())?;
+        self.commit(now);
+        self.answer_rebalance(now)?;
+        if now.duration_since(self.published) >= PUBLISH_INTERVAL {
+            self.published = now;
+            self.publish(self.state());
+        }
+        Ok(())
+    }
+
+    /// Waits a moment where a batch is full while the one before is inserted. False where records mustn't be polled yet.
+    fn wait_for_room(&mut self) -> bool {
+        if !self.loader.stalled() {
+            self.stalled_since = None;
+            return true;
+        }
+        let since = *self.stalled_since.get_or_insert_with(Instant::now);
+        let Some(left) = STALL_MAX.checked_sub(since.elapsed()) else { return true };
+        if let Ok(message) = self.messages.recv_timeout(left)
+            && let Err(error) = self.take_message(message, Instant::now())
+        {
+            self.drain(Some(error));
+        }
+        false
+    }
+
+    fn take_message(&mut self, message: Message, now: Instant) -> Result<(), Error> {
+        match message {
+            Message::Done(done) => self.loader.done(done, now),
+            Message::Refused(error) => Err(error),
+        }
+    }
+
+    fn poll(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        let mut bytes = 0;
+        let mut wait = POLL_WAIT;
+        for _ in 0..TURN_RECORDS_MAX {
+            match self.session.poll(wait) {
+                Event::Record(record) => {
+                    let value = record.payload();
+                    bytes += value.map_or(0, <[u8]>::len);
+                    // Only tombstones are looked up: headers are costly.
+                    let seq = if value.is_none() { kafka::header(&record, millrace_schemas::names::SEQ_HEADER) } else { None };
+                    let incoming = Incoming { partition: record.partition(), offset: record.offset(), key: record.key(), value, seq };
+                    self.loader.take(record.topic(), &incoming, now)?;
+                }
+                Event::Idle => break,
+                Event::Assigned(partitions) => {
+                    tracing::info!(partitions = ?shown(&partitions), "partitions assigned");
+                    self.status.set_joined(true);
+                    self.loader.assign(&partitions);
+                }
+                Event::Revoking(partitions) => {
+                    tracing::info!(partitions = ?shown(&partitions), "partitions asked back; loading what was read of them");
+                    self.loader.revoke(&partitions);
+                    self.revoking_until = Some(now + self.drain_timeout);
+                    break;
+                }
+                Event::Lost(partitions) => {
+                    tracing::warn!(partitions = ?shown(&partitions), "partitions lost; what was read of them and not committed is read again");
+                    self.status.set_joined(false);
+                    self.revoking_until = None;
+                    self.loader.forget(&partitions);
+                }
+                Event::Committed(offsets) => {
+                    self.committing = false;
+                    self.commit_after = now + COMMIT_INTERVAL;
+                    self.loader.committed(&offsets);
+                    if std::mem::take(&mut self.commit_failing) {
+                        tracing::info!("offsets are committed again");
+                    }
+                }
+                Event::CommitFailed(error) => {
+                    self.commit_failed(&error, now);
+                }
+                Event::Trouble(code) => tracing::debug!(%code, "Kafka reports trouble; the client goes on trying"),
+                Event::Failed(error) => return Err(error),
+            }
+            wait = Duration::ZERO;
+            if bytes >= TURN_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit_failed(&mut self, error: &rdkafka::error::KafkaError, now: Instant) {
+        self.committing = false;
+        self.commit_after = now + COMMIT_RETRY;
+        if !std::mem::replace(&mut self.commit_failing, true) {
+            tracing::warn!(%error, "could not commit offsets; trying again, and the rows stay loaded");
+        }
+    }
+
+    fn commit(&mut self, now: Instant) {
+        if self.committing || now < self.commit_after {
+            return;
+        }
+        let offsets = self.loader.committable();
+        if offsets.is_empty() {
+            return;
+        }
+        match self.session.commit(&offsets, false) {
+            Ok(()) => self.committing = true,
+            Err(error) => self.commit_failed(&error, now),
+        }
+    }
+
+    /// Gives partitions up once what was read of them is loaded and committed, or the time for it is over.
+    fn answer_rebalance(&mut self, now: Instant) -> Result<(), Error> {
+        let Some(until) = self.revoking_until else { return Ok(()) };
+        let done = self.loader.revocable();
+        if done || now >= until || self.session.assignment_lost() {
+            if !done {
+                tracing::warn!("partitions are given up before all that was read of them is loaded; it is read again by the next owner");
+            }
+            self.revoking_until = None;
+            self.session.release()?;
+            self.loader.released();
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> &'static str {
+        match &self.phase {
+            Phase::Draining { .. } => "draining",
+            Phase::Running if !self.status.joined() => "joining",
+            Phase::Running if self.revoking_until.is_some() => "rebalancing",
+            Phase::Running if !self.status.clickhouse.is_up() || !self.status.kafka.is_up() => "waiting",
+            Phase::Running => "running",
+        }
+    }
+
+    fn publish(&mut self, state: &'static str) {
+        let view = self.session.view();
+        let now = Instant::now();
+        if view.brokers_up > 0 {
+            self.brokers_seen = now;
+            self.status.kafka.answered("Kafka");
+        } else if now.duration_since(self.brokers_seen) > KAFKA_GRACE && self.status.kafka.failed() {
+            let brokers = self.session.brokers();
+            tracing::warn!(%brokers, "can't reach Kafka; check that it runs and kafka.bootstrap.servers, security.protocol and the network; trying on");
+        }
+        if view.joined {
+            self.status.set_joined(true);
+        }
+        let ends: std::collections::HashMap<_, _> = view.ends.into_iter().collect();
+        let mut snapshot = Snapshot { group: self.group.clone(), state, memory_bytes: self.loader.memory(), ..Snapshot::default() };
+        for (_, topic, loaded, batches_pending) in self.loader.tables() {
+            snapshot.tables.push(TableStatus {
+                topic: topic.name.to_string(),
+                database: topic.target().map(|target| target.database.clone()),
+                table: topic.target().map(|target| target.table.clone()),
+                rows_inserted: loaded.rows,
+                rows_pending: topic.batch.rows(),
+                batches: loaded.batches,
+                batches_pending,
+                last_insert_ms_ago: loaded.last.map(|last| now.duration_since(last).as_millis()),
+                columns: topic.columns(),
+            });
+        }
+        let times: std::collections::HashMap<_, _> = self.loader.tables().map(|(place, _, loaded, _)| (place, &loaded.times)).collect();
+        for id in self.loader.offsets.assigned() {
+            let Some(named) = self.loader.named(id) else { continue };
+            let end = ends.get(&named).copied().filter(|end| end.offset >= 0);
+            let committed = self.loader.offsets.last_committed(id);
+            let idle = end.is_some_and(|end| end.reached) && self.loader.offsets.settled(id);
+            let lag = end.map(|end| if idle { 0 } else { (end.offset - committed.unwrap_or(0)).max(0) });
+            snapshot.partitions.push(PartitionStatus {
+                topic: named.0.to_string(),
+                partition: named.1,
+                committed,
+                high_watermark: end.map(|end| end.offset),
+                lag,
+                source_ts_ms: times.get(&id.topic).and_then(|times| times.get(&id.partition)).copied(),
+            });
+        }
+        self.status.publish(snapshot);
+    }
+}
+
+fn shown(partitions: &[kafka::TopicPartition]) -> Vec<String> {
+    partitions.iter().map(|(topic, partition)| format!("{topic}/{partition}")).collect()
+}

@@ -1,0 +1,276 @@
+//! What the consumer shows of itself: readiness, status and metrics.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use millrace_schemas::service::http::Probe;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// Labels of what is counted by table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TableLabel {
+    /// The table.
+    pub table: String,
+}
+
+/// Labels of errors.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabel {
+    /// [`Error::kind`]
+    pub kind: &'static str,
+}
+
+/// Labels of partitions.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PartitionLabel {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+}
+
+/// What Prometheus sees.
+#[derive(Debug, Default, Clone)]
+pub struct Metrics {
+    /// Rows acknowledged.
+    pub rows: Family<TableLabel, Counter>,
+    /// Bytes of the blocks acknowledged.
+    pub bytes: Family<TableLabel, Counter>,
+    /// Inserts acknowledged.
+    pub inserts: Family<TableLabel, Counter>,
+    /// Time of each insert.
+    pub insert_seconds: Option<Histogram>,
+    /// Tries that failed and were followed by another.
+    pub retries: Family<KindLabel, Counter>,
+    /// Errors that stopped the consumer.
+    pub errors: Family<KindLabel, Counter>,
+    /// Values that their column can't hold.
+    pub refused_values: Family<TableLabel, Counter>,
+    /// Records between what is committed and the end.
+    pub lag: Family<PartitionLabel, Gauge>,
+    /// Memory of all batches.
+    pub memory: Gauge,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn register(registry: &mut Registry) -> Self {
+        let histogram = Histogram::new(exponential_buckets(0.005, 2.0, 16));
+        let metrics = Self { insert_seconds: Some(histogram.clone()), ..Self::default() };
+        let registry = registry.sub_registry_with_prefix("millrace_consumer");
+        registry.register("rows", "Rows that ClickHouse acknowledged", metrics.rows.clone());
+        registry.register("block_bytes", "Uncompressed bytes of the blocks that ClickHouse acknowledged", metrics.bytes.clone());
+        registry.register("inserts", "Inserts that ClickHouse acknowledged", metrics.inserts.clone());
+        registry.register("insert_duration_seconds", "Time of each insert that was acknowledged", histogram);
+        registry.register("retries", "Tries that failed and are followed by another", metrics.retries.clone());
+        registry.register("errors", "Errors that stopped the consumer", metrics.errors.clone());
+        registry.register("refused_values", "Values that their column can't hold exactly", metrics.refused_values.clone());
+        registry.register("lag_records", "Records between what is committed and the partition's end", metrics.lag.clone());
+        registry.register("memory_bytes", "Memory of all rows, waiting and being inserted", metrics.memory.clone());
+        metrics
+    }
+
+    /// Counts an error that stops the consumer.
+    pub fn stopped(&self, error: &Error) {
+        self.errors.get_or_create(&KindLabel { kind: error.kind() }).inc();
+        if let Error::Value { table, .. } = error {
+            self.refused_values.get_or_create(&TableLabel { table: table.clone() }).inc();
+        }
+    }
+}
+
+/// Whether something out there answers. Told in the log when it changes, and only then.
+#[derive(Debug)]
+pub struct Reach {
+    up: AtomicBool,
+    down: AtomicBool,
+    tries: AtomicU64,
+}
+
+impl Reach {
+    const fn unknown() -> Self {
+        Self { up: AtomicBool::new(false), down: AtomicBool::new(false), tries: AtomicU64::new(0) }
+    }
+
+    /// It answered.
+    pub fn answered(&self, what: &str) {
+        self.up.store(true, Ordering::Relaxed);
+        if self.down.swap(false, Ordering::Relaxed) {
+            let tries = self.tries.swap(0, Ordering::Relaxed);
+            tracing::info!(tries, "{what} answers again");
+        }
+    }
+
+    /// It didn't. Returns whether that is news.
+    pub fn failed(&self) -> bool {
+        self.up.store(false, Ordering::Relaxed);
+        self.tries.fetch_add(1, Ordering::Relaxed);
+        !self.down.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether it answered when it was last asked.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+}
+
+/// A table, for those who look.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TableStatus {
+    /// Its topic.
+    pub topic: String,
+    /// Its database in ClickHouse.
+    pub database: Option<String>,
+    /// Its name there.
+    pub table: Option<String>,
+    /// Rows acknowledged since the start.
+    pub rows_inserted: u64,
+    /// Rows that wait in the batch that fills.
+    pub rows_pending: usize,
+    /// Batches acknowledged since the start.
+    pub batches: u64,
+    /// Batches sealed and not acknowledged.
+    pub batches_pending: usize,
+    /// Time since the last acknowledgement.
+    pub last_insert_ms_ago: Option<u128>,
+    /// Columns filled.
+    pub columns: usize,
+}
+
+/// A partition, for those who look.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct PartitionStatus {
+    /// Its topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+    /// What the broker has as committed.
+    pub committed: Option<i64>,
+    /// The end that readers of committed records see.
+    pub high_watermark: Option<i64>,
+    /// Records from the one to the other; 0 where only transaction markers are left.
+    pub lag: Option<i64>,
+    /// Source commit time of the last record acknowledged.
+    pub source_ts_ms: Option<i64>,
+}
+
+/// The whole, as `/status` shows it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Snapshot {
+    /// The consumer group.
+    pub group: String,
+    /// `joining`, `running`, `waiting` (ClickHouse or Kafka away), `rebalancing`, `draining`, `stopped`.
+    pub state: &'static str,
+    /// Memory of all rows.
+    pub memory_bytes: usize,
+    /// The tables.
+    pub tables: Vec<TableStatus>,
+    /// The assigned partitions.
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// The shared face of the consumer.
+#[derive(Debug)]
+pub struct Status {
+    /// ClickHouse.
+    pub clickhouse: Reach,
+    /// The registry.
+    pub registry: Reach,
+    /// Kafka's brokers.
+    pub kafka: Reach,
+    /// Metrics.
+    pub metrics: Metrics,
+    joined: AtomicBool,
+    failed: Mutex<Option<String>>,
+    snapshot: Mutex<(Snapshot, Option<Instant>)>,
+}
+
+impl Status {
+    /// Nothing reached yet.
+    #[must_use]
+    pub fn new(group: &str, metrics: Metrics) -> Self {
+        let snapshot = Snapshot { group: group.to_owned(), state: "joining", ..Snapshot::default() };
+        Self {
+            clickhouse: Reach::unknown(),
+            registry: Reach::unknown(),
+            kafka: Reach::unknown(),
+            metrics,
+            joined: AtomicBool::new(false),
+            failed: Mutex::new(None),
+            snapshot: Mutex::new((snapshot, None)),
+        }
+    }
+
+    /// Whether the group has this consumer in it.
+    pub fn set_joined(&self, joined: bool) {
+        self.joined.store(joined, Ordering::Relaxed);
+    }
+
+    /// Whether the group has this consumer in it.
+    #[must_use]
+    pub fn joined(&self) -> bool {
+        self.joined.load(Ordering::Relaxed)
+    }
+
+    /// Shows a new state, and its lags as metrics; those of partitions that went are dropped.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.metrics.memory.set(i64::try_from(snapshot.memory_bytes).unwrap_or(i64::MAX));
+        let label = |partition: &PartitionStatus| PartitionLabel { topic: partition.topic.clone(), partition: partition.partition };
+        let mut old = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let now: HashMap<_, _> = snapshot.partitions.iter().map(|partition| (label(partition), partition.lag)).collect();
+        for gone in old.0.partitions.iter().map(label).filter(|label| !now.contains_key(label)) {
+            self.metrics.lag.remove(&gone);
+        }
+        for (label, lag) in now {
+            if let Some(lag) = lag {
+                self.metrics.lag.get_or_create(&label).set(lag);
+            }
+        }
+        *old = (snapshot, Some(Instant::now()));
+    }
+
+    /// The consumer stops because of this.
+    pub fn fail(&self, error: &Error) {
+        self.metrics.stopped(error);
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    }
+}
+
+/// A loop that turned longer ago than this hangs.
+const TURN_MAX: Duration = Duration::from_secs(120);
+
+impl Probe for Status {
+    fn healthy(&self) -> Result<(), String> {
+        match self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).1 {
+            Some(turned) if turned.elapsed() > TURN_MAX => Err(format!("the consumer has not moved for {:?}", turned.elapsed())),
+            _ => Ok(()),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if let Some(error) = &*self.failed.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error.clone());
+        }
+        match (self.joined(), self.clickhouse.is_up()) {
+            (true, true) => Ok(()),
+            (false, _) => Err("the consumer group has not been joined yet".to_owned()),
+            (_, false) => Err("ClickHouse does not answer".to_owned()),
+        }
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
+        serde_json::to_value(snapshot).unwrap_or_default()
+    }
+}
