@@ -1,0 +1,331 @@
+//! Every row of MySQL against every row of ClickHouse, value by value, as each server itself prints it.
+//!
+//! Each side writes a value as text that determines it wholly; the two texts must be the same bytes. What is brought to one form first:
+//!
+//! | MySQL | Form |
+//! | --- | --- |
+//! | integers, YEAR | decimal digits |
+//! | FLOAT, DOUBLE | the double's bits (a FLOAT is widened, which is exact; MySQL's own text of a FLOAT has six digits and isn't) |
+//! | DECIMAL | all digits of the scale, on both sides |
+//! | BIT | the number; ClickHouse's Bool is 0 or 1 |
+//! | TIME, DATETIME, TIMESTAMP | zeros at the fraction's end are left out, on both sides; TIMESTAMP in UTC |
+//! | SET | labels joined by a comma, in the declared order |
+//! | BINARY, BLOB, texts, ENUM, JSON, DATE | the bytes as they are (texts as UTF-8) |
+//! | geometry | the WKB, and the SRID beside it (ClickHouse's column `<name>_srid`) |
+//!
+//! NULL is only equal to NULL. ClickHouse is read with FINAL, so that the engine's own merge decides which version counts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::clickhouse::{ClickHouse, literal};
+use crate::failure::{Context, Failure, Result};
+use crate::source::{Source, TextRow, quote};
+
+/// Differences that a report shows for each table.
+const SHOWN_MAX: usize = 5;
+
+/// What comparing some tables found.
+#[derive(Debug, Clone, Default)]
+pub struct Comparison {
+    /// A table each.
+    pub tables: Vec<TableComparison>,
+}
+
+/// What comparing one table found, in rows.
+#[derive(Debug, Clone, Default)]
+pub struct TableComparison {
+    /// The table.
+    pub table: String,
+    /// Rows in MySQL.
+    pub rows: usize,
+    /// In both, with all values equal.
+    pub equal: usize,
+    /// Only in MySQL.
+    pub missing: usize,
+    /// Only in ClickHouse, those included that have the key of another one.
+    pub extra: usize,
+    /// In both, with different values.
+    pub different: usize,
+    /// The first differences in words, or why the table can't be compared.
+    pub examples: Vec<String>,
+}
+
+impl Comparison {
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.tables.iter().all(|table| table.missing + table.extra + table.different == 0 && table.examples.is_empty())
+    }
+
+    /// Rows in MySQL.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.tables.iter().map(|table| table.rows).sum()
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for table in self.tables.iter().filter(|table| table.missing + table.extra + table.different > 0 || !table.examples.is_empty()) {
+            write!(
+                f,
+                "\n{}: {} rows, {} equal, {} missing, {} extra, {} different",
+                table.table, table.rows, table.equal, table.missing, table.extra, table.different
+            )?;
+            for example in &table.examples {
+                write!(f, "\n  {example}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a column's values are brought to one form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    AsIs,
+    Float,
+    Temporal,
+    Geometry,
+}
+
+#[derive(Debug, Clone)]
+struct Column {
+    name: String,
+    form: Form,
+    /// What MySQL is asked for.
+    mysql: String,
+    /// What ClickHouse is asked for; a geometry's second expression is its SRID.
+    clickhouse: Vec<String>,
+    key: bool,
+}
+
+type Rows = BTreeMap<TextRow, Vec<TextRow>>;
+
+/// Compares these tables of a MySQL and a ClickHouse database (their names in this order).
+///
+/// # Errors
+/// If either server can't be asked.
+pub async fn databases(mysql: &mut Source, clickhouse: &ClickHouse, names: (&str, &str), tables: &[String]) -> Result<Comparison> {
+    let mut comparison = Comparison::default();
+    for table in tables {
+        comparison.tables.push(one_table(mysql, clickhouse, names, table).await.context(table)?);
+    }
+    Ok(comparison)
+}
+
+async fn one_table(mysql: &mut Source, clickhouse: &ClickHouse, names: (&str, &str), table: &str) -> Result<TableComparison> {
+    let mut result = TableComparison { table: table.to_owned(), ..TableComparison::default() };
+    let types = clickhouse_types(clickhouse, names.1, table).await?;
+    let columns = match columns(mysql, names.0, table, &types).await? {
+        Ok(columns) => columns,
+        Err(reason) => {
+            result.rows = usize::try_from(mysql.number(&format!("SELECT COUNT(*) FROM {}.{}", quote(names.0), quote(table))).await?).unwrap_or(0);
+            result.missing = result.rows;
+            result.examples.push(reason);
+            return Ok(result);
+        }
+    };
+    let ours = mysql_rows(mysql, names.0, table, &columns).await?;
+    let theirs = clickhouse_rows(clickhouse, names.1, table, &columns).await?;
+    let whole: Vec<&Column> = columns.iter().collect();
+    diff(&mut result, &whole, &by_key(ours, &columns), &by_key(theirs, &columns));
+    Ok(result)
+}
+
+/// ClickHouse's columns with their types; empty if there is no such table.
+async fn clickhouse_types(clickhouse: &ClickHouse, database: &str, table: &str) -> Result<BTreeMap<String, String>> {
+    let sql = format!("SELECT name, type FROM system.columns WHERE database = {} AND table = {}", literal(database), literal(table));
+    let lines = clickhouse.strings(&sql).await?;
+    Ok(lines.iter().filter_map(|line| line.split_once('\t')).map(|(name, of)| (name.to_owned(), of.to_owned())).collect())
+}
+
+/// The table's columns and how to ask for each; or why the two tables can't be compared (yet).
+async fn columns(mysql: &mut Source, database: &str, table: &str, types: &BTreeMap<String, String>) -> Result<Result<Vec<Column>, String>> {
+    let sql = format!(
+        "SELECT COLUMN_NAME, DATA_TYPE, COALESCE(NUMERIC_SCALE, 0), COLUMN_KEY FROM information_schema.COLUMNS \
+         WHERE TABLE_SCHEMA = '{database}' AND TABLE_NAME = '{table}' ORDER BY ORDINAL_POSITION"
+    );
+    if types.is_empty() {
+        return Ok(Err("ClickHouse has no such table".to_owned()));
+    }
+    let mut columns = Vec::new();
+    for row in mysql.rows(&sql).await? {
+        let mut texts = row.into_iter().map(|value| String::from_utf8_lossy(&value.unwrap_or_default()).into_owned());
+        let [name, of, scale, key] = [texts.next(), texts.next(), texts.next(), texts.next()].map(Option::unwrap_or_default);
+        let Some(target) = types.get(&name) else { return Ok(Err(format!("ClickHouse has no column '{name}'"))) };
+        columns.push(column(&name, &of, &scale, key == "PRI", target));
+    }
+    Ok(Ok(columns))
+}
+
+fn column(name: &str, of: &str, scale: &str, key: bool, target: &str) -> Column {
+    let (ours, theirs) = (quote(name), quote(name));
+    let nullable = |expression: String| format!("CAST({expression} AS Nullable(String))");
+    let plain = match target {
+        target if target.contains("Bool") => format!("toUInt8({theirs})"),
+        target if target.starts_with("Array") => format!("arrayStringConcat({theirs}, ',')"),
+        _ => format!("toString({theirs})"),
+    };
+    let (form, mysql, clickhouse) = match of {
+        // The product of a FLOAT and a double is a double: exact, printed with as many digits as tell it from every other.
+        "float" | "double" => (Form::Float, format!("{ours} * 1e0"), vec![format!("toString(toFloat64({theirs}))")]),
+        "decimal" => (Form::AsIs, ours, vec![format!("toDecimalString({theirs}, {scale})")]),
+        "bit" | "year" => (Form::AsIs, format!("{ours} + 0"), vec![plain]),
+        "time" | "datetime" | "timestamp" => (Form::Temporal, ours, vec![plain]),
+        "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon" | "geometry" | "geomcollection"
+        | "geometrycollection" => (Form::Geometry, ours, vec![theirs, format!("toString({})", quote(&format!("{name}_srid")))]),
+        _ => (Form::AsIs, ours, vec![plain]),
+    };
+    Column { name: name.to_owned(), form, mysql, clickhouse: clickhouse.into_iter().map(nullable).collect(), key }
+}
+
+async fn mysql_rows(mysql: &mut Source, database: &str, table: &str, columns: &[Column]) -> Result<Vec<TextRow>> {
+    let list: Vec<&str> = columns.iter().map(|column| column.mysql.as_str()).collect();
+    let rows = mysql.rows(&format!("SELECT {} FROM {}.{}", list.join(", "), quote(database), quote(table))).await?;
+    rows.into_iter()
+        .map(|row| {
+            let mut formed = TextRow::new();
+            for (column, value) in columns.iter().zip(row) {
+                match (column.form, value) {
+                    // MySQL's own form: the SRID in four bytes, little-endian, then the WKB.
+                    (Form::Geometry, Some(value)) => {
+                        let (srid, wkb) = value.split_first_chunk::<4>().context(format_args!("'{}' is no geometry", column.name))?;
+                        formed.push(Some(wkb.to_vec()));
+                        formed.push(Some(u32::from_le_bytes(*srid).to_string().into_bytes()));
+                    }
+                    (Form::Geometry, None) => formed.extend([None, None]),
+                    (form, value) => formed.push(value.map(|value| in_form(form, value)).transpose()?),
+                }
+            }
+            Ok(formed)
+        })
+        .collect()
+}
+
+async fn clickhouse_rows(clickhouse: &ClickHouse, database: &str, table: &str, columns: &[Column]) -> Result<Vec<TextRow>> {
+    let list: Vec<&str> = columns.iter().flat_map(|column| column.clickhouse.iter().map(String::as_str)).collect();
+    let forms: Vec<Form> = columns.iter().flat_map(|column| column.clickhouse.iter().map(|_| column.form)).collect();
+    let select = format!("SELECT {} FROM {}.{} FINAL", list.join(", "), quote(database), quote(table));
+    let rows = clickhouse.rows(&select, list.len()).await?;
+    let formed = |row: TextRow| row.into_iter().zip(&forms).map(|(value, form)| value.map(|value| in_form(*form, value)).transpose()).collect();
+    rows.into_iter().map(formed).collect()
+}
+
+fn in_form(form: Form, value: Vec<u8>) -> Result<Vec<u8>> {
+    match form {
+        Form::AsIs | Form::Geometry => Ok(value),
+        Form::Float => {
+            let text = String::from_utf8_lossy(&value);
+            let number: f64 = text.parse().context(format_args!("{text} is no number"))?;
+            Ok(format!("{number:e} ({:016x})", number.to_bits()).into_bytes())
+        }
+        Form::Temporal => {
+            let text = String::from_utf8(value)?;
+            Ok(match text.contains('.') {
+                true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+                false => text,
+            }
+            .into_bytes())
+        }
+    }
+}
+
+/// Rows by their key; where the table has none, the whole row is the key.
+fn by_key(rows: Vec<TextRow>, columns: &[Column]) -> Rows {
+    let keys: Vec<bool> = columns.iter().flat_map(|column| column.clickhouse.iter().map(|_| column.key)).collect();
+    let keyed = keys.contains(&true);
+    let mut map = Rows::new();
+    for row in rows {
+        let key = row.iter().zip(&keys).filter(|(_, key)| **key || !keyed).map(|(value, _)| value.clone()).collect();
+        map.entry(key).or_default().push(row);
+    }
+    map
+}
+
+fn diff(result: &mut TableComparison, columns: &[&Column], ours: &Rows, theirs: &Rows) {
+    let mut examples = Vec::new();
+    for (key, rows) in ours {
+        result.rows += rows.len();
+        let found = theirs.get(key).map_or(&[][..], Vec::as_slice);
+        for (index, row) in rows.iter().enumerate() {
+            match found.get(index) {
+                None => {
+                    result.missing += 1;
+                    examples.push(format!("missing: {}", shown_row(key)));
+                }
+                Some(other) if other == row => result.equal += 1,
+                Some(other) => {
+                    result.different += 1;
+                    examples.push(format!("different: {}: {}", shown_row(key), difference(columns, row, other)));
+                }
+            }
+        }
+    }
+    for (key, rows) in theirs {
+        let more = rows.len().saturating_sub(ours.get(key).map_or(0, Vec::len));
+        result.extra += more;
+        if more > 0 {
+            examples.push(format!("extra: {}", shown_row(key)));
+        }
+    }
+    examples.truncate(SHOWN_MAX);
+    result.examples = examples;
+}
+
+fn difference(columns: &[&Column], ours: &TextRow, theirs: &TextRow) -> String {
+    let names = columns.iter().flat_map(|column| column.clickhouse.iter().map(|_| column.name.as_str()));
+    let values = names.zip(ours.iter().zip(theirs)).filter(|(_, (ours, theirs))| ours != theirs);
+    let told: Vec<String> = values.map(|(name, (ours, theirs))| format!("{name}: MySQL {}, ClickHouse {}", shown(ours.as_deref()), shown(theirs.as_deref()))).collect();
+    told.join("; ")
+}
+
+fn shown_row(row: &TextRow) -> String {
+    row.iter().map(|value| shown(value.as_deref())).collect::<Vec<_>>().join(", ")
+}
+
+fn shown(value: Option<&[u8]>) -> String {
+    const BYTES: usize = 80;
+    match value {
+        None => "NULL".to_owned(),
+        Some(value) => format!("'{}'{}", value.get(..BYTES).unwrap_or(value).escape_ascii(), if value.len() > BYTES { "…" } else { "" }),
+    }
+}
+
+/// Fails unless all is equal.
+///
+/// # Errors
+/// The differences.
+pub fn must_be_equal(comparison: &Comparison) -> Result<()> {
+    if comparison.is_equal() { Ok(()) } else { Err(Failure::new(comparison.to_string())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(rows: &[(&str, Option<&str>)]) -> Rows {
+        let columns = [column("id", "int", "0", true, "Int32"), column("v", "varchar", "0", false, "Nullable(String)")];
+        by_key(rows.iter().map(|(id, v)| vec![Some(id.as_bytes().to_vec()), v.map(|v| v.as_bytes().to_vec())]).collect(), &columns)
+    }
+
+    #[test]
+    fn each_kind_of_difference_is_counted() {
+        let ours = rows(&[("1", Some("a")), ("2", None), ("3", Some("c"))]);
+        let theirs = rows(&[("1", Some("a")), ("2", Some("")), ("4", Some("d")), ("1", Some("a"))]);
+        let mut result = TableComparison::default();
+        let columns = [column("id", "int", "0", true, "Int32"), column("v", "varchar", "0", false, "Nullable(String)")];
+        diff(&mut result, &columns.iter().collect::<Vec<_>>(), &ours, &theirs);
+        assert_eq!((result.rows, result.equal, result.missing, result.extra, result.different), (3, 1, 1, 2, 1));
+        assert!(result.examples.iter().any(|example| example == "different: '2': v: MySQL NULL, ClickHouse ''"), "{:?}", result.examples);
+    }
+
+    #[test]
+    fn a_form_never_makes_two_values_one() {
+        assert_ne!(in_form(Form::Float, b"0".to_vec()).unwrap(), in_form(Form::Float, b"-0".to_vec()).unwrap());
+        assert_eq!(in_form(Form::Float, b"1e22".to_vec()).unwrap(), in_form(Form::Float, b"10000000000000000000000".to_vec()).unwrap());
+        assert_eq!(in_form(Form::Temporal, b"10:00:00.500".to_vec()).unwrap(), b"10:00:00.5");
+        assert_eq!(in_form(Form::Temporal, b"10:00:00".to_vec()).unwrap(), b"10:00:00");
+    }
+}

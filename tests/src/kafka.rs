@@ -1,0 +1,53 @@
+//! Kafka, as an administrator: which topics there are, deleting them.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::failure::{Context, Result};
+use crate::stack::Stack;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+fn config(stack: &Stack) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &stack.brokers).set("client.id", "millrace-tests").set("log_level", "3");
+    config
+}
+
+/// The topics whose names begin so, each with the number of its partitions, in order.
+///
+/// # Errors
+/// If the brokers don't answer.
+pub async fn topics(stack: &Stack, prefix: &str) -> Result<Vec<(String, i32)>> {
+    let (config, prefix) = (config(stack), prefix.to_owned());
+    tokio::task::spawn_blocking(move || {
+        let client: BaseConsumer = config.create()?;
+        let metadata = client.fetch_metadata(None, TIMEOUT).context("asking Kafka for its topics")?;
+        let found = metadata.topics().iter().filter(|topic| topic.name().starts_with(&prefix));
+        let mut found: Vec<_> = found.map(|topic| (topic.name().to_owned(), i32::try_from(topic.partitions().len()).unwrap_or(0))).collect();
+        found.sort();
+        Ok(found)
+    })
+    .await?
+}
+
+/// Deletes the topics whose names begin so, and the consumer group of this name.
+///
+/// # Errors
+/// If the brokers don't answer.
+pub async fn delete(stack: &Stack, prefix: &str, group: &str) -> Result<()> {
+    let names = topics(stack, prefix).await?;
+    let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+    let admin: AdminClient<DefaultClientContext> = config(stack).create()?;
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+    if !names.is_empty() {
+        admin.delete_topics(&names, &options).await.context("deleting topics")?;
+    }
+    // A group that never was, or still has a member that was killed, answers with an error of its own: nothing to do about it.
+    admin.delete_groups(&[group], &options).await.context("deleting a consumer group")?;
+    Ok(())
+}

@@ -1,0 +1,263 @@
+//! The two binaries as processes: started with a settings file and a log of their own, asked over HTTP, stopped, killed, started again.
+
+use std::fs::{File, OpenOptions};
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::failure::{Context, Failure, Result};
+use crate::wait::{Probe, until};
+
+/// How long a process may take until it works.
+pub const READY_WITHIN: Duration = Duration::from_secs(40);
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binary {
+    /// `millrace-producer`
+    Producer,
+    /// `millrace-consumer`
+    Consumer,
+}
+
+impl Binary {
+    /// Its file's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "millrace-producer",
+            Self::Consumer => "millrace-consumer",
+        }
+    }
+
+    /// Its path: beside the running test or demo, built with the same profile.
+    ///
+    /// # Errors
+    /// If it wasn't built.
+    pub fn path(self) -> Result<PathBuf> {
+        let own = std::env::current_exe().context("where this program is")?;
+        let mut directory = own.parent().unwrap_or(Path::new("."));
+        if directory.ends_with("deps") {
+            directory = directory.parent().unwrap_or(directory);
+        }
+        let path = directory.join(self.name());
+        match path.is_file() {
+            true => Ok(path),
+            false => Err(Failure::new(format!("{} is not built; run \"make test\" or \"cargo build --workspace\"", path.display()))),
+        }
+    }
+}
+
+/// A process. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Process {
+    binary: Binary,
+    /// Its name within the test, and its files'.
+    pub label: String,
+    config: PathBuf,
+    log: PathBuf,
+    http: Option<String>,
+    variables: Vec<(String, String)>,
+    child: Child,
+}
+
+impl Process {
+    /// Writes the settings to a file and starts the binary with it. JSON is YAML as well.
+    ///
+    /// # Errors
+    /// If the binary isn't built or can't be started.
+    pub fn start(binary: Binary, directory: &Path, label: &str, settings: &Value) -> Result<Self> {
+        let http = settings.pointer("/http/listen").and_then(Value::as_str).map(|listen| format!("http://{listen}"));
+        let text = serde_json::to_string_pretty(settings)?;
+        Self::start_with(binary, directory, label, &text, http, &[])
+    }
+
+    /// The same with settings as text, and environment variables.
+    ///
+    /// # Errors
+    /// If the binary isn't built or can't be started.
+    pub fn start_with(binary: Binary, directory: &Path, label: &str, settings: &str, http: Option<String>, variables: &[(&str, &str)]) -> Result<Self> {
+        let config = directory.join(format!("{label}.yaml"));
+        let log = directory.join(format!("{label}.log"));
+        std::fs::write(&config, settings).context(config.display())?;
+        let variables: Vec<(String, String)> = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let child = spawn(binary, &config, &log, &variables)?;
+        Ok(Self { binary, label: label.to_owned(), config, log, http, variables, child })
+    }
+
+    /// Starts it again with the same settings. It must have ended.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start_again(&mut self) -> Result<()> {
+        if self.child.try_wait()?.is_none() {
+            return Err(Failure::new(format!("{} still runs", self.label)));
+        }
+        self.child = spawn(self.binary, &self.config, &self.log, &self.variables)?;
+        Ok(())
+    }
+
+    /// `kill -9`, and waits for its end.
+    ///
+    /// # Errors
+    /// If it had ended by itself already: then the test isn't what it says.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            return Err(self.ended(status));
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM.
+    ///
+    /// # Errors
+    /// If it had ended by itself already.
+    pub fn terminate(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            return Err(self.ended(status));
+        }
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        if sent.success() { Ok(()) } else { Err(Failure::new(format!("kill -TERM of {}: {sent}", self.label))) }
+    }
+
+    /// Waits for its end and returns its exit code.
+    ///
+    /// # Errors
+    /// If it takes longer than `bound`, or ended by a signal.
+    pub async fn exit_code(&mut self, bound: Duration) -> Result<i32> {
+        let what = format!("{} ends", self.label);
+        let status = until(&what, bound, async || {
+            Ok(self.child.try_wait()?.map_or(Probe::NotYet("it still runs".to_owned()), Probe::Holds))
+        })
+        .await?;
+        status.code().context(format_args!("{} ended by signal {:?}", self.label, status.signal()))
+    }
+
+    /// SIGTERM, and waits until it has ended with 0.
+    ///
+    /// # Errors
+    /// If it takes longer than `bound` or ends otherwise.
+    pub async fn stop(&mut self, bound: Duration) -> Result<()> {
+        self.terminate()?;
+        match self.exit_code(bound).await? {
+            0 => Ok(()),
+            code => Err(Failure::new(format!("{} ended with {code} after SIGTERM", self.label))),
+        }
+    }
+
+    /// Waits until `/readyz` says so.
+    ///
+    /// # Errors
+    /// If it ends, or isn't ready within [`READY_WITHIN`].
+    pub async fn ready(&mut self) -> Result<()> {
+        let what = format!("{} is ready", self.label);
+        until(&what, READY_WITHIN, async || {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(self.ended(status));
+            }
+            Ok(match self.get("/readyz").await {
+                Ok((200, _)) => Probe::Holds(()),
+                Ok((_, reason)) => Probe::NotYet(reason.trim().to_owned()),
+                Err(error) => Probe::NotYet(error.to_string()),
+            })
+        })
+        .await
+    }
+
+    /// Asks one of its endpoints: the status code and the body.
+    ///
+    /// # Errors
+    /// If it doesn't answer.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        let base = self.http.as_deref().context("its settings have no http.listen")?;
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+        let answer = client.get(format!("{base}{path}")).send().await.context(format_args!("{base}{path}"))?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
+    /// Its `/status`.
+    ///
+    /// # Errors
+    /// If it doesn't answer, or not with JSON.
+    pub async fn status(&self) -> Result<Value> {
+        let (_, body) = self.get("/status").await?;
+        serde_json::from_str(&body).context(body)
+    }
+
+    /// What it has logged, over all its lives.
+    ///
+    /// # Errors
+    /// If the file can't be read.
+    pub fn log(&self) -> Result<String> {
+        let bytes = std::fs::read(&self.log).context(self.log.display())?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Fails if the process has ended, or its log has what no log may have.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn must_be_well(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            return Err(self.ended(status));
+        }
+        self.must_not_have_panicked()
+    }
+
+    /// Fails if the log shows a panic.
+    ///
+    /// # Errors
+    /// The line.
+    pub fn must_not_have_panicked(&self) -> Result<()> {
+        let log = self.log()?;
+        match log.lines().find(|line| line.contains("panicked") || line.contains("stack backtrace")) {
+            Some(line) => Err(Failure::new(format!("{} logged: {line}", self.label))),
+            None => Ok(()),
+        }
+    }
+
+    fn ended(&self, status: ExitStatus) -> Failure {
+        let log = self.log().unwrap_or_default();
+        let last = log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing in its log");
+        Failure::new(format!("{} ended by itself ({status}): {last}", self.label))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Errors mean that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(binary: Binary, config: &Path, log: &Path, variables: &[(String, String)]) -> Result<Child> {
+    let path = binary.path()?;
+    let output = append(log)?;
+    let mut command = Command::new(&path);
+    command.arg("run").arg("--config").arg(config).envs(variables.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+    command.spawn().context(path.display())
+}
+
+/// Opens a log to be written to at its end.
+///
+/// # Errors
+/// If it can't be.
+pub fn append(log: &Path) -> Result<File> {
+    OpenOptions::new().create(true).append(true).open(log).context(log.display())
+}
+
+/// An address on this machine where nothing listens.
+///
+/// # Errors
+/// If there is none.
+pub fn free_address() -> Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}

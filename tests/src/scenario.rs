@@ -1,0 +1,286 @@
+//! A test's frame: a world of its own before it, and the way it came about and a clean stack after it, however it ends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::clickhouse::ClickHouse;
+use crate::compare::{self, Comparison};
+use crate::failure::{Context, Failure, Result};
+use crate::processes::{Binary, Process, free_address};
+use crate::random::Random;
+use crate::source::{Source, quote};
+use crate::stack::{self, Stack};
+use crate::wait::{Probe, until};
+use crate::{kafka, registry};
+
+/// How long what is in MySQL may take until it is in ClickHouse, with everything else that the machine does.
+pub const APPLIED_WITHIN: Duration = Duration::from_secs(90);
+
+const PASSWORD: &str = "millrace-tests";
+const LOG_LINES_SHOWN: usize = 25;
+
+/// What a test has for itself. All is named [`World::name`]: MySQL's database and user, the topics' prefix, the consumer group, ClickHouse's
+/// database.
+#[derive(Debug)]
+pub struct World {
+    /// The servers.
+    pub stack: Stack,
+    /// The name of all that is this test's.
+    pub name: String,
+    /// Settings and logs of its processes; kept if the test fails.
+    pub directory: PathBuf,
+}
+
+/// Runs a test in a world of its own.
+///
+/// # Panics
+/// If the test fails, after its logs were shown.
+pub fn scenario(name: &str, test: impl AsyncFnOnce(&World) -> Result<()>) {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("no runtime: {error}"),
+    };
+    let world = match runtime.block_on(World::new(name)) {
+        Ok(world) => world,
+        Err(error) => panic!("{error}"),
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(test(&world))));
+    if !matches!(outcome, Ok(Ok(()))) {
+        world.show_logs();
+    }
+    let cleaned = runtime.block_on(world.clean());
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    match outcome {
+        Err(panic) => resume_unwind(panic),
+        Ok(Err(failure)) => panic!("{failure}"),
+        Ok(Ok(())) => {
+            let _ = std::fs::remove_dir_all(&world.directory);
+            if let Err(error) = cleaned {
+                panic!("the test passed, but its traces couldn't be removed: {error}");
+            }
+        }
+    }
+}
+
+impl World {
+    async fn new(test: &str) -> Result<Self> {
+        let stack = Stack::find()?;
+        let name = format!("t_{test}_{:05x}", Random::new(Random::seed() ^ u64::from(std::process::id())).below(1 << 20));
+        let directory = stack::directory().join("tests").join(&name);
+        std::fs::create_dir_all(&directory).context(directory.display())?;
+        let world = Self { stack, name, directory };
+        let mut mysql = world.admin().await?;
+        let (database, user) = (quote(&world.name), world.user());
+        mysql
+            .run_all([
+                format!("CREATE DATABASE {database} CHARACTER SET utf8mb4").as_str(),
+                &format!("CREATE USER {user}@'%' IDENTIFIED WITH mysql_native_password BY '{PASSWORD}'"),
+                &format!("GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {user}@'%'"),
+            ])
+            .await?;
+        mysql.close().await?;
+        Ok(world)
+    }
+
+    fn user(&self) -> String {
+        // MySQL's limit is 32 characters.
+        format!("'{}'", self.name.chars().take(32).collect::<String>())
+    }
+
+    /// A connection of the administrator, without a database.
+    ///
+    /// # Errors
+    /// If the server can't be reached.
+    pub async fn admin(&self) -> Result<Source> {
+        Source::connect(&self.stack, None).await
+    }
+
+    /// A connection of the application, in the test's database.
+    ///
+    /// # Errors
+    /// If the server can't be reached.
+    pub async fn mysql(&self) -> Result<Source> {
+        Source::connect(&self.stack, Some(&self.name)).await
+    }
+
+    /// A ClickHouse client.
+    #[must_use]
+    pub fn clickhouse(&self) -> ClickHouse {
+        ClickHouse::new(&self.stack)
+    }
+
+    /// The topic of a table.
+    #[must_use]
+    pub fn topic(&self, table: &str) -> String {
+        format!("{0}.{0}.{table}", self.name)
+    }
+
+    /// Settings of a producer that captures the whole database with a user that may no more than it needs.
+    ///
+    /// # Errors
+    /// If there is no free port.
+    pub fn producer_settings(&self) -> Result<Value> {
+        let stack = &self.stack;
+        Ok(json!({
+            "name": self.name,
+            "mode": "full-load-and-cdc",
+            "source": {
+                "host": stack.mysql_host,
+                "port": stack.mysql_port,
+                "user": self.user().trim_matches('\''),
+                "password": PASSWORD,
+                "tls": { "mode": "disabled" },
+            },
+            "tables": { "include": [format!("{}.*", self.name)] },
+            "kafka": { "bootstrap.servers": stack.brokers },
+            "topics": { "partitions": 2 },
+            "registry": { "url": stack.registry },
+            "http": { "listen": free_address()? },
+        }))
+    }
+
+    /// Settings of a consumer that loads all the producer's topics into the test's ClickHouse database.
+    ///
+    /// # Errors
+    /// If there is no free port.
+    pub fn consumer_settings(&self) -> Result<Value> {
+        let stack = &self.stack;
+        Ok(json!({
+            "group": self.name,
+            "topics": [format!("{}.*", self.name)],
+            "topics_refresh": "1s",
+            "kafka": { "bootstrap.servers": stack.brokers },
+            "registry": { "url": stack.registry },
+            "clickhouse": {
+                "url": stack.clickhouse,
+                "user": stack.clickhouse_user,
+                "password": stack.clickhouse_password,
+                "database": self.name,
+            },
+            "batch": { "age_max": "200ms" },
+            "http": { "listen": free_address()? },
+        }))
+    }
+
+    /// Starts a process without waiting for anything.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start(&self, binary: Binary, label: &str, settings: &Value) -> Result<Process> {
+        Process::start(binary, &self.directory, label, settings)
+    }
+
+    /// A producer with the usual settings, ready.
+    ///
+    /// # Errors
+    /// If it doesn't become ready.
+    pub async fn producer(&self) -> Result<Process> {
+        let mut process = self.start(Binary::Producer, "producer", &self.producer_settings()?)?;
+        process.ready().await?;
+        Ok(process)
+    }
+
+    /// A consumer with the usual settings, ready.
+    ///
+    /// # Errors
+    /// If it doesn't become ready.
+    pub async fn consumer(&self, label: &str) -> Result<Process> {
+        let mut process = self.start(Binary::Consumer, label, &self.consumer_settings()?)?;
+        process.ready().await?;
+        Ok(process)
+    }
+
+    /// Compares all tables once.
+    ///
+    /// # Errors
+    /// If either server can't be asked.
+    pub async fn compare(&self) -> Result<Comparison> {
+        let mut mysql = self.mysql().await?;
+        let tables = mysql.tables(&self.name).await?;
+        self.compare_these(&mut mysql, &tables).await
+    }
+
+    async fn compare_these(&self, mysql: &mut Source, tables: &[String]) -> Result<Comparison> {
+        compare::databases(mysql, &self.clickhouse(), (&self.name, &self.name), tables).await
+    }
+
+    /// Waits until every table in ClickHouse is as it is in MySQL, which nobody changes meanwhile.
+    ///
+    /// # Errors
+    /// The differences, if there still are some after [`APPLIED_WITHIN`], or a process ended.
+    pub async fn equal(&self, processes: &mut [&mut Process]) -> Result<()> {
+        let mut mysql = self.mysql().await?;
+        let tables = mysql.tables(&self.name).await?;
+        self.equal_these(&tables, processes).await
+    }
+
+    /// The same for some tables.
+    ///
+    /// # Errors
+    /// As [`World::equal`].
+    pub async fn equal_these(&self, tables: &[String], processes: &mut [&mut Process]) -> Result<()> {
+        let mut mysql = self.mysql().await?;
+        until("all tables are equal", APPLIED_WITHIN, async || {
+            for process in processes.iter_mut() {
+                process.must_be_well()?;
+            }
+            let comparison = self.compare_these(&mut mysql, tables).await?;
+            Ok(Probe::of(comparison.is_equal(), || comparison.to_string()))
+        })
+        .await
+    }
+
+    fn show_logs(&self) {
+        let mut text = format!("settings and logs are in {}\n", self.directory.display());
+        let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let mut logs: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect();
+        logs.sort();
+        for log in logs {
+            text.push_str(&last_lines(&log));
+        }
+        // To the standard error that the test harness captures, as a panic's words are.
+        eprint!("{text}");
+    }
+
+    async fn clean(&self) -> Result<()> {
+        let mut mysql = self.admin().await?;
+        mysql.run(&format!("DROP DATABASE IF EXISTS {}", quote(&self.name))).await?;
+        mysql.run(&format!("DROP USER IF EXISTS {}@'%'", self.user())).await?;
+        mysql.close().await?;
+        kafka::delete(&self.stack, &self.topic_prefix(), &self.name).await?;
+        let subjects = registry::subjects(&self.stack, &self.topic_prefix()).await?;
+        registry::delete(&self.stack, &subjects).await?;
+        self.clickhouse().run(&format!("DROP DATABASE IF EXISTS `{}`", self.name)).await?;
+        Ok(())
+    }
+
+    /// What the names of all topics begin with.
+    #[must_use]
+    pub fn topic_prefix(&self) -> String {
+        format!("{}.", self.name)
+    }
+
+    /// A line for the test's output.
+    pub fn note(&self, text: &str) {
+        eprintln!("{}: {text}", self.name);
+    }
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let shown = lines.len().saturating_sub(LOG_LINES_SHOWN);
+    format!("--- {} (last {LOG_LINES_SHOWN} of {} lines)\n{}\n", log.display(), lines.len(), lines.get(shown..).unwrap_or_default().join("\n"))
+}
+
+/// Fails with these words unless the condition holds: what a test asserts outside a `#[test]` function.
+///
+/// # Errors
+/// The words.
+pub fn must(condition: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
+    if condition { Ok(()) } else { Err(Failure::new(otherwise())) }
+}
