@@ -5,6 +5,8 @@
 //! commit order (G2), and [`Capture::position`] at any moment describes exactly what has been sent (G3).
 
 mod rows;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::collections::HashMap;

@@ -78,7 +78,10 @@ fn types() -> Vec<(&'static str, T)> {
 #[tokio::test]
 async fn every_type_has_its_shape() {
     with_database(|mut database: Database| async move {
-        let types = types();
+        let mut types = types();
+        if database.conn.server_version() >= (9, 0, 0) {
+            types.push(("VECTOR(3)", T::Vector));
+        }
         let columns: Vec<_> = types.iter().enumerate().map(|(i, (sql, _))| format!("`c{i}` {sql}")).collect();
         database.run(format!("CREATE TABLE t (id INT PRIMARY KEY, {})", columns.join(", "))).await;
         database.run("CREATE VIEW v AS SELECT * FROM t").await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use millrace_producer::source::catalog::{self, KeyOverrides};
 use millrace_producer::source::log::{LogStream, RawEvent, Start};
 use millrace_producer::source::{Connector, Disposition, SourceError, server};
 
@@ -193,6 +194,123 @@ async fn a_stream_ended_by_another_of_the_same_server_id_says_so() {
             SourceError::Lost { .. } | SourceError::LogEnded { .. } => {}
             other => panic!("{other}"),
         }
+        user.drop().await;
+    })
+    .await;
+}
+
+/// The number of columns that the row images of the event's table have, if it is of that table.
+fn columns_of(event: &RawEvent, database: &str, table: &str) -> Option<u8> {
+    let name = |name: &str| [&[u8::try_from(name.len()).unwrap()], name.as_bytes(), &[0]].concat();
+    let rest = event.body().get(8..)?.strip_prefix(name(database).as_slice())?;
+    rest.strip_prefix(name(table).as_slice())?.first().copied()
+}
+
+#[tokio::test]
+async fn a_shape_has_exactly_the_columns_of_the_row_image() {
+    with_database(|mut database: Database| async move {
+        let version = database.conn.server_version();
+        let mut tables = vec![
+            ("generated_columns", "a INT, v INT AS (a + 1) VIRTUAL, s INT AS (a + 2) STORED, b INT, w INT AS (b) VIRTUAL UNIQUE"),
+            ("functional_index", "id INT PRIMARY KEY, a VARCHAR(9), KEY f ((LOWER(a))), UNIQUE KEY g ((id + 1))"),
+        ];
+        if version >= (8, 0, 30) {
+            tables.push(("invisible", "a INT, b INT INVISIBLE, c INT"));
+            database.run("SET sql_generate_invisible_primary_key = ON").await;
+            database.run("CREATE TABLE generated_key (a INT)").await;
+            database.run("SET sql_generate_invisible_primary_key = OFF").await;
+        }
+        for (table, columns) in &tables {
+            database.run(format!("CREATE TABLE {table} ({columns})")).await;
+        }
+        if version >= (8, 0, 30) {
+            tables.push(("generated_key", ""));
+        }
+        database.run("CREATE TABLE instant (a INT, b INT)").await;
+        database.run("INSERT INTO instant VALUES (1, 2)").await;
+        database.run("ALTER TABLE instant DROP COLUMN a, ADD COLUMN c INT").await;
+        tables.push(("instant", ""));
+        let name = database.name.clone();
+        let user = User::new(&mut database).await;
+        let (_, start) = here(&user).await;
+        let mut stream = open(&user, &user.connector(), start).await.unwrap();
+        let mut session = user.session().await;
+        for (table, _) in tables {
+            let columns = match table {
+                "functional_index" => " (id, a) VALUES (1, 'x')",
+                "instant" => " (b) VALUES (1)",
+                _ => " (a) VALUES (1)",
+            };
+            user.database.run(format!("INSERT INTO {table}{columns}")).await;
+            let events = until(&mut stream, |event| event.event_type == TABLE_MAP && columns_of(event, &name, table).is_some()).await;
+            let count = columns_of(events.last().unwrap(), &name, table).unwrap();
+            let shape = catalog::table(&mut session, &name, table, &KeyOverrides::new()).await.unwrap().unwrap().shape;
+            let names: Vec<_> = shape.columns.iter().map(|column| column.name.as_str()).collect();
+            assert_eq!(names.len(), usize::from(count), "{table}: {names:?}");
+        }
+        user.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_stream_goes_on_into_the_next_file() {
+    with_database(|mut database: Database| async move {
+        database.run("CREATE TABLE t (b VARCHAR(40))").await;
+        let user = User::new(&mut database).await;
+        let (status, start) = here(&user).await;
+        user.database.run("FLUSH BINARY LOGS").await;
+        user.database.run("INSERT INTO t VALUES ('in the next file')").await;
+        let mut stream = open(&user, &user.connector(), start).await.unwrap();
+        let events = until(&mut stream, |event| event.event_type == WRITE_ROWS && holds(event, "in the next file")).await;
+        let rotates: Vec<_> = events.iter().filter(|event| event.event_type == ROTATE).map(|event| String::from_utf8(event.body()[8..].to_vec()).unwrap()).collect();
+        assert_eq!(rotates[0], status.file);
+        assert!(rotates.len() > 1 && *rotates.last().unwrap() != status.file, "{rotates:?}");
+        assert!(events.iter().filter(|event| event.event_type == FORMAT_DESCRIPTION).count() > 1);
+        user.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_compressed_transaction_stops() {
+    with_database(|mut database: Database| async move {
+        if database.conn.server_version() < (8, 0, 20) {
+            println!("skipped: this server can't compress transactions");
+            return;
+        }
+        database.run("CREATE TABLE t (b VARCHAR(40))").await;
+        let user = User::new(&mut database).await;
+        let (_, start) = here(&user).await;
+        user.database.run("SET SESSION binlog_transaction_compression = ON").await;
+        user.database.run("INSERT INTO t VALUES ('compressed')").await;
+        let mut stream = open(&user, &user.connector(), start).await.unwrap();
+        let error = error_of(&mut stream).await;
+        assert!(matches!(error, SourceError::Compressed { .. }), "{error}");
+        assert_eq!(error.disposition(), Disposition::Stop);
+        user.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn from_a_set_with_tags_only_later_transactions_come() {
+    with_database(|mut database: Database| async move {
+        if database.conn.server_version() < (8, 3, 0) {
+            println!("skipped: this server has no tagged GTIDs");
+            return;
+        }
+        database.run("CREATE TABLE t (b VARCHAR(40))").await;
+        let user = User::new(&mut database).await;
+        user.database.run("SET gtid_next = 'AUTOMATIC:batch'").await;
+        user.database.run("INSERT INTO t VALUES ('tagged before')").await;
+        let (status, _) = here(&user).await;
+        assert!(status.gtid_executed.contains(":batch:"), "{status:?}");
+        user.database.run("INSERT INTO t VALUES ('tagged after')").await;
+        user.database.run("SET gtid_next = 'AUTOMATIC'").await;
+        let mut stream = open(&user, &user.connector(), Start::Gtid(status.gtid_executed)).await.unwrap();
+        let events = until(&mut stream, |event| event.event_type == WRITE_ROWS && holds(event, "tagged after")).await;
+        assert!(!events.iter().any(|event| holds(event, "tagged before")));
         user.drop().await;
     })
     .await;

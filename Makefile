@@ -1,0 +1,69 @@
+# `make help` lists the targets. Everything is run from the repository's root.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint install tools stack down build docs fmt
+
+CARGO ?= cargo
+PROFILE ?= dev
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+CARGO_DENY_VERSION := 0.20.2
+CARGO_MACHETE_VERSION := 0.9.2
+TYPOS_VERSION := 1.52.0
+TOOLS := $(TARGET_DIR)/tools
+STACK := deploy/local/stack
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: build ## start the stack and a pipeline under load, compare every row, leave it running
+	@set -a && . ./.stack/env && set +a && $(BIN)/demo
+
+test: build ## start the stack, then run every test
+	$(CARGO) test --workspace --profile $(PROFILE) --no-fail-fast
+
+lint: install tools ## formatting, lints, dependencies, spelling, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	PATH="$(abspath $(TOOLS))/bin:$$PATH" $(CARGO) deny --log-level error check bans licenses sources
+	PATH="$(abspath $(TOOLS))/bin:$$PATH" cargo-machete
+	$(TOOLS)/python/bin/typos
+
+stack: ## install, download and start MySQL, Kafka, a registry and ClickHouse on loopback; addresses in .stack/env
+	@$(STACK) up
+
+down: ## stop the demo's pipeline and what `make stack` started
+	@if [ -x $(BIN)/demo ]; then $(BIN)/demo stop; fi
+	@$(STACK) down
+
+build: stack ## build everything (the stack installs what a build needs)
+	$(CARGO) build --workspace --profile $(PROFILE)
+
+install:
+	@$(STACK) install
+
+docs: ## write docs/reference/settings.md from the code
+	$(CARGO) build --profile $(PROFILE) -p millrace-producer -p millrace-consumer
+	{ $(BIN)/millrace-producer settings; echo; $(BIN)/millrace-consumer settings; } > docs/reference/settings.md
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+tools: $(TOOLS)/bin/.cargo-deny-$(CARGO_DENY_VERSION) $(TOOLS)/bin/.cargo-machete-$(CARGO_MACHETE_VERSION) $(TOOLS)/python/bin/.typos-$(TYPOS_VERSION)
+
+# What lint needs, kept under target/: built once, without the optimisations that nobody waits for here.
+TOOL_BUILD := CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+
+$(TOOLS)/bin/.cargo-deny-$(CARGO_DENY_VERSION):
+	$(TOOL_BUILD) $(CARGO) install --locked --root $(TOOLS) --target-dir $(TOOLS)/build cargo-deny@$(CARGO_DENY_VERSION)
+	touch $@
+
+$(TOOLS)/bin/.cargo-machete-$(CARGO_MACHETE_VERSION):
+	$(TOOL_BUILD) $(CARGO) install --locked --root $(TOOLS) --target-dir $(TOOLS)/build cargo-machete@$(CARGO_MACHETE_VERSION)
+	touch $@
+
+$(TOOLS)/python/bin/.typos-$(TYPOS_VERSION):
+	python3 -m venv $(TOOLS)/python
+	$(TOOLS)/python/bin/pip install --quiet typos==$(TYPOS_VERSION)
+	touch $@
