@@ -6,7 +6,7 @@
 //! (G8), never a replacement.
 //!
 //! The single-byte sets come from the server itself ([`single_byte_table_query`]); the double-byte
-//! sets are in [`multi_byte`].
+//! sets are in `multi_byte`.
 
 mod multi_byte;
 

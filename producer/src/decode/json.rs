@@ -464,7 +464,7 @@ mod tests {
             // A power of two, where …062 is as near but reads back as another double.
             (2_f64.powi(-24), "0.00000005960464477539063"),
             // Exactly halfway between …812 and …813; Rust alone would print the latter.
-            (-17_570_592_106_588.812_5, "-17570592106588.812"),
+            (-17_570_592_106_588.0 - 0.812_5, "-17570592106588.812"),
         ] {
             assert_eq!(double(value), expected);
         }
