@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
-use millrace_schemas::avro::SchemaOptions;
+use millrace_schemas::avro::{self, SchemaOptions};
 use millrace_schemas::names;
 use millrace_schemas::registry::Registry;
 use millrace_schemas::shape::TableShape;
@@ -112,12 +112,15 @@ impl Tables {
         let topic = plan.topic().to_owned();
         self.claim_topic(&topic, &display)?;
         self.topics.ensure_table(&topic, plan.has_key()).await?;
-        let key_id = match plan.key_schema() {
-            Some(schema) => Some(self.registry.register(&names::key_subject(&topic), &schema).await?),
-            None => None,
+        let (key_id, truncate_key_id) = match plan.key_schema() {
+            Some(schema) => (
+                Some(self.registry.register(&names::key_subject(&topic), &schema).await?),
+                Some(self.registry.register(&names::truncate_subject(&self.prefix), avro::TRUNCATE_KEY_SCHEMA).await?),
+            ),
+            None => (None, None),
         };
         let value_id = self.registry.register(&names::value_subject(&topic), &plan.value_schema()).await?;
-        let prepared = Arc::new(PreparedTable { plan, key_id, value_id });
+        let prepared = Arc::new(PreparedTable { plan, key_id, truncate_key_id, value_id });
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&prepared));
         Ok(prepared)
     }

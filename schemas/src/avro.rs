@@ -13,6 +13,12 @@ use crate::shape::{Column, ColumnType, DefaultValue, GeometryKind, TableShape};
 const SOURCE: &str = include_str!("../avsc/source.avsc");
 const TRANSACTION: &str = include_str!("../avsc/transaction.avsc");
 
+/// The schema of the key that a truncate of a keyed table has: a record without fields. Compacted topics take no record without a key, and this one is no row's.
+pub const TRUNCATE_KEY_SCHEMA: &str = include_str!("../avsc/truncate-key.avsc");
+
+/// The full name of the record in [`TRUNCATE_KEY_SCHEMA`].
+pub const TRUNCATE_KEY_NAME: &str = "io.millrace.Truncate";
+
 /// The choices that change a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SchemaOptions {
@@ -273,6 +279,14 @@ mod tests {
         let key = key_schema(&every_type(), "shop.shop.every").expect("a key");
         assert!(key.contains(r#""fields":[{"name":"c3""#), "in key order: {key}");
         apache_avro::Schema::parse_str(&key).expect("a valid schema");
+    }
+
+    #[test]
+    fn the_truncate_key_is_an_empty_record() {
+        let schema = apache_avro::Schema::parse_str(TRUNCATE_KEY_SCHEMA).expect("a valid schema");
+        let apache_avro::Schema::Record(record) = schema else { panic!("not a record") };
+        assert_eq!(record.name.to_string(), TRUNCATE_KEY_NAME);
+        assert!(record.fields.is_empty());
     }
 
     #[test]

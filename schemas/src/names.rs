@@ -50,6 +50,12 @@ pub fn value_subject(topic: &str) -> String {
     format!("{topic}-value")
 }
 
+/// The subject of the keys that truncates of keyed tables have.
+#[must_use]
+pub fn truncate_subject(prefix: &str) -> String {
+    format!("{prefix}.millrace.truncate-key")
+}
+
 /// The Avro namespace of a topic's records: the topic's name with each part made a legal Avro name.
 #[must_use]
 pub fn namespace(topic: &str) -> String {

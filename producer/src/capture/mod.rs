@@ -31,6 +31,8 @@ pub struct PreparedTable {
     pub plan: TablePlan,
     /// The key schema's id; none for a table without a key.
     pub key_id: Option<u32>,
+    /// The id of the truncates' key schema; none for a table without a key.
+    pub truncate_key_id: Option<u32>,
     /// The value schema's id.
     pub value_id: u32,
 }

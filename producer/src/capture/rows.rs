@@ -176,7 +176,12 @@ impl Capture {
         self.set_source(event, table);
         let seq = self.clock.next();
         fill_value(&mut self.buffers, table, Operation::Truncate, 0, seq, handled_us);
-        let record = Record { topic: table.plan.topic(), key: None, value: Some(&self.buffers.value), header: None };
+        self.buffers.key.clear();
+        if let Some(id) = table.truncate_key_id {
+            registry::frame(id, &mut self.buffers.key);
+        }
+        let key = table.truncate_key_id.map(|_| self.buffers.key.as_slice());
+        let record = Record { topic: table.plan.topic(), key, value: Some(&self.buffers.value), header: None };
         sink.send_to_all(record).map_err(CaptureError::Sink)
     }
 }

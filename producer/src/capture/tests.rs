@@ -22,7 +22,7 @@ fn table() -> Arc<PreparedTable> {
     let column = |name: &str| Column { name: name.to_owned(), kind: ColumnType::Int { unsigned: false }, nullable: false, default: None };
     let shape = TableShape { database: "d".to_owned(), table: "t".to_owned(), columns: vec![column("k"), column("v")], key: vec![0] };
     let plan = TablePlan::new("p", shape, SchemaOptions::default(), |_| None).unwrap();
-    Arc::new(PreparedTable { plan, key_id: Some(1), value_id: 2 })
+    Arc::new(PreparedTable { plan, key_id: Some(1), truncate_key_id: Some(3), value_id: 2 })
 }
 
 #[derive(Debug, Clone)]

@@ -94,8 +94,9 @@ async fn from_a_gtid_set_only_later_transactions_come() {
     with_database(|mut database: Database| async move {
         database.run("CREATE TABLE t (b VARCHAR(40))").await;
         let name = database.name.clone();
-        database.run(format!("INSERT INTO t VALUES ('before {name}')")).await;
         let user = User::new(&mut database).await;
+        let (earlier, _) = here(&user).await;
+        user.database.run(format!("INSERT INTO t VALUES ('before {name}')")).await;
         let (status, _) = here(&user).await;
         assert!(!status.gtid_executed.is_empty() && !status.gtid_executed.contains('\n'));
         user.database.run(format!("INSERT INTO t VALUES ('after {name}')")).await;
@@ -103,12 +104,11 @@ async fn from_a_gtid_set_only_later_transactions_come() {
         let events = until(&mut stream, |event| event.event_type == WRITE_ROWS && holds(event, &format!("after {name}"))).await;
         assert!(!events.iter().any(|event| holds(event, &format!("before {name}"))));
         assert!(events.iter().any(|event| event.event_type == PREVIOUS_GTIDS));
-        // The first file is still there in a test's server.
         let mut session = user.session().await;
         let logs = server::binary_logs(&mut session).await.unwrap();
         assert!(logs.iter().any(|(file, _)| *file == status.file), "{logs:?}");
-        let purged = server::purged(&mut session).await.unwrap();
-        let mut stream = open(&user, &user.connector(), Start::Gtid(purged)).await.unwrap();
+        server::purged(&mut session).await.unwrap();
+        let mut stream = open(&user, &user.connector(), Start::Gtid(earlier.gtid_executed)).await.unwrap();
         until(&mut stream, |event| event.event_type == WRITE_ROWS && holds(event, &format!("before {name}"))).await;
         user.drop().await;
     })
@@ -210,11 +210,10 @@ fn columns_of(event: &RawEvent, database: &str, table: &str) -> Option<u8> {
 async fn a_shape_has_exactly_the_columns_of_the_row_image() {
     with_database(|mut database: Database| async move {
         let version = database.conn.server_version();
-        let mut tables = vec![
-            ("generated_columns", "a INT, v INT AS (a + 1) VIRTUAL, s INT AS (a + 2) STORED, b INT, w INT AS (b) VIRTUAL UNIQUE"),
-            ("functional_index", "id INT PRIMARY KEY, a VARCHAR(9), KEY f ((LOWER(a))), UNIQUE KEY g ((id + 1))"),
-        ];
+        let mut tables = vec![("generated_columns", "a INT, v INT AS (a + 1) VIRTUAL, s INT AS (a + 2) STORED, b INT, w INT AS (b) VIRTUAL UNIQUE")];
         if version >= (8, 0, 30) {
+            // 8.0.15 writes the hidden columns of such an index into the row image, which no catalogue shows.
+            tables.push(("functional_index", "id INT PRIMARY KEY, a VARCHAR(9), KEY f ((LOWER(a))), UNIQUE KEY g ((id + 1))"));
             tables.push(("invisible", "a INT, b INT INVISIBLE, c INT"));
             database.run("SET sql_generate_invisible_primary_key = ON").await;
             database.run("CREATE TABLE generated_key (a INT)").await;
@@ -273,27 +272,6 @@ async fn the_stream_goes_on_into_the_next_file() {
 }
 
 #[tokio::test]
-async fn a_compressed_transaction_stops() {
-    with_database(|mut database: Database| async move {
-        if database.conn.server_version() < (8, 0, 20) {
-            println!("skipped: this server can't compress transactions");
-            return;
-        }
-        database.run("CREATE TABLE t (b VARCHAR(40))").await;
-        let user = User::new(&mut database).await;
-        let (_, start) = here(&user).await;
-        user.database.run("SET SESSION binlog_transaction_compression = ON").await;
-        user.database.run("INSERT INTO t VALUES ('compressed')").await;
-        let mut stream = open(&user, &user.connector(), start).await.unwrap();
-        let error = error_of(&mut stream).await;
-        assert!(matches!(error, SourceError::Compressed { .. }), "{error}");
-        assert_eq!(error.disposition(), Disposition::Stop);
-        user.drop().await;
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn from_a_set_with_tags_only_later_transactions_come() {
     with_database(|mut database: Database| async move {
         if database.conn.server_version() < (8, 3, 0) {
@@ -344,6 +322,27 @@ async fn a_damaged_event_is_caught_by_its_checksum() {
         })
         .await;
         assert!(matches!(error, SourceError::Checksum { event_type: WRITE_ROWS, .. }), "{error}");
+        assert_eq!(error.disposition(), Disposition::Stop);
+    })
+    .await;
+}
+
+/// The number of a TRANSACTION_PAYLOAD event. A real one would stop the other tests' streams as well.
+const TRANSACTION_PAYLOAD: u8 = 40;
+
+#[tokio::test]
+async fn a_compressed_transaction_stops() {
+    with_database(|database: Database| async move {
+        let error = through_relay(database, |payload| {
+            if spoils(payload).is_some() {
+                payload[5] = TRANSACTION_PAYLOAD;
+                let end = payload.len() - 4;
+                let checksum = crc32fast::hash(&payload[1..end]);
+                payload[end..].copy_from_slice(&checksum.to_le_bytes());
+            }
+        })
+        .await;
+        assert!(matches!(error, SourceError::Compressed { .. }), "{error}");
         assert_eq!(error.disposition(), Disposition::Stop);
     })
     .await;
