@@ -1,0 +1,11 @@
+//! The consumer's tests against real servers, and of its parts together. One binary, so that it is linked once.
+//!
+//! Servers are those of `.stack/env` (`make stack` writes it) or of the environment. Where there is none, a test says so and passes.
+
+mod suite {
+    pub mod decode;
+    pub mod faults;
+    pub mod pipeline;
+    pub mod support;
+    pub mod values;
+}

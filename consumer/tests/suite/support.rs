@@ -1,0 +1,341 @@
+//! What the tests share: the servers, tables of their own, records made with `apache-avro`, and a consumer running in this process.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use apache_avro::Schema;
+use apache_avro::types::Value;
+use bytes::Bytes;
+use millrace_consumer::clickhouse::ClickHouse;
+use millrace_consumer::error::Error;
+use millrace_consumer::settings::{ClickHouseSettings, Settings};
+use millrace_consumer::target::Preparer;
+use millrace_consumer::topic::{Incoming, Outcome, Topic};
+use millrace_schemas::avro::{SchemaOptions, key_schema, value_schema};
+use millrace_schemas::registry::{Registry, RegistrySettings, frame};
+use millrace_schemas::service::shutdown::Shutdown;
+use millrace_schemas::settings::{Source, read};
+use millrace_schemas::shape::{Column, ColumnType, DefaultValue, TableShape};
+
+/// How long a condition may take to come true.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone)]
+pub struct Stack {
+    variables: HashMap<String, String>,
+}
+
+impl Stack {
+    /// The servers; none where any of `names` isn't configured, which is told.
+    pub fn with(names: &[&str]) -> Option<Self> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.stack/env");
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| line.split_once('='));
+        let mut variables: HashMap<_, _> = lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        variables.extend(names.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))));
+        match names.iter().find(|name| !variables.contains_key(**name)) {
+            Some(missing) => {
+                println!("skipped: {missing} is neither in the environment nor in .stack/env; run `make stack` first");
+                None
+            }
+            None => Some(Self { variables }),
+        }
+    }
+
+    pub fn clickhouse_only() -> Option<Self> {
+        Self::with(&["CLICKHOUSE_URL", "SCHEMA_REGISTRY_URL"])
+    }
+
+    pub fn whole() -> Option<Self> {
+        Self::with(&["CLICKHOUSE_URL", "SCHEMA_REGISTRY_URL", "KAFKA_BROKERS"])
+    }
+
+    pub fn get(&self, name: &str) -> &str {
+        self.variables.get(name).map_or("", String::as_str)
+    }
+
+    pub fn clickhouse(&self) -> ClickHouse {
+        ClickHouse::new(&ClickHouseSettings {
+            url: self.get("CLICKHOUSE_URL").to_owned(),
+            user: self.get("CLICKHOUSE_USER").to_owned(),
+            password: self.get("CLICKHOUSE_PASSWORD").to_owned().into(),
+            database: None,
+            timeout: Duration::from_secs(60),
+        })
+    }
+
+    pub fn registry(&self) -> Registry {
+        let settings = RegistrySettings {
+            urls: vec![self.get("SCHEMA_REGISTRY_URL").to_owned()],
+            user: None,
+            password: None,
+            timeout: Duration::from_secs(10),
+        };
+        Registry::new(&settings).expect("a registry client")
+    }
+
+    pub fn preparer(&self) -> Preparer {
+        Preparer { registry: self.registry(), clickhouse: self.clickhouse(), database: None }
+    }
+
+    /// A database name that no other test has.
+    pub fn database(&self, name: &str) -> String {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        format!("ct_{name}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub async fn drop_database(&self, database: &str) {
+        let sql = format!("DROP DATABASE IF EXISTS `{database}`");
+        self.clickhouse().execute("drop a test's database", &sql).await.expect("dropped");
+    }
+
+    /// A query's rows, each value as text.
+    pub async fn texts(&self, sql: &str) -> Vec<Vec<String>> {
+        let rows = self.clickhouse().rows("ask", sql).await.expect("rows");
+        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        rows.iter().map(|row| row.as_object().expect("an object").values().map(text).collect()).collect()
+    }
+
+    pub async fn text(&self, sql: &str) -> String {
+        self.texts(sql).await.first().and_then(|row| row.first().cloned()).unwrap_or_default()
+    }
+
+    /// Waits until a query's first value is as expected.
+    pub async fn wait_for(&self, sql: &str, expected: &str) {
+        let until = Instant::now() + PATIENCE;
+        let mut last = String::new();
+        while Instant::now() < until {
+            last = match self.clickhouse().rows("ask", sql).await {
+                Ok(rows) => rows.first().and_then(|row| row.as_object()?.values().next().cloned()).map_or(String::new(), |value| {
+                    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+                }),
+                Err(error) => error.to_string(),
+            };
+            if last == expected {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{sql}: {last}, not {expected}, after {PATIENCE:?}");
+    }
+}
+
+pub fn column(name: &str, kind: ColumnType, nullable: bool, default: Option<DefaultValue>) -> Column {
+    Column { name: name.to_owned(), kind, nullable, default }
+}
+
+pub fn shape(database: &str, table: &str, columns: Vec<Column>, key: Vec<usize>) -> TableShape {
+    TableShape { database: database.to_owned(), table: table.to_owned(), columns, key }
+}
+
+/// A topic's writer, as far as a test needs one: schemas registered, records encoded by `apache-avro`.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    pub topic: String,
+    pub shape: TableShape,
+    value: Schema,
+    key: Option<Schema>,
+    value_id: u32,
+    key_id: Option<u32>,
+    value_text: String,
+}
+
+/// A record's bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub seq: Option<String>,
+}
+
+impl Writer {
+    pub async fn new(stack: &Stack, shape: &TableShape) -> Self {
+        let topic = millrace_schemas::names::table_topic("t", &shape.database, &shape.table);
+        let registry = stack.registry();
+        let value_text = value_schema(shape, &topic, SchemaOptions::default());
+        let value_id = registry.register(&format!("{topic}-value"), &value_text).await.expect("registered");
+        let key_text = key_schema(shape, &topic);
+        let key_id = match &key_text {
+            Some(text) => Some(registry.register(&format!("{topic}-key"), text).await.expect("registered")),
+            None => None,
+        };
+        let parse = |text: &String| Schema::parse_str(text).expect("a schema");
+        Self { topic, shape: shape.clone(), value: parse(&value_text), key: key_text.as_ref().map(parse), value_id, key_id, value_text }
+    }
+
+    pub fn value_text(&self) -> &str {
+        &self.value_text
+    }
+
+    fn row(&self, values: &[Value]) -> Value {
+        let json: serde_json::Value = serde_json::from_str(&self.value_text).expect("json");
+        let fields = json["fields"][0]["type"][1]["fields"].as_array().expect("fields");
+        let named = fields.iter().zip(values).map(|(field, value)| {
+            let value = match field["type"].as_array() {
+                Some(branches) => {
+                    let is_null = |branch: &serde_json::Value| branch == "null";
+                    let null = matches!(value, Value::Null);
+                    let branch = branches.iter().position(|branch| is_null(branch) == null).expect("a branch");
+                    Value::Union(u32::try_from(branch).expect("small"), Box::new(value.clone()))
+                }
+                None => value.clone(),
+            };
+            (field["name"].as_str().expect("a name").to_owned(), value)
+        });
+        Value::Record(named.collect())
+    }
+
+    fn framed(id: u32, schema: &Schema, value: Value) -> Vec<u8> {
+        let mut out = Vec::new();
+        frame(id, &mut out);
+        out.extend(apache_avro::to_avro_datum(schema, value).expect("a datum"));
+        out
+    }
+
+    pub fn key(&self, values: &[Value]) -> Option<Vec<u8>> {
+        let (schema, id) = (self.key.as_ref()?, self.key_id?);
+        let Value::Record(row) = self.row(values) else { return None };
+        let fields = self.shape.key.iter().map(|index| row[*index].clone());
+        Some(Self::framed(id, schema, Value::Record(fields.collect())))
+    }
+
+    pub fn change(&self, op: &str, before: Option<&[Value]>, after: Option<&[Value]>, seq: i64) -> Record {
+        let text = |text: &str| Value::String(text.to_owned());
+        let null = || Value::Union(0, Box::new(Value::Null));
+        let image = |row: Option<&[Value]>| row.map_or_else(null, |row| Value::Union(1, Box::new(self.row(row))));
+        let some = |value: Value| Value::Union(1, Box::new(value));
+        let source = [
+            ("version", text("test")),
+            ("connector", text("mysql")),
+            ("name", text("t")),
+            ("ts_ms", Value::Long(seq)),
+            ("snapshot", Value::Union(0, Box::new(text("false")))),
+            ("db", text(&self.shape.database)),
+            ("sequence", null()),
+            ("ts_us", null()),
+            ("ts_ns", null()),
+            ("table", some(text(&self.shape.table))),
+            ("server_id", Value::Long(1)),
+            ("gtid", null()),
+            ("file", text("binlog.000001")),
+            ("pos", Value::Long(4)),
+            ("row", Value::Int(0)),
+            ("thread", null()),
+            ("query", null()),
+            ("seq", Value::Long(seq)),
+        ];
+        let source = Value::Record(source.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+        let envelope = [
+            ("before", image(before)),
+            ("after", image(after)),
+            ("source", source),
+            ("transaction", null()),
+            ("op", text(op)),
+            ("ts_ms", null()),
+            ("ts_us", null()),
+            ("ts_ns", null()),
+        ];
+        let envelope = Value::Record(envelope.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+        let key = after.or(before).and_then(|row| self.key(row));
+        Record { key, value: Some(Self::framed(self.value_id, &self.value, envelope)), seq: None }
+    }
+
+    pub fn tombstone(&self, row: &[Value], seq: i64) -> Record {
+        Record { key: self.key(row), value: None, seq: Some(seq.to_string()) }
+    }
+}
+
+/// Loads records of one partition without Kafka: through a topic, with real schemas and a real table.
+pub async fn load(stack: &Stack, topic: &mut Topic, records: &[Record], first_offset: i64) -> Result<(), Error> {
+    let preparer = stack.preparer();
+    for (offset, record) in (first_offset..).zip(records) {
+        loop {
+            let incoming = Incoming {
+                partition: 0,
+                offset,
+                key: record.key.as_deref(),
+                value: record.value.as_deref(),
+                seq: record.seq.as_deref().map(str::as_bytes),
+            };
+            match topic.apply(&incoming)? {
+                Outcome::Taken => break,
+                Outcome::Needs(request) => {
+                    let prepared = preparer.prepare(&request).await?;
+                    topic.learn(&request.place, prepared)?;
+                }
+                Outcome::Truncate(seq) => {
+                    flush(stack, topic).await?;
+                    let target = topic.target().expect("a target").clone();
+                    let sql = millrace_consumer::ddl::truncate(&target.database, &target.table, seq);
+                    stack.clickhouse().execute("truncate", &sql).await?;
+                    break;
+                }
+            }
+        }
+    }
+    flush(stack, topic).await
+}
+
+async fn flush(stack: &Stack, topic: &mut Topic) -> Result<(), Error> {
+    for block in topic.batch.seal() {
+        stack.clickhouse().insert(&block).await?;
+    }
+    Ok(())
+}
+
+pub fn topic(name: &str) -> Topic {
+    Topic::new(Arc::from(name))
+}
+
+/// A consumer in this process.
+#[derive(Debug)]
+pub struct Running {
+    shutdown: Shutdown,
+    task: tokio::task::JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    pub fn start(yaml: &str) -> Self {
+        static LOG: std::sync::Once = std::sync::Once::new();
+        LOG.call_once(|| {
+            if std::env::var("RUST_LOG").is_ok() {
+                let _ = millrace_schemas::service::log::init(millrace_schemas::service::log::Format::Text, "info");
+            }
+        });
+        let settings = read(Source::text("consumer.yaml", yaml), Settings::read).expect("settings");
+        let shutdown = Shutdown::new();
+        let task = tokio::spawn(millrace_consumer::pipeline::run(settings, shutdown.clone()));
+        Self { shutdown, task }
+    }
+
+    pub async fn stop(self) -> Result<(), Error> {
+        self.shutdown.request();
+        self.end().await
+    }
+
+    pub async fn end(self) -> Result<(), Error> {
+        tokio::time::timeout(PATIENCE, self.task).await.expect("it ends in time").expect("it doesn't panic")
+    }
+}
+
+/// Settings for a consumer of these topics; `clickhouse` may be a stand-in's address.
+pub fn settings(stack: &Stack, group: &str, topics: &str, clickhouse: &str, more: &str) -> String {
+    format!(
+        "group: {group}\ntopics: [\"{topics}\"]\ntopics_refresh: 1s\n\
+         kafka: {{ bootstrap.servers: \"{}\", fetch.wait.max.ms: 50 }}\n\
+         registry: {{ url: {} }}\n\
+         clickhouse: {{ url: {clickhouse}, user: {}, password: {}, timeout: 10s }}\n\
+         http: {{ listen: 127.0.0.1:0 }}\nbatch: {{ age_max: 100ms }}\nretry: {{ backoff_min: 20ms, backoff_max: 200ms }}\n{more}",
+        stack.get("KAFKA_BROKERS"),
+        stack.get("SCHEMA_REGISTRY_URL"),
+        stack.get("CLICKHOUSE_USER"),
+        stack.get("CLICKHOUSE_PASSWORD"),
+    )
+}
+
+pub fn bytes(record: &Record) -> Bytes {
+    Bytes::copy_from_slice(record.value.as_deref().unwrap_or_default())
+}
