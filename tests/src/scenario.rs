@@ -153,7 +153,8 @@ impl World {
             "group": self.name,
             "topics": [format!("{}.*", self.name)],
             "topics_refresh": "1s",
-            "kafka": { "bootstrap.servers": stack.brokers },
+            // The broker's shortest: a killed member's partitions are free after this long.
+            "kafka": { "bootstrap.servers": stack.brokers, "session.timeout.ms": "6000", "heartbeat.interval.ms": "1000" },
             "registry": { "url": stack.registry },
             "clickhouse": {
                 "url": stack.clickhouse,

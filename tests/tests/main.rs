@@ -1,1 +1,10 @@
+//! Millrace end to end: both binaries as processes, against the real servers of `make stack`.
 
+mod bad_input;
+mod consumers;
+mod evolution;
+mod independent;
+mod kill9;
+mod sakila;
+mod stop;
+mod types;

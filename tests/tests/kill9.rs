@@ -1,0 +1,77 @@
+//! `kill -9` at any moment: nothing is lost, nothing comes twice.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use millrace_tests::failure::Result;
+use millrace_tests::ledger::{self, Load};
+use millrace_tests::processes::{Binary, Process};
+use millrace_tests::random::Random;
+use millrace_tests::scenario::{World, must, scenario};
+use millrace_tests::wait::{Probe, until};
+use tokio::time::sleep;
+
+const KILLS: usize = 10;
+
+#[test]
+fn ten_kills_of_either_binary_under_load() {
+    scenario("kill9", async |world| {
+        let seed = Random::seed();
+        world.note(&format!("MILLRACE_SEED={seed}"));
+        let mut random = Random::new(seed);
+        let mut mysql = world.mysql().await?;
+        let mut filled = BTreeSet::new();
+        for (table, rows) in [("a", 12_000), ("b", 3_000)] {
+            mysql.run(&ledger::definition(table)).await?;
+            filled.extend(ledger::fill(&mut mysql, table, rows, 2).await?);
+        }
+        let mut settings = world.producer_settings()?;
+        // Small chunks, so that the snapshot lasts.
+        settings["snapshot"] = serde_json::json!({ "chunk_rows": 40 });
+        let mut producer = world.start(Binary::Producer, "producer", &settings)?;
+        producer.ready().await?;
+        let mut consumer = world.consumer("consumer").await?;
+        let load = Load::start(&world.stack, &ledger::Plan {
+            database: world.name.clone(),
+            tables: vec!["a".to_owned(), "b".to_owned()],
+            filled: filled.clone(),
+            writers: 2,
+            pause: Duration::from_millis(8),
+            seed,
+        });
+        let mut in_snapshot = 0;
+        for number in 0..KILLS {
+            // Not a wait for anything: the moment is to be any.
+            sleep(Duration::from_millis(100 + random.below(2_500))).await;
+            // Both in any order; of the first two one each.
+            let of_producer = if number < 2 { number == 0 } else { random.below(2) == 0 };
+            let victim = if of_producer { &mut producer } else { &mut consumer };
+            let state = victim.status().await.ok().and_then(|status| status.get("state").and_then(|state| state.as_str().map(str::to_owned)));
+            in_snapshot += usize::from(of_producer && state.as_deref() == Some("snapshot"));
+            world.note(&format!("kill {}: {} in state {state:?}, after {} changes", number + 1, victim.label, load.changes()));
+            victim.kill()?;
+            victim.start_again()?;
+        }
+        must(in_snapshot > 0, || "no kill met the snapshot: let it last longer".to_owned())?;
+        still_works(world, &mut producer, &mut consumer).await?;
+        let changes = load.changes();
+        let history = load.stop().await?;
+        must(changes > 1_000, || format!("only {changes} changes: no load"))?;
+        world.equal(&mut [&mut producer, &mut consumer]).await?;
+        let verdict = ledger::judge_topics(&world.stack, &world.topic_prefix(), &history, &filled).await?;
+        world.note(&format!("{verdict:?}"));
+        Ok(())
+    });
+}
+
+/// Both become ready after the last kill, and the snapshot comes to its end.
+async fn still_works(world: &World, producer: &mut Process, consumer: &mut Process) -> Result<()> {
+    producer.ready().await?;
+    consumer.ready().await?;
+    let what = format!("the snapshot of {} ends", world.name);
+    until(&what, Duration::from_secs(60), async || {
+        let status = producer.status().await?;
+        Ok(Probe::of(status.get("state").is_some_and(|state| state == "streaming"), || status.to_string()))
+    })
+    .await
+}
