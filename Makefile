@@ -10,7 +10,8 @@ BIN := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
 TYPOS_VERSION := 1.52.0
-TOOLS := $(TARGET_DIR)/tools
+CACHE := $(or $(MILLRACE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millrace)
+TOOLS := $(CACHE)/tools
 STACK := deploy/local/stack
 
 help: ## this list
@@ -26,8 +27,8 @@ lint: install tools ## formatting, lints, dependencies, spelling, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
-	PATH="$(abspath $(TOOLS))/bin:$$PATH" $(CARGO) deny --log-level error check bans licenses sources
-	PATH="$(abspath $(TOOLS))/bin:$$PATH" cargo-machete
+	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --log-level error check bans licenses sources
+	PATH="$(TOOLS)/bin:$$PATH" cargo-machete
 	$(TOOLS)/python/bin/typos
 
 stack: ## install, download and start MySQL, Kafka, a registry and ClickHouse on loopback; addresses in .stack/env
@@ -52,7 +53,7 @@ fmt: ## format the code
 
 tools: $(TOOLS)/bin/.cargo-deny-$(CARGO_DENY_VERSION) $(TOOLS)/bin/.cargo-machete-$(CARGO_MACHETE_VERSION) $(TOOLS)/python/bin/.typos-$(TYPOS_VERSION)
 
-# What lint needs, kept under target/: built once, without the optimisations that nobody waits for here.
+# What lint needs, kept in the cache: built once, without the optimisations that nobody waits for here.
 TOOL_BUILD := CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 
 $(TOOLS)/bin/.cargo-deny-$(CARGO_DENY_VERSION):

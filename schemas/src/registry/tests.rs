@@ -181,7 +181,7 @@ async fn each_status_has_its_error() {
 }
 
 #[tokio::test]
-async fn an_error_without_the_registrys_words_says_so() {
+async fn an_error_without_words_of_the_registry_says_so() {
     let stand_in = StandIn::scripted(vec![reply(502, "<html>bad gateway</html>")]).await;
     let error = client(&stand_in).schema(1).await.unwrap_err();
     assert_eq!(
