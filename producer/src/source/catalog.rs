@@ -201,7 +201,8 @@ async fn assemble(
     mut indexes: Vec<Index>,
     keys: &KeyOverrides,
 ) -> Result<Table, SourceError> {
-    let mut shape = TableShape { database: database.to_owned(), table: name.to_owned(), columns: Vec::with_capacity(listed.len()), key: Vec::new() };
+    let mut shape =
+        TableShape { database: database.to_owned(), table: name.to_owned(), columns: Vec::with_capacity(listed.len()), key: Vec::new() };
     for column in &listed {
         let kind = column.described.parse().map_err(|what| refused(&shape, &format!("column {}: {what}", quote(&column.name))))?;
         let default = implicit_default(column, &kind);
@@ -241,7 +242,9 @@ async fn fill_defaults(session: &mut Session, shape: &mut TableShape, listed: &[
     let is_empty = row.is_none();
     let row = match row {
         Some(row) => Some(row),
-        None => prepared_row(session, &doing, &format!("SELECT {list} FROM (SELECT 1) AS one LEFT JOIN {} ON FALSE", shape.quoted())).await?,
+        None => {
+            prepared_row(session, &doing, &format!("SELECT {list} FROM (SELECT 1) AS one LEFT JOIN {} ON FALSE", shape.quoted())).await?
+        }
     };
     let mut row = row.ok_or_else(|| session.unexpected(&doing, "no row"))?;
     for (at, i) in wanted.into_iter().enumerate() {

@@ -176,7 +176,10 @@ mod tests {
         let read = |text: &str| labels(text).unwrap();
         assert_eq!(read("enum('a','b')"), ["a", "b"]);
         assert_eq!(read("set('')"), [""]);
-        assert_eq!(read("enum('a,b','it''s','''','back\\\\slash','),(','\\n\\0\\r')"), ["a,b", "it's", "'", "back\\slash", "),(", "\n\0\r"]);
+        assert_eq!(
+            read("enum('a,b','it''s','''','back\\\\slash','),(','\\n\\0\\r')"),
+            ["a,b", "it's", "'", "back\\slash", "),(", "\n\0\r"]
+        );
         assert_eq!(read("enum('中','é','🐙','unsigned')"), ["中", "é", "🐙", "unsigned"]);
     }
 

@@ -92,12 +92,7 @@ impl Connector {
             after: within,
             setting: "source.connect_timeout",
         })??;
-        Ok(Session {
-            conn,
-            target: Arc::clone(&self.target),
-            read_timeout: self.settings.read_timeout,
-            statement: None,
-        })
+        Ok(Session { conn, target: Arc::clone(&self.target), read_timeout: self.settings.read_timeout, statement: None })
     }
 
     /// The host's addresses. Looked up here and not by the client library, which can't tell an unknown host from a silent one.

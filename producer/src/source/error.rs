@@ -29,7 +29,9 @@ pub enum SourceError {
         source: io::Error,
     },
     /// Nobody answers at the address.
-    #[error("no connection to the source {target}: {source}; check source.host and source.port, and that the server runs and may be reached from here")]
+    #[error(
+        "no connection to the source {target}: {source}; check source.host and source.port, and that the server runs and may be reached from here"
+    )]
     Unreachable {
         /// Where.
         target: String,
@@ -113,8 +115,10 @@ pub enum SourceError {
         message: String,
     },
     /// The server won't send its binlog from where we are.
-    #[error("the source {target} won't send its binlog from {start}: {message} (error 1236); if those logs were purged, capture the tables anew; \
-             if another replica has our server id, set source.server_id to a free one")]
+    #[error(
+        "the source {target} won't send its binlog from {start}: {message} (error 1236); if those logs were purged, capture the tables anew; \
+             if another replica has our server id, set source.server_id to a free one"
+    )]
     LogRefused {
         /// Where.
         target: String,
@@ -152,8 +156,10 @@ pub enum SourceError {
         what: String,
     },
     /// An event's checksum is wrong.
-    #[error("the binlog event of type {event_type} that ends at {log_pos} on the source {target} is damaged: its checksum is {found:08x}, its bytes give {computed:08x}; \
-             check the source's disk and the network, then start again")]
+    #[error(
+        "the binlog event of type {event_type} that ends at {log_pos} on the source {target} is damaged: its checksum is {found:08x}, its bytes give {computed:08x}; \
+             check the source's disk and the network, then start again"
+    )]
     Checksum {
         /// Where.
         target: String,
@@ -177,7 +183,9 @@ pub enum SourceError {
         what: String,
     },
     /// A compressed transaction.
-    #[error("the source {target} sent a compressed transaction, at {log_pos}; it can't be read yet: set binlog_transaction_compression = OFF there, and for every session")]
+    #[error(
+        "the source {target} sent a compressed transaction, at {log_pos}; it can't be read yet: set binlog_transaction_compression = OFF there, and for every session"
+    )]
     Compressed {
         /// Where.
         target: String,
@@ -207,11 +215,9 @@ impl SourceError {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::UnknownHost { .. }
-            | Self::Unreachable { .. }
-            | Self::Silent { .. }
-            | Self::Lost { .. }
-            | Self::LogEnded { .. } => Disposition::Retry,
+            Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Silent { .. } | Self::Lost { .. } | Self::LogEnded { .. } => {
+                Disposition::Retry
+            }
             // A handshake that the network cut short heals; a certificate that isn't trusted doesn't.
             Self::Tls { source, .. } => match is_io(source) {
                 true => Disposition::Retry,
@@ -242,9 +248,7 @@ impl SourceError {
             ClientError::Io(IoError::Tls(source)) => Self::Tls { target, source },
             ClientError::Driver(DriverError::NoClientSslFlagFromServer) => Self::TlsNotOffered { target },
             // The library's word for a connection that an earlier error has closed.
-            ClientError::Driver(DriverError::ConnectionClosed) => {
-                Self::Lost { target, doing, source: io::ErrorKind::NotConnected.into() }
-            }
+            ClientError::Driver(DriverError::ConnectionClosed) => Self::Lost { target, doing, source: io::ErrorKind::NotConnected.into() },
             source @ (ClientError::Driver(_) | ClientError::Other(_) | ClientError::Url(_)) => {
                 Self::Protocol { target, doing, source: Box::new(source) }
             }

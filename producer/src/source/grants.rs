@@ -195,7 +195,10 @@ mod tests {
 
     #[test]
     fn a_grant_on_some_columns_isnt_one_on_the_table() {
-        let grants = Grants::parse(["GRANT SELECT (`a`, `b)`), INSERT, UPDATE (`a`) ON `d`.`t` TO `u`@`%`", "GRANT USAGE, SELECT (x) ON `d`.`v` TO `u`@`%`"]);
+        let grants = Grants::parse([
+            "GRANT SELECT (`a`, `b)`), INSERT, UPDATE (`a`) ON `d`.`t` TO `u`@`%`",
+            "GRANT USAGE, SELECT (x) ON `d`.`v` TO `u`@`%`",
+        ]);
         assert!(!grants.on_table("SELECT", "d", "t"));
         assert!(grants.on_table("INSERT", "d", "t"));
         assert!(!grants.on_table("UPDATE", "d", "t"));
@@ -211,7 +214,17 @@ mod tests {
 
     #[test]
     fn broken_lines_grant_nothing() {
-        for line in ["GRANT", "GRANT ", "GRANT SELECT", "GRANT SELECT ON", "GRANT SELECT ON `a", "GRANT SELECT (a ON *.* TO x", "GRANT SELECT ON *.*", "GRANT SELECT ON `é`é.* TO u", "GRANT é, ("] {
+        for line in [
+            "GRANT",
+            "GRANT ",
+            "GRANT SELECT",
+            "GRANT SELECT ON",
+            "GRANT SELECT ON `a",
+            "GRANT SELECT (a ON *.* TO x",
+            "GRANT SELECT ON *.*",
+            "GRANT SELECT ON `é`é.* TO u",
+            "GRANT é, (",
+        ] {
             assert_eq!(Grants::parse([line]), Grants::default(), "{line}");
         }
     }

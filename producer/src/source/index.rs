@@ -59,7 +59,8 @@ pub(super) fn key(columns: &[Column], indexes: &[Index], set: Option<&[String]>)
             chosen.and_then(|index| index.columns(columns)).unwrap_or_default()
         }
     };
-    let matching = |index: &&Index| index.visible && index.identifies(columns) && index.columns(columns).is_some_and(|parts| parts == found);
+    let matching =
+        |index: &&Index| index.visible && index.identifies(columns) && index.columns(columns).is_some_and(|parts| parts == found);
     let chunk_index = match found.is_empty() {
         true => None,
         false => indexes.iter().find(matching).map(|index| index.name.clone()),
@@ -89,7 +90,8 @@ mod tests {
     use millrace_schemas::shape::ColumnType;
 
     fn columns(names: &[(&str, bool)]) -> Vec<Column> {
-        let column = |(name, nullable): &(&str, bool)| Column { name: (*name).into(), kind: ColumnType::Date, nullable: *nullable, default: None };
+        let column =
+            |(name, nullable): &(&str, bool)| Column { name: (*name).into(), kind: ColumnType::Date, nullable: *nullable, default: None };
         names.iter().map(column).collect()
     }
 

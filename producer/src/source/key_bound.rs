@@ -95,10 +95,7 @@ impl KeyValue {
     fn new(kind: &ColumnType, value: &Value) -> Result<Self, KeyError> {
         let wrong = || KeyError::Value(kind.name());
         match (kind, value) {
-            (
-                ColumnType::Json | ColumnType::Geometry { .. } | ColumnType::Vector,
-                _,
-            ) => Err(KeyError::Type(kind.name())),
+            (ColumnType::Json | ColumnType::Geometry { .. } | ColumnType::Vector, _) => Err(KeyError::Type(kind.name())),
             (ColumnType::Text { .. } | ColumnType::Binary { .. }, Value::Bytes(bytes)) => Ok(Self::Bytes(bytes.clone())),
             (ColumnType::Bit { .. }, Value::Bytes(bytes)) if bytes.len() <= 8 => {
                 let number = bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
@@ -199,7 +196,15 @@ mod tests {
 
     #[test]
     fn a_resume_record_cant_bring_in_a_statement() {
-        for text in [r#"[{"number":"1 OR 1=1"}]"#, r#"[{"time":"'; DROP"}]"#, r#"[{"bytes":"xx"}]"#, r#"[{"number":"1","time":"1"}]"#, "{}", r#"["1"]"#, r#"[{"number":""}]"#] {
+        for text in [
+            r#"[{"number":"1 OR 1=1"}]"#,
+            r#"[{"time":"'; DROP"}]"#,
+            r#"[{"bytes":"xx"}]"#,
+            r#"[{"number":"1","time":"1"}]"#,
+            "{}",
+            r#"["1"]"#,
+            r#"[{"number":""}]"#,
+        ] {
             let json = serde_json::from_str(text).unwrap();
             assert_eq!(KeyBound::from_json(&json), Err(KeyError::Text), "{text}");
         }

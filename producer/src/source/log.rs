@@ -93,7 +93,11 @@ pub struct LogStream {
 
 impl std::fmt::Debug for LogStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogStream").field("target", &self.target).field("start", &self.start).field("log_pos", &self.log_pos).finish_non_exhaustive()
+        f.debug_struct("LogStream")
+            .field("target", &self.target)
+            .field("start", &self.start)
+            .field("log_pos", &self.log_pos)
+            .finish_non_exhaustive()
     }
 }
 

@@ -247,7 +247,8 @@ mod tests {
     use millrace_schemas::shape::Column;
 
     fn table(kinds: &[(&str, ColumnType)], key: &[usize]) -> Table {
-        let column = |(name, kind): &(&str, ColumnType)| Column { name: (*name).into(), kind: kind.clone(), nullable: false, default: None };
+        let column =
+            |(name, kind): &(&str, ColumnType)| Column { name: (*name).into(), kind: kind.clone(), nullable: false, default: None };
         let columns = kinds.iter().map(column).collect();
         let shape = TableShape { database: "d".into(), table: "t`x".into(), columns, key: key.to_vec() };
         Table { shape, chunk_index: Some("PRIMARY".into()) }
@@ -261,7 +262,10 @@ mod tests {
     fn the_first_chunk_has_no_bound_and_later_ones_an_index_range() {
         let int = ColumnType::Int { unsigned: false };
         let reader = ChunkReader::new(&table(&[("v", ColumnType::Date), ("b", int.clone()), ("a", int.clone())], &[2, 1])).unwrap();
-        assert_eq!(reader.sql(None, 10).unwrap(), "SELECT `v`, `b`, `a` FROM `d`.`t``x` FORCE INDEX (`PRIMARY`) ORDER BY `a`, `b` LIMIT 10");
+        assert_eq!(
+            reader.sql(None, 10).unwrap(),
+            "SELECT `v`, `b`, `a` FROM `d`.`t``x` FORCE INDEX (`PRIMARY`) ORDER BY `a`, `b` LIMIT 10"
+        );
         let bound = bound(&[(int.clone(), Value::Int(-1)), (int, Value::Int(7))]);
         let sql = reader.sql(Some(&bound), 10).unwrap();
         assert!(sql.contains(" WHERE (`a` > -1) OR (`a` = -1 AND `b` > 7) ORDER BY `a`, `b` LIMIT 10"), "{sql}");
@@ -274,7 +278,10 @@ mod tests {
         let reader = ChunkReader::new(&table(&kinds, &[0, 1])).unwrap();
         let bound = bound(&[(kinds[0].1.clone(), Value::Int(1)), (kinds[1].1.clone(), Value::UInt(1 << 63))]);
         let sql = reader.sql(Some(&bound), 1).unwrap();
-        assert!(sql.starts_with("SELECT CAST(CONVERT(`e` USING utf8mb4) AS BINARY), CAST(`s` AS UNSIGNED), CAST(`e` AS UNSIGNED) FROM"), "{sql}");
+        assert!(
+            sql.starts_with("SELECT CAST(CONVERT(`e` USING utf8mb4) AS BINARY), CAST(`s` AS UNSIGNED), CAST(`e` AS UNSIGNED) FROM"),
+            "{sql}"
+        );
         assert!(sql.contains("(`e` > 1) OR (`e` = 1 AND CAST(`s` AS UNSIGNED) > 9223372036854775808)"), "{sql}");
         assert_eq!(reader.key.iter().map(|column| column.position).collect::<Vec<_>>(), [2, 1]);
     }

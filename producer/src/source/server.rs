@@ -104,7 +104,10 @@ pub async fn status(session: &mut Session) -> Result<LogStatus, SourceError> {
     const DOING: &str = "asking where the binlog stands";
     let rows = session.rows(DOING, status_statement(session.conn.server_version())).await?;
     let Some(row) = rows.first() else {
-        return Err(session.unexpected(DOING, "it writes no binlog; start it with log_bin, on Aurora with binlog_format = ROW in the cluster parameter group"));
+        return Err(session.unexpected(
+            DOING,
+            "it writes no binlog; start it with log_bin, on Aurora with binlog_format = ROW in the cluster parameter group",
+        ));
     };
     Ok(LogStatus {
         file: session.name(DOING, row, 0)?,
@@ -203,10 +206,16 @@ impl ServerFacts {
     #[must_use]
     pub fn findings(&self) -> Vec<String> {
         if self.is_mariadb() {
-            return vec![format!("it is MariaDB ({}), whose binlog and GTIDs differ; Millrace captures from MySQL 8.0.1 or later and Aurora MySQL 3", self.version)];
+            return vec![format!(
+                "it is MariaDB ({}), whose binlog and GTIDs differ; Millrace captures from MySQL 8.0.1 or later and Aurora MySQL 3",
+                self.version
+            )];
         }
         if !self.is_supported() {
-            return vec![format!("its version is {}, must be 8.0.1 or later (Aurora MySQL 3): earlier ones have no binlog_row_metadata; upgrade the server", self.version)];
+            return vec![format!(
+                "its version is {}, must be 8.0.1 or later (Aurora MySQL 3): earlier ones have no binlog_row_metadata; upgrade the server",
+                self.version
+            )];
         }
         let mut findings = Vec::new();
         if !is(self.variable("log_bin"), "ON") {
@@ -237,7 +246,10 @@ impl ServerFacts {
     fn finding(&self, name: &str, must: &str, wanted: &str) -> String {
         let is = shown(self.variable(name));
         match self.is_aurora() {
-            true => format!("{name} is {is}, {must}: set {name} = {} in the DB cluster parameter group; static ones take effect at the writer's reboot", shown(wanted)),
+            true => format!(
+                "{name} is {is}, {must}: set {name} = {} in the DB cluster parameter group; static ones take effect at the writer's reboot",
+                shown(wanted)
+            ),
             false => format!("{name} is {is}, {must}: SET PERSIST {name} = '{wanted}', and let open sessions reconnect"),
         }
     }
@@ -303,9 +315,18 @@ mod tests {
 
     fn facts(changes: &[(&str, &str)]) -> ServerFacts {
         let mut variables: HashMap<String, String> = [
-            ("version", "8.0.15"), ("version_comment", "MySQL Community Server - GPL"), ("server_uuid", "u"), ("server_id", "1"), ("gtid_mode", "ON"),
-            ("log_bin", "ON"), ("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("binlog_row_metadata", "FULL"), ("binlog_row_value_options", ""),
-            ("binlog_checksum", "CRC32"), ("lower_case_table_names", "0"),
+            ("version", "8.0.15"),
+            ("version_comment", "MySQL Community Server - GPL"),
+            ("server_uuid", "u"),
+            ("server_id", "1"),
+            ("gtid_mode", "ON"),
+            ("log_bin", "ON"),
+            ("binlog_format", "ROW"),
+            ("binlog_row_image", "FULL"),
+            ("binlog_row_metadata", "FULL"),
+            ("binlog_row_value_options", ""),
+            ("binlog_checksum", "CRC32"),
+            ("lower_case_table_names", "0"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
@@ -321,7 +342,14 @@ mod tests {
 
     #[test]
     fn all_findings_come_at_once_each_with_its_remedy() {
-        let findings = facts(&[("binlog_format", "STATEMENT"), ("binlog_row_metadata", "MINIMAL"), ("binlog_row_image", "MINIMAL"), ("binlog_transaction_compression", "ON"), ("binlog_row_value_options", "PARTIAL_JSON")]).findings();
+        let findings = facts(&[
+            ("binlog_format", "STATEMENT"),
+            ("binlog_row_metadata", "MINIMAL"),
+            ("binlog_row_image", "MINIMAL"),
+            ("binlog_transaction_compression", "ON"),
+            ("binlog_row_value_options", "PARTIAL_JSON"),
+        ])
+        .findings();
         assert_eq!(
             findings,
             [
@@ -336,7 +364,8 @@ mod tests {
 
     #[test]
     fn on_aurora_the_remedy_is_the_cluster_parameter_group() {
-        let findings = facts(&[("aurora_version", "3.08.0"), ("version", "8.0.39"), ("log_bin", "OFF"), ("binlog_format", "OFF")]).findings();
+        let findings =
+            facts(&[("aurora_version", "3.08.0"), ("version", "8.0.39"), ("log_bin", "OFF"), ("binlog_format", "OFF")]).findings();
         assert_eq!(findings.len(), 2);
         assert!(findings.iter().all(|finding| finding.contains("cluster parameter group") && finding.contains("reboot")), "{findings:?}");
     }

@@ -157,8 +157,7 @@ impl TlsSettings {
                 client_certificate_file: r
                     .text_opt("client_certificate_file", "Client certificate with its key (PKCS#12), for users that REQUIRE X509.")
                     .map(PathBuf::from),
-                client_certificate_password: r
-                    .secret_opt("client_certificate_password", "What that file is encrypted with."),
+                client_certificate_password: r.secret_opt("client_certificate_password", "What that file is encrypted with."),
             };
             if tls.client_certificate_password.is_some() && tls.client_certificate_file.is_none() {
                 r.invalid("client_certificate_password", "is of no use without client_certificate_file");

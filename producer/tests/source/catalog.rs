@@ -60,7 +60,10 @@ fn types() -> Vec<(&'static str, T)> {
         ("BLOB", binary(BinaryKind::Blob, 0)),
         ("MEDIUMBLOB", binary(BinaryKind::MediumBlob, 0)),
         ("LONGBLOB", binary(BinaryKind::LongBlob, 0)),
-        (r"ENUM('a,b','it''s','back\\slash','(',')','unsigned') CHARACTER SET utf8mb4", T::Enum { labels: labels(&["a,b", "it's", r"back\slash", "(", ")", "unsigned"]) }),
+        (
+            r"ENUM('a,b','it''s','back\\slash','(',')','unsigned') CHARACTER SET utf8mb4",
+            T::Enum { labels: labels(&["a,b", "it's", r"back\slash", "(", ")", "unsigned"]) },
+        ),
         ("ENUM('中','é') CHARACTER SET gbk", T::Enum { labels: labels(&["中", "é"]) }),
         ("SET('x','y''z','é') CHARACTER SET latin1", T::Set { labels: labels(&["x", "y'z", "é"]) }),
         ("JSON", T::Json),

@@ -43,18 +43,42 @@ const KEYS: [(&str, &str, &str); 27] = [
     ("k TINYINT UNSIGNED", "k", "(0), (1), (127), (128), (255)"),
     ("k BIGINT UNSIGNED", "k", "(0), (1), (9223372036854775807), (9223372036854775808), (18446744073709551614), (18446744073709551615)"),
     ("k BIGINT", "k", "(-9223372036854775808), (-9223372036854775807), (0), (9223372036854775806), (9223372036854775807)"),
-    ("k DECIMAL(65,30)", "k", "(-99999999999999999999999999999999999.999999999999999999999999999999), (0.000000000000000000000000000001), (0), (-0.000000000000000000000000000001), (99999999999999999999999999999999999.999999999999999999999999999998), (99999999999999999999999999999999999.999999999999999999999999999999)"),
+    (
+        "k DECIMAL(65,30)",
+        "k",
+        "(-99999999999999999999999999999999999.999999999999999999999999999999), (0.000000000000000000000000000001), (0), (-0.000000000000000000000000000001), (99999999999999999999999999999999999.999999999999999999999999999998), (99999999999999999999999999999999999.999999999999999999999999999999)",
+    ),
     ("k FLOAT", "k", "(0.1), (0.2), (-0.1), (1e38), (1e-38), (16777216), (16777215), (0)"),
-    ("k DOUBLE", "k", "(0.1), (0.30000000000000004), (0.3), (-1.7976931348623157e308), (1.7976931348623157e308), (5e-324), (9007199254740993)"),
+    (
+        "k DOUBLE",
+        "k",
+        "(0.1), (0.30000000000000004), (0.3), (-1.7976931348623157e308), (1.7976931348623157e308), (5e-324), (9007199254740993)",
+    ),
     ("k BIT(64)", "k", "(0), (1), (9223372036854775808), (18446744073709551615), (b'101')"),
     ("k YEAR", "k", "(0), (1901), (1970), (2000), (2069), (2155)"),
     ("k DATE", "k", "('0000-00-00'), ('1000-01-01'), ('2024-02-00'), ('2024-00-00'), ('2024-02-30'), ('2024-02-29'), ('9999-12-31')"),
     ("k TIME(6)", "k", "('-838:59:59'), ('-00:00:00.000001'), ('0'), ('00:00:00.000001'), ('24:00:00'), ('838:59:59'), ('-1:00:00')"),
     ("k TIME", "k", "('-838:59:59'), ('-00:00:01'), ('0'), ('00:00:01'), ('838:59:59')"),
-    ("k DATETIME(6)", "k", "('0000-00-00'), ('1000-01-01 00:00:00.000001'), ('2024-06-01 12:00:00.5'), ('2024-06-01 12:00:00.500001'), ('9999-12-31 23:59:59.999999')"),
-    ("k TIMESTAMP(6)", "k", "('0000-00-00'), ('1970-01-01 00:00:01'), ('2024-03-31 01:30:00.1'), ('2024-03-31 02:30:00.1'), ('2038-01-19 03:14:07.999999')"),
-    ("k VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci", "k", "(''), ('a'), ('B'), ('á b'), ('Z'), ('ß!'), ('中'), ('🐙'), ('a '), ('''\\\\')"),
-    ("k VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci", "k", "(''), ('a'), ('B'), ('á b'), ('Z'), ('中'), ('🐙'), ('a\\t'), ('ab')"),
+    (
+        "k DATETIME(6)",
+        "k",
+        "('0000-00-00'), ('1000-01-01 00:00:00.000001'), ('2024-06-01 12:00:00.5'), ('2024-06-01 12:00:00.500001'), ('9999-12-31 23:59:59.999999')",
+    ),
+    (
+        "k TIMESTAMP(6)",
+        "k",
+        "('0000-00-00'), ('1970-01-01 00:00:01'), ('2024-03-31 01:30:00.1'), ('2024-03-31 02:30:00.1'), ('2038-01-19 03:14:07.999999')",
+    ),
+    (
+        "k VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci",
+        "k",
+        "(''), ('a'), ('B'), ('á b'), ('Z'), ('ß!'), ('中'), ('🐙'), ('a '), ('''\\\\')",
+    ),
+    (
+        "k VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
+        "k",
+        "(''), ('a'), ('B'), ('á b'), ('Z'), ('中'), ('🐙'), ('a\\t'), ('ab')",
+    ),
     ("k CHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_as_cs", "k", "(''), ('a'), ('A'), ('a b'), ('a!'), ('🐙')"),
     ("k CHAR(5) CHARACTER SET latin1", "k", "(''), ('a'), ('é'), ('Z'), ('ÿ'), ('a b'), ('a\\t')"),
     ("k VARCHAR(9) CHARACTER SET gbk", "k", "('中'), ('文'), ('a'), ('丂'), ('誠'), ('縗')"),
@@ -64,7 +88,11 @@ const KEYS: [(&str, &str, &str); 27] = [
     ("k ENUM('z','a','ö','m') CHARACTER SET latin1", "k", "('z'), ('a'), ('ö'), ('m')"),
     ("k ENUM('z','🐙','?') CHARACTER SET utf8mb4", "k", "(1), (2), (3)"),
     ("k SET('z','a','m')", "k", "(0), (1), (2), (3), (4), (5), (6), (7)"),
-    ("a VARCHAR(9), b ENUM('y','x'), c DATETIME", "c, a, b", "('p', 'x', '2024-01-01'), ('P!', 'y', '2024-01-01'), ('q', 'x', '2024-01-01'), ('q', 'y', '2024-01-01'), ('a', 'y', '2024-01-02'), ('a', 'x', '2023-12-31')"),
+    (
+        "a VARCHAR(9), b ENUM('y','x'), c DATETIME",
+        "c, a, b",
+        "('p', 'x', '2024-01-01'), ('P!', 'y', '2024-01-01'), ('q', 'x', '2024-01-01'), ('q', 'y', '2024-01-01'), ('a', 'y', '2024-01-02'), ('a', 'x', '2023-12-31')",
+    ),
     ("a INT, b INT", "b, a", "(1,1), (1,2), (2,1), (2,2), (-1,2), (2,-1), (0,0), (3,1), (1,3)"),
 ];
 
@@ -74,7 +102,8 @@ async fn every_kind_of_key_gives_each_row_once_and_in_order() {
         database.run("SET sql_mode = 'ALLOW_INVALID_DATES'").await;
         for (i, (columns, key, values)) in KEYS.iter().enumerate() {
             database.run(format!("CREATE TABLE t{i} ({columns}, v INT DEFAULT 5, PRIMARY KEY ({key}))")).await;
-            let names: Vec<_> = columns.split(", ").map(|column| column.split(' ').next().unwrap()).filter(|name| name.len() == 1).collect();
+            let names: Vec<_> =
+                columns.split(", ").map(|column| column.split(' ').next().unwrap()).filter(|name| name.len() == 1).collect();
             database.run(format!("INSERT INTO t{i} ({}) VALUES {values}", names.join(", "))).await;
         }
         let user = User::new(&mut database).await;
@@ -149,7 +178,12 @@ async fn session_status(session: &mut Session, name: &str) -> u64 {
     use millrace_schemas::shape::{Column, ColumnType, TableShape};
     let kind = ColumnType::Text { kind: millrace_schemas::shape::TextKind::VarChar, chars: 1024, charset: "utf8mb4".into() };
     let column = |name: &str| Column { name: name.into(), kind: kind.clone(), nullable: true, default: None };
-    let shape = TableShape { database: "performance_schema".into(), table: "session_status".into(), columns: vec![column("VARIABLE_NAME"), column("VARIABLE_VALUE")], key: vec![] };
+    let shape = TableShape {
+        database: "performance_schema".into(),
+        table: "session_status".into(),
+        columns: vec![column("VARIABLE_NAME"), column("VARIABLE_VALUE")],
+        key: vec![],
+    };
     let mut rows = read_all(session, &shape).await.unwrap();
     let mut found = None;
     while let Some(row) = rows.next().await.unwrap() {

@@ -210,7 +210,8 @@ fn columns_of(event: &RawEvent, database: &str, table: &str) -> Option<u8> {
 async fn a_shape_has_exactly_the_columns_of_the_row_image() {
     with_database(|mut database: Database| async move {
         let version = database.conn.server_version();
-        let mut tables = vec![("generated_columns", "a INT, v INT AS (a + 1) VIRTUAL, s INT AS (a + 2) STORED, b INT, w INT AS (b) VIRTUAL UNIQUE")];
+        let mut tables =
+            vec![("generated_columns", "a INT, v INT AS (a + 1) VIRTUAL, s INT AS (a + 2) STORED, b INT, w INT AS (b) VIRTUAL UNIQUE")];
         if version >= (8, 0, 30) {
             // 8.0.15 writes the hidden columns of such an index into the row image, which no catalogue shows.
             tables.push(("functional_index", "id INT PRIMARY KEY, a VARCHAR(9), KEY f ((LOWER(a))), UNIQUE KEY g ((id + 1))"));
@@ -262,7 +263,11 @@ async fn the_stream_goes_on_into_the_next_file() {
         user.database.run("INSERT INTO t VALUES ('in the next file')").await;
         let mut stream = open(&user, &user.connector(), start).await.unwrap();
         let events = until(&mut stream, |event| event.event_type == WRITE_ROWS && holds(event, "in the next file")).await;
-        let rotates: Vec<_> = events.iter().filter(|event| event.event_type == ROTATE).map(|event| String::from_utf8(event.body()[8..].to_vec()).unwrap()).collect();
+        let rotates: Vec<_> = events
+            .iter()
+            .filter(|event| event.event_type == ROTATE)
+            .map(|event| String::from_utf8(event.body()[8..].to_vec()).unwrap())
+            .collect();
         assert_eq!(rotates[0], status.file);
         assert!(rotates.len() > 1 && *rotates.last().unwrap() != status.file, "{rotates:?}");
         assert!(events.iter().filter(|event| event.event_type == FORMAT_DESCRIPTION).count() > 1);
