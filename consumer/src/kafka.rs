@@ -5,7 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use millrace_schemas::settings::Properties;
@@ -143,27 +145,31 @@ impl ConsumerContext for Context {
         });
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        match result {
-            // Each partition has its own verdict.
-            Ok(()) => self.note(Note::Committed(committed(offsets))),
-            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => self.note(Note::Committed(Vec::new())),
-            Err(error) => self.note(Note::CommitFailed(error)),
-        }
-    }
-
     fn main_queue_min_poll_interval(&self) -> rdkafka::util::Timeout {
         rdkafka::util::Timeout::After(Duration::from_millis(100))
     }
 }
 
-fn committed(offsets: &TopicPartitionList) -> Vec<(TopicPartition, i64)> {
-    let good = offsets.elements().into_iter().filter(|element| element.error().is_ok());
-    let pairs = good.filter_map(|element| {
-        let offset = element.offset().to_raw().filter(|offset| *offset >= 0)?;
-        Some(((Arc::from(element.topic()), element.partition()), offset))
-    });
-    pairs.collect()
+/// Commits one list after the other and waits for each verdict. rdkafka tells none for commits that don't wait: librdkafka posts it
+/// only to a callback which the binding doesn't set.
+fn commit_all(consumer: &BaseConsumer<Context>, requests: &Receiver<Vec<(TopicPartition, i64)>>) {
+    for offsets in requests {
+        let list = offset_list(&offsets);
+        let note = match list.and_then(|list| consumer.commit(&list, CommitMode::Sync)) {
+            Ok(()) => Note::Committed(offsets),
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Note::Committed(Vec::new()),
+            Err(error) => Note::CommitFailed(error),
+        };
+        consumer.context().note(note);
+    }
+}
+
+fn offset_list(offsets: &[(TopicPartition, i64)]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for ((topic, partition), offset) in offsets {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+    }
+    Ok(list)
 }
 
 fn accept(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
@@ -182,7 +188,10 @@ fn give_up(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) ->
 
 /// A membership in the group. Lives on one thread.
 pub struct Session {
-    consumer: BaseConsumer<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
+    /// To the thread that commits.
+    commits: Option<Sender<Vec<(TopicPartition, i64)>>>,
+    committer: Option<JoinHandle<()>>,
     brokers: Arc<str>,
     revoking: Option<TopicPartitionList>,
     paused: BTreeSet<TopicPartition>,
@@ -207,7 +216,12 @@ impl Session {
         let patterns: Vec<_> = settings.topics.iter().map(|topic| subscription(topic)).collect();
         let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
         consumer.subscribe(&patterns).map_err(Error::Subscription)?;
-        Ok(Self { consumer, brokers, revoking: None, paused: BTreeSet::new() })
+        let consumer = Arc::new(consumer);
+        let (commits, requests) = channel();
+        let committing = Arc::clone(&consumer);
+        let committer = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(move || commit_all(&committing, &requests));
+        let committer = committer.map_err(|error| Error::Defect(format!("could not start a thread: {error}")))?;
+        Ok(Self { consumer, commits: Some(commits), committer: Some(committer), brokers, revoking: None, paused: BTreeSet::new() })
     }
 
     /// The brokers it was told to use.
@@ -317,16 +331,12 @@ impl Session {
         Ok(())
     }
 
-    /// Commits offsets: the verdict comes as an event, or at once with `wait`.
-    ///
-    /// # Errors
-    /// What the broker says, for one that waits.
-    pub fn commit(&self, offsets: &[(TopicPartition, i64)], wait: bool) -> Result<(), KafkaError> {
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for ((topic, partition), offset) in offsets {
-            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+    /// Commits offsets. The verdict comes as an event.
+    pub fn commit(&self, offsets: Vec<(TopicPartition, i64)>) {
+        if let Some(commits) = &self.commits {
+            // The other end goes only when the session does.
+            let _ = commits.send(offsets);
         }
-        self.consumer.commit(&list, if wait { CommitMode::Sync } else { CommitMode::Async })
     }
 
     /// What the statistics said last.
@@ -348,7 +358,11 @@ impl Session {
                 tracing::warn!(error = %error, "could not give partitions up while leaving the group");
             }
         }
-        drop(self.consumer); // Closes it: leaves the group and waits for the answer.
+        self.commits = None;
+        if self.committer.take().is_some_and(|committer| committer.join().is_err()) {
+            tracing::warn!("the thread that commits offsets ended early");
+        }
+        drop(self.consumer); // The last reference: leaves the group and waits for the answer.
     }
 }
 

@@ -310,10 +310,8 @@ impl Pipeline {
         if offsets.is_empty() {
             return;
         }
-        match self.session.commit(&offsets, false) {
-            Ok(()) => self.committing = true,
-            Err(error) => self.commit_failed(&error, now),
-        }
+        self.committing = true;
+        self.session.commit(offsets);
     }
 
     /// Gives partitions up once what was read of them is loaded and committed, or the time for it is over.

@@ -3,9 +3,9 @@
 //! Servers are those of `.stack/env` (`make stack` writes it) or of the environment. Where there is none, a test says so and passes.
 
 mod suite {
-    pub mod decode;
-    pub mod faults;
-    pub mod pipeline;
-    pub mod support;
-    pub mod values;
+    mod decode;
+    mod faults;
+    mod pipeline;
+    mod support;
+    mod values;
 }

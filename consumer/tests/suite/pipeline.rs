@@ -17,7 +17,7 @@ use super::support::{PATIENCE, Record, Running, Stack, Writer, column, settings,
 
 const PARTITIONS: i32 = 4;
 
-pub fn orders(database: &str) -> TableShape {
+pub(crate) fn orders(database: &str) -> TableShape {
     let columns = vec![
         column("id", ColumnType::Int { unsigned: false }, false, None),
         column("note", ColumnType::Text { kind: TextKind::VarChar, chars: 50, charset: "utf8mb4".to_owned() }, true, None),
@@ -25,11 +25,11 @@ pub fn orders(database: &str) -> TableShape {
     shape(database, "orders", columns, vec![0])
 }
 
-pub fn order(id: i32, note: &str) -> Vec<Value> {
+pub(crate) fn order(id: i32, note: &str) -> Vec<Value> {
     vec![Value::Int(id), Value::String(note.to_owned())]
 }
 
-pub async fn create_topic(stack: &Stack, topic: &str, partitions: i32) {
+pub(crate) async fn create_topic(stack: &Stack, topic: &str, partitions: i32) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", stack.get("KAFKA_BROKERS")).create().expect("an admin client");
     let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
@@ -39,13 +39,13 @@ pub async fn create_topic(stack: &Stack, topic: &str, partitions: i32) {
     });
 }
 
-pub struct Sender {
+pub(crate) struct Sender {
     producer: BaseProducer,
     topic: String,
 }
 
 impl Sender {
-    pub fn new(stack: &Stack, topic: &str) -> Self {
+    pub(crate) fn new(stack: &Stack, topic: &str) -> Self {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", stack.get("KAFKA_BROKERS"))
             .set("partitioner", "murmur2_random")
@@ -55,7 +55,7 @@ impl Sender {
         Self { producer, topic: topic.to_owned() }
     }
 
-    pub fn send(&self, record: &Record) {
+    pub(crate) fn send(&self, record: &Record) {
         let headers = record.seq.as_ref().map(|seq| {
             OwnedHeaders::new().insert(Header { key: millrace_schemas::names::SEQ_HEADER, value: Some(seq) })
         });
@@ -73,13 +73,13 @@ impl Sender {
         }
     }
 
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.producer.flush(PATIENCE).expect("sent");
     }
 }
 
 /// What the group has committed of each partition.
-pub fn committed(stack: &Stack, group: &str, topic: &str, partitions: i32) -> BTreeMap<i32, i64> {
+pub(crate) fn committed(stack: &Stack, group: &str, topic: &str, partitions: i32) -> BTreeMap<i32, i64> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", stack.get("KAFKA_BROKERS"))
         .set("group.id", group)
@@ -96,16 +96,16 @@ pub fn committed(stack: &Stack, group: &str, topic: &str, partitions: i32) -> BT
 }
 
 /// How many records each partition holds.
-pub fn ends(stack: &Stack, topic: &str, partitions: i32) -> BTreeMap<i32, i64> {
+pub(crate) fn ends(stack: &Stack, topic: &str, partitions: i32) -> BTreeMap<i32, i64> {
     let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", stack.get("KAFKA_BROKERS")).create().expect("a consumer");
     (0..partitions).map(|partition| (partition, consumer.fetch_watermarks(topic, partition, PATIENCE).expect("watermarks").1)).collect()
 }
 
-pub fn count(database: &str) -> String {
+pub(crate) fn count(database: &str) -> String {
     format!("SELECT toString(count()) AS v FROM `{database}`.orders FINAL")
 }
 
-async fn wait_committed(stack: &Stack, group: &str, topic: &str, partitions: i32) {
+pub(crate) async fn wait_committed(stack: &Stack, group: &str, topic: &str, partitions: i32) {
     let ends: BTreeMap<_, _> = ends(stack, topic, partitions).into_iter().filter(|(_, end)| *end > 0).collect();
     let until = Instant::now() + PATIENCE;
     loop {
@@ -170,7 +170,7 @@ async fn consumers_share_a_topic_and_one_that_stops_loses_nothing() {
             }
             sender.flush();
             if round == 8 {
-                stack.wait_for(&format!("SELECT toString(count() > 0) AS v FROM `{database}`.orders"), "true").await;
+                stack.wait_for(&format!("SELECT toString(count() > 0) AS v FROM `{database}`.orders"), "1").await;
                 second = Some(Running::start(&yaml));
             }
             tokio::time::sleep(Duration::from_millis(20)).await; // A workload has a pace; nothing is awaited by it.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use apache_avro::Schema;
 use apache_avro::types::Value;
-use bytes::Bytes;
 use millrace_consumer::clickhouse::ClickHouse;
 use millrace_consumer::error::Error;
 use millrace_consumer::settings::{ClickHouseSettings, Settings};
@@ -21,16 +20,18 @@ use millrace_schemas::settings::{Source, read};
 use millrace_schemas::shape::{Column, ColumnType, DefaultValue, TableShape};
 
 /// How long a condition may take to come true.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
-pub struct Stack {
+pub(crate) struct Stack {
     variables: HashMap<String, String>,
+    clickhouse: ClickHouse,
+    registry: Registry,
 }
 
 impl Stack {
     /// The servers; none where any of `names` isn't configured, which is told.
-    pub fn with(names: &[&str]) -> Option<Self> {
+    pub(crate) fn with(names: &[&str]) -> Option<Self> {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.stack/env");
         let text = std::fs::read_to_string(file).unwrap_or_default();
         let lines = text.lines().filter_map(|line| line.split_once('='));
@@ -41,70 +42,58 @@ impl Stack {
                 println!("skipped: {missing} is neither in the environment nor in .stack/env; run `make stack` first");
                 None
             }
-            None => Some(Self { variables }),
+            None => Some(Self { clickhouse: clickhouse(&variables), registry: registry(&variables), variables }),
         }
     }
 
-    pub fn clickhouse_only() -> Option<Self> {
+    pub(crate) fn clickhouse_only() -> Option<Self> {
         Self::with(&["CLICKHOUSE_URL", "SCHEMA_REGISTRY_URL"])
     }
 
-    pub fn whole() -> Option<Self> {
+    pub(crate) fn whole() -> Option<Self> {
         Self::with(&["CLICKHOUSE_URL", "SCHEMA_REGISTRY_URL", "KAFKA_BROKERS"])
     }
 
-    pub fn get(&self, name: &str) -> &str {
+    pub(crate) fn get(&self, name: &str) -> &str {
         self.variables.get(name).map_or("", String::as_str)
     }
 
-    pub fn clickhouse(&self) -> ClickHouse {
-        ClickHouse::new(&ClickHouseSettings {
-            url: self.get("CLICKHOUSE_URL").to_owned(),
-            user: self.get("CLICKHOUSE_USER").to_owned(),
-            password: self.get("CLICKHOUSE_PASSWORD").to_owned().into(),
-            database: None,
-            timeout: Duration::from_secs(60),
-        })
+    pub(crate) fn clickhouse(&self) -> &ClickHouse {
+        &self.clickhouse
     }
 
-    pub fn registry(&self) -> Registry {
-        let settings = RegistrySettings {
-            urls: vec![self.get("SCHEMA_REGISTRY_URL").to_owned()],
-            user: None,
-            password: None,
-            timeout: Duration::from_secs(10),
-        };
-        Registry::new(&settings).expect("a registry client")
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
-    pub fn preparer(&self) -> Preparer {
-        Preparer { registry: self.registry(), clickhouse: self.clickhouse(), database: None }
+    pub(crate) fn preparer(&self) -> Preparer {
+        Preparer { registry: self.registry.clone(), clickhouse: self.clickhouse.clone(), database: None }
     }
 
     /// A database name that no other test has.
-    pub fn database(&self, name: &str) -> String {
+    pub(crate) fn database(&self, name: &str) -> String {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         format!("ct_{name}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub async fn drop_database(&self, database: &str) {
+    pub(crate) async fn drop_database(&self, database: &str) {
         let sql = format!("DROP DATABASE IF EXISTS `{database}`");
         self.clickhouse().execute("drop a test's database", &sql).await.expect("dropped");
     }
 
     /// A query's rows, each value as text.
-    pub async fn texts(&self, sql: &str) -> Vec<Vec<String>> {
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<Vec<String>> {
         let rows = self.clickhouse().rows("ask", sql).await.expect("rows");
         let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         rows.iter().map(|row| row.as_object().expect("an object").values().map(text).collect()).collect()
     }
 
-    pub async fn text(&self, sql: &str) -> String {
+    pub(crate) async fn text(&self, sql: &str) -> String {
         self.texts(sql).await.first().and_then(|row| row.first().cloned()).unwrap_or_default()
     }
 
     /// Waits until a query's first value is as expected.
-    pub async fn wait_for(&self, sql: &str, expected: &str) {
+    pub(crate) async fn wait_for(&self, sql: &str, expected: &str) {
         let until = Instant::now() + PATIENCE;
         let mut last = String::new();
         while Instant::now() < until {
@@ -123,19 +112,36 @@ impl Stack {
     }
 }
 
-pub fn column(name: &str, kind: ColumnType, nullable: bool, default: Option<DefaultValue>) -> Column {
+fn clickhouse(variables: &HashMap<String, String>) -> ClickHouse {
+    let get = |name: &str| variables.get(name).cloned().unwrap_or_default();
+    ClickHouse::new(&ClickHouseSettings {
+        url: get("CLICKHOUSE_URL"),
+        user: get("CLICKHOUSE_USER"),
+        password: get("CLICKHOUSE_PASSWORD").into(),
+        database: None,
+        timeout: Duration::from_secs(60),
+    })
+}
+
+fn registry(variables: &HashMap<String, String>) -> Registry {
+    let urls = vec![variables.get("SCHEMA_REGISTRY_URL").cloned().unwrap_or_default()];
+    let settings = RegistrySettings { urls, user: None, password: None, timeout: Duration::from_secs(10) };
+    Registry::new(&settings).expect("a registry client")
+}
+
+pub(crate) fn column(name: &str, kind: ColumnType, nullable: bool, default: Option<DefaultValue>) -> Column {
     Column { name: name.to_owned(), kind, nullable, default }
 }
 
-pub fn shape(database: &str, table: &str, columns: Vec<Column>, key: Vec<usize>) -> TableShape {
+pub(crate) fn shape(database: &str, table: &str, columns: Vec<Column>, key: Vec<usize>) -> TableShape {
     TableShape { database: database.to_owned(), table: table.to_owned(), columns, key }
 }
 
 /// A topic's writer, as far as a test needs one: schemas registered, records encoded by `apache-avro`.
 #[derive(Debug, Clone)]
-pub struct Writer {
-    pub topic: String,
-    pub shape: TableShape,
+pub(crate) struct Writer {
+    pub(crate) topic: String,
+    pub(crate) shape: TableShape,
     value: Schema,
     key: Option<Schema>,
     value_id: u32,
@@ -145,14 +151,14 @@ pub struct Writer {
 
 /// A record's bytes.
 #[derive(Debug, Clone, Default)]
-pub struct Record {
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub seq: Option<String>,
+pub(crate) struct Record {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) seq: Option<String>,
 }
 
 impl Writer {
-    pub async fn new(stack: &Stack, shape: &TableShape) -> Self {
+    pub(crate) async fn new(stack: &Stack, shape: &TableShape) -> Self {
         let topic = millrace_schemas::names::table_topic("t", &shape.database, &shape.table);
         let registry = stack.registry();
         let value_text = value_schema(shape, &topic, SchemaOptions::default());
@@ -164,10 +170,6 @@ impl Writer {
         };
         let parse = |text: &String| Schema::parse_str(text).expect("a schema");
         Self { topic, shape: shape.clone(), value: parse(&value_text), key: key_text.as_ref().map(parse), value_id, key_id, value_text }
-    }
-
-    pub fn value_text(&self) -> &str {
-        &self.value_text
     }
 
     fn row(&self, values: &[Value]) -> Value {
@@ -195,14 +197,14 @@ impl Writer {
         out
     }
 
-    pub fn key(&self, values: &[Value]) -> Option<Vec<u8>> {
+    pub(crate) fn key(&self, values: &[Value]) -> Option<Vec<u8>> {
         let (schema, id) = (self.key.as_ref()?, self.key_id?);
         let Value::Record(row) = self.row(values) else { return None };
         let fields = self.shape.key.iter().map(|index| row[*index].clone());
         Some(Self::framed(id, schema, Value::Record(fields.collect())))
     }
 
-    pub fn change(&self, op: &str, before: Option<&[Value]>, after: Option<&[Value]>, seq: i64) -> Record {
+    pub(crate) fn change(&self, op: &str, before: Option<&[Value]>, after: Option<&[Value]>, seq: i64) -> Record {
         let text = |text: &str| Value::String(text.to_owned());
         let null = || Value::Union(0, Box::new(Value::Null));
         let image = |row: Option<&[Value]>| row.map_or_else(null, |row| Value::Union(1, Box::new(self.row(row))));
@@ -243,13 +245,13 @@ impl Writer {
         Record { key, value: Some(Self::framed(self.value_id, &self.value, envelope)), seq: None }
     }
 
-    pub fn tombstone(&self, row: &[Value], seq: i64) -> Record {
+    pub(crate) fn tombstone(&self, row: &[Value], seq: i64) -> Record {
         Record { key: self.key(row), value: None, seq: Some(seq.to_string()) }
     }
 }
 
 /// Loads records of one partition without Kafka: through a topic, with real schemas and a real table.
-pub async fn load(stack: &Stack, topic: &mut Topic, records: &[Record], first_offset: i64) -> Result<(), Error> {
+pub(crate) async fn load(stack: &Stack, topic: &mut Topic, records: &[Record], first_offset: i64) -> Result<(), Error> {
     let preparer = stack.preparer();
     for (offset, record) in (first_offset..).zip(records) {
         loop {
@@ -286,19 +288,19 @@ async fn flush(stack: &Stack, topic: &mut Topic) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn topic(name: &str) -> Topic {
+pub(crate) fn topic(name: &str) -> Topic {
     Topic::new(Arc::from(name))
 }
 
 /// A consumer in this process.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     shutdown: Shutdown,
     task: tokio::task::JoinHandle<Result<(), Error>>,
 }
 
 impl Running {
-    pub fn start(yaml: &str) -> Self {
+    pub(crate) fn start(yaml: &str) -> Self {
         static LOG: std::sync::Once = std::sync::Once::new();
         LOG.call_once(|| {
             if std::env::var("RUST_LOG").is_ok() {
@@ -311,18 +313,18 @@ impl Running {
         Self { shutdown, task }
     }
 
-    pub async fn stop(self) -> Result<(), Error> {
+    pub(crate) async fn stop(self) -> Result<(), Error> {
         self.shutdown.request();
         self.end().await
     }
 
-    pub async fn end(self) -> Result<(), Error> {
+    pub(crate) async fn end(self) -> Result<(), Error> {
         tokio::time::timeout(PATIENCE, self.task).await.expect("it ends in time").expect("it doesn't panic")
     }
 }
 
 /// Settings for a consumer of these topics; `clickhouse` may be a stand-in's address.
-pub fn settings(stack: &Stack, group: &str, topics: &str, clickhouse: &str, more: &str) -> String {
+pub(crate) fn settings(stack: &Stack, group: &str, topics: &str, clickhouse: &str, more: &str) -> String {
     format!(
         "group: {group}\ntopics: [\"{topics}\"]\ntopics_refresh: 1s\n\
          kafka: {{ bootstrap.servers: \"{}\", fetch.wait.max.ms: 50 }}\n\
@@ -334,8 +336,4 @@ pub fn settings(stack: &Stack, group: &str, topics: &str, clickhouse: &str, more
         stack.get("CLICKHOUSE_USER"),
         stack.get("CLICKHOUSE_PASSWORD"),
     )
-}
-
-pub fn bytes(record: &Record) -> Bytes {
-    Bytes::copy_from_slice(record.value.as_deref().unwrap_or_default())
 }
