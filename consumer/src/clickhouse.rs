@@ -130,10 +130,7 @@ impl ClickHouse {
     /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
     pub async fn insert(&self, block: &SealedBlock) -> Result<(), Error> {
         let what = || format!("insert into {}", block.table);
-        let mut insert = self
-            .client
-            .insert_formatted_with(block.sql.to_string())
-            .with_timeouts(Some(self.timeout), Some(self.timeout));
+        let mut insert = self.client.insert_formatted_with(block.sql.to_string()).with_timeouts(Some(self.timeout), Some(self.timeout));
         let sent = async {
             let mut pending = BytesMut::new();
             for chunk in &block.chunks {

@@ -45,11 +45,20 @@ pub struct Column {
 
 #[derive(Debug)]
 enum Data {
-    Fixed { width: usize, bytes: Vec<u8> },
+    Fixed {
+        width: usize,
+        bytes: Vec<u8>,
+    },
     /// Each value behind its length; `last` is where the last one starts.
-    Text { bytes: Vec<u8>, last: usize },
+    Text {
+        bytes: Vec<u8>,
+        last: usize,
+    },
     /// Where each array ends, and all elements.
-    Floats { ends: Vec<u8>, values: Vec<u8> },
+    Floats {
+        ends: Vec<u8>,
+        values: Vec<u8>,
+    },
 }
 
 impl Column {
@@ -509,7 +518,9 @@ mod tests {
         assert_eq!(read("1970-01-01T02:00:00+02:00", 3), Ok(0));
         assert_eq!(read("1899-12-31T23:59:59Z", 0), Err(ValueError::Range(ColumnType::plain(Scalar::DateTime64(0)))));
         assert!(matches!(read("2024-01-01T00:00:00.123Z", 2), Err(ValueError::Digits(_))));
-        for wrong in ["", "2024-02-30T00:00:00Z", "2024-00-01T00:00:00Z", "2024-01-01 00:00:00Z", "2024-01-01T00:00:00", "2024-01-01T00:00:00.Zx"] {
+        for wrong in
+            ["", "2024-02-30T00:00:00Z", "2024-00-01T00:00:00Z", "2024-01-01 00:00:00Z", "2024-01-01T00:00:00", "2024-01-01T00:00:00.Zx"]
+        {
             assert_eq!(read(wrong, 6), Err(ValueError::NotATime), "{wrong}");
         }
     }

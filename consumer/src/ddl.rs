@@ -59,7 +59,9 @@ pub enum Mismatch {
         topic: String,
     },
     /// An engine under which redelivered rows would stay double.
-    #[error("its engine is {engine}; it must be {needed}, so that rows delivered twice become one; rename or drop the table, and it is made anew")]
+    #[error(
+        "its engine is {engine}; it must be {needed}, so that rows delivered twice become one; rename or drop the table, and it is made anew"
+    )]
     Engine {
         /// What it is.
         engine: String,
@@ -67,7 +69,9 @@ pub enum Mismatch {
         needed: &'static str,
     },
     /// A table ordered by other columns than the key.
-    #[error("it is ordered by ({found}), but rows are told apart by ({needed}); rename or drop the table, and it is made anew from a replay")]
+    #[error(
+        "it is ordered by ({found}), but rows are told apart by ({needed}); rename or drop the table, and it is made anew from a replay"
+    )]
     Order {
         /// What it is ordered by.
         found: String,
@@ -166,12 +170,7 @@ pub fn create_table(wanted: &Wanted<'_>) -> String {
         TableKind::Changes => "ReplacingMergeTree",
     };
     let order: Vec<_> = order_by(wanted).iter().map(|name| quote(name)).collect();
-    let _ = write!(
-        sql,
-        ") ENGINE = {engine} ORDER BY ({}) COMMENT {}",
-        order.join(", "),
-        literal(comment(wanted.topic).as_bytes())
-    );
+    let _ = write!(sql, ") ENGINE = {engine} ORDER BY ({}) COMMENT {}", order.join(", "), literal(comment(wanted.topic).as_bytes()));
     sql
 }
 
@@ -238,8 +237,8 @@ fn check_table(wanted: &Wanted<'_>, existing: &Existing) -> Result<(), Mismatch>
         TableKind::Mirror => "ReplacingMergeTree(_version, _deleted)",
         TableKind::Changes => "ReplacingMergeTree",
     };
-    let fits = existing.engine.ends_with("ReplacingMergeTree")
-        && (wanted.kind == TableKind::Changes || parameters.contains("_version,_deleted)"));
+    let fits =
+        existing.engine.ends_with("ReplacingMergeTree") && (wanted.kind == TableKind::Changes || parameters.contains("_version,_deleted)"));
     if !fits {
         return Err(Mismatch::Engine { engine: existing.engine_full.split(" ORDER BY").next().unwrap_or_default().to_owned(), needed });
     }
@@ -398,7 +397,8 @@ mod tests {
         ] {
             let columns = [column("id", "Int64", None), column("n", needed, None)];
             let result = alter(&columns, &existing(&[("id", "Int64"), ("n", has)], &["id"]));
-            let expected = expected.map(|of: Option<&str>| of.map(|of| format!("ALTER TABLE `d`.`t` MODIFY COLUMN `n` {of}")).into_iter().collect::<Vec<_>>());
+            let expected = expected
+                .map(|of: Option<&str>| of.map(|of| format!("ALTER TABLE `d`.`t` MODIFY COLUMN `n` {of}")).into_iter().collect::<Vec<_>>());
             match (result, expected) {
                 (Ok(statements), Ok(expected)) => assert_eq!(statements, expected, "{has} for {needed}"),
                 (Err(Mismatch::Type { column, .. }), Err(())) => assert_eq!(column, "n"),
@@ -417,6 +417,9 @@ mod tests {
         (plain.engine, plain.engine_full) = ("MergeTree".to_owned(), "MergeTree ORDER BY id".to_owned());
         assert!(matches!(alter(&columns, &plain), Err(Mismatch::Engine { .. })));
         assert!(matches!(alter(&columns, &existing(&[("id", "Int64"), ("at", "Date32")], &["at"])), Err(Mismatch::Order { .. })));
-        assert!(matches!(alter(&columns, &existing(&[("id", "Int32")], &["id"])), Err(Mismatch::Type { .. })), "a key's type can't be altered");
+        assert!(
+            matches!(alter(&columns, &existing(&[("id", "Int32")], &["id"])), Err(Mismatch::Type { .. })),
+            "a key's type can't be altered"
+        );
     }
 }

@@ -132,8 +132,7 @@ impl Envelope {
     pub fn locate<'a>(&self, bytes: &'a [u8]) -> Result<Located<'a>, EnvelopeError> {
         let mut input = bytes;
         let mut op = None;
-        let mut located =
-            Located { before: None, after: None, op: Op::Read, database: b"", table: b"", source_ts_ms: 0, seq: None };
+        let mut located = Located { before: None, after: None, op: Op::Read, database: b"", table: b"", source_ts_ms: 0, seq: None };
         for field in &self.fields {
             match field {
                 EnvelopeField::Row { after, null_branch, skip } => {

@@ -57,7 +57,9 @@ pub enum Error {
         source: EnvelopeError,
     },
     /// A key or value without a schema id.
-    #[error("can't read a record of {place}: {source}; only topics with Confluent's Avro framing can be loaded, leave the others out of 'topics'")]
+    #[error(
+        "can't read a record of {place}: {source}; only topics with Confluent's Avro framing can be loaded, leave the others out of 'topics'"
+    )]
     Frame {
         /// The record.
         place: Place,
@@ -74,7 +76,9 @@ pub enum Error {
         reason: String,
     },
     /// A topic whose offsets start again.
-    #[error("topic '{topic}', partition {partition}: {source}; restart to read it from where the group stands, after checking who remade it")]
+    #[error(
+        "topic '{topic}', partition {partition}: {source}; restart to read it from where the group stands, after checking who remade it"
+    )]
     WentBack {
         /// The topic.
         topic: Arc<str>,
@@ -233,13 +237,18 @@ pub fn clickhouse_code(code: u32) -> (Disposition, &'static str) {
         // Too many parts; no space.
         252 | 243 => (Retry, "too many parts or no disk space; merges or an administrator must make room, retried until then"),
         // Read-only tables, Keeper, replicas, other nodes, storage.
-        242 | 225 | 285 | 286 | 305 | 319 | 499 | 579 | 722 | 999 => (Retry, "a replica, Keeper or its storage is unavailable; retried until it is back"),
+        242 | 225 | 285 | 286 | 305 | 319 | 499 | 579 | 722 | 999 => {
+            (Retry, "a replica, Keeper or its storage is unavailable; retried until it is back")
+        }
         // Network inside the cluster.
         198 | 209 | 210 | 279 | 32 => (Retry, "its network failed; retried"),
         // Aborted, cancelled, or another consumer was quicker.
         57 | 82 | 236 | 341 | 394 | 425 | 517 => (Retry, "it was interrupted, or another consumer did the same at once; retried"),
         192..=194 | 516 => (Stop, "check clickhouse.user and clickhouse.password"),
-        497 => (Stop, "grant the user SELECT, INSERT, ALTER and CREATE TABLE on the database, and CREATE DATABASE or make the database by hand"),
+        497 => (
+            Stop,
+            "grant the user SELECT, INSERT, ALTER and CREATE TABLE on the database, and CREATE DATABASE or make the database by hand",
+        ),
         164 => (Stop, "the user's profile is read-only (setting 'readonly'); give the user another profile"),
         60 | 81 => (Stop, "the table or database was dropped while it was loaded; restart to make it anew"),
         16 | 20 | 53 | 70 | 117 | 349 => (Stop, "the table was changed while it was loaded; restart to check it again"),

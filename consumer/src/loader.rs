@@ -292,7 +292,8 @@ impl Loader {
     /// Whether all that was read of the partitions asked back is loaded and committed.
     #[must_use]
     pub fn revocable(&self) -> bool {
-        self.revoking.iter().all(|id| self.offsets.settled(*id)) && !self.offsets.committable().iter().any(|(id, _)| self.revoking.contains(id))
+        self.revoking.iter().all(|id| self.offsets.settled(*id))
+            && !self.offsets.committable().iter().any(|(id, _)| self.revoking.contains(id))
     }
 
     /// Partitions are gone. Rows of them that wait still may be inserted: their offsets aren't committed, and the rows converge with what
@@ -342,9 +343,7 @@ impl Loader {
     #[must_use]
     pub fn drained(&self) -> bool {
         let committable = self.offsets.committable();
-        let loaded = self.lanes.iter().enumerate().all(|(place, lane)| {
-            lane.failed || (!lane.busy() && !self.offsets.unsealed(place))
-        });
+        let loaded = self.lanes.iter().enumerate().all(|(place, lane)| lane.failed || (!lane.busy() && !self.offsets.unsealed(place)));
         loaded && committable.is_empty()
     }
 

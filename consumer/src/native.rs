@@ -86,10 +86,8 @@ mod tests {
     #[test]
     fn a_block_is_laid_out_as_native() {
         let text = ColumnType { scalar: Scalar::String, nullable: true, low_cardinality: true };
-        let mut block = Block::new([
-            (Arc::from("id"), Column::new(ColumnType::plain(Scalar::Int(16)))),
-            (Arc::from("s"), Column::new(text)),
-        ]);
+        let mut block =
+            Block::new([(Arc::from("id"), Column::new(ColumnType::plain(Scalar::Int(16)))), (Arc::from("s"), Column::new(text))]);
         for (id, value) in [(1, Some("ab")), (2, None)] {
             let filled: Result<(), ()> = block.row(|columns| {
                 columns[0].push_integer(id);

@@ -104,7 +104,10 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
 enum Phase {
     Running,
     /// Loading what was taken in, because of this error or because the end was asked for.
-    Draining { until: Instant, cause: Option<Error> },
+    Draining {
+        until: Instant,
+        cause: Option<Error>,
+    },
 }
 
 struct Pipeline {

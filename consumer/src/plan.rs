@@ -396,7 +396,11 @@ mod tests {
             (r#"{"type":"int","connect.name":"io.debezium.time.Date"}"#, "19782", Some("2024-02-29")),
             (r#"{"type":"long","connect.name":"io.debezium.time.MicroTime"}"#, "-3020399000001", Some("-838:59:59.000001")),
             (r#"{"type":"long","connect.name":"io.debezium.time.MicroTimestamp"}"#, "-1", Some("1969-12-31 23:59:59.999999")),
-            (r#"{"type":"string","connect.name":"io.debezium.time.ZonedTimestamp"}"#, r#""1970-01-01T00:00:00Z""#, Some("1970-01-01 00:00:00")),
+            (
+                r#"{"type":"string","connect.name":"io.debezium.time.ZonedTimestamp"}"#,
+                r#""1970-01-01T00:00:00Z""#,
+                Some("1970-01-01 00:00:00"),
+            ),
             (r#"{"type":"bytes","connect.name":"io.debezium.data.Bits"}"#, r#""\u0001\u0001""#, Some("257")),
             (r#""boolean""#, "true", Some("true")),
         ] {
@@ -406,7 +410,8 @@ mod tests {
 
     #[test]
     fn a_required_enum_reads_its_first_label_where_it_is_missing() {
-        let of = r#"{"name":"a","type":{"type":"string","connect.name":"io.debezium.data.Enum","connect.parameters":{"allowed":"a\\,b,c"}}}"#;
+        let of =
+            r#"{"name":"a","type":{"type":"string","connect.name":"io.debezium.data.Enum","connect.parameters":{"allowed":"a\\,b,c"}}}"#;
         assert_eq!(plan(of, &[]).expect("a plan").columns[0].default.as_deref(), Some(&b"a,b"[..]));
     }
 

@@ -96,13 +96,15 @@ impl Settings {
         if topics.iter().any(|topic| !is_pattern(topic)) {
             r.invalid("topics", "a topic consists of letters, digits, '.', '_', '-', and here also '*' and '?'");
         }
-        let topics_refresh = r.duration("topics_refresh", secs(5), secs(1)..=secs(3600), "How often the brokers are asked for new topics and partitions.");
+        let topics_refresh =
+            r.duration("topics_refresh", secs(5), secs(1)..=secs(3600), "How often the brokers are asked for new topics and partitions.");
         let kafka = read_kafka(r);
         let registry = r.section("registry", "The schema registry that the topics were written with.", RegistrySettings::read);
         let clickhouse = r.section("clickhouse", "The ClickHouse server, 25.6 or newer.", ClickHouseSettings::read);
         let batch = r.section("batch", "When a table's rows are inserted: at whichever bound is reached first.", BatchSettings::read);
         let memory_max = r.bytes("memory_max", 512 * MIB, 16 * MIB..=1024 * 1024 * MIB, "Memory that the rows of all tables may take, waiting and being inserted. When it is reached, reading pauses. librdkafka's own queue comes on top (`queued.max.messages.kbytes`, 64 MiB).");
-        let insert_concurrency = r.integer("insert_concurrency", Some(4), 1..=64, "inserts", "How many tables are inserted into at the same time.");
+        let insert_concurrency =
+            r.integer("insert_concurrency", Some(4), 1..=64, "inserts", "How many tables are inserted into at the same time.");
         let retry = r.section("retry", "Pauses between tries while ClickHouse or the registry is away. There is no last try.", |r| {
             let min = r.duration("backoff_min", ms(200), ms(10)..=secs(60), "The first pause.");
             let max = r.duration("backoff_max", secs(15), ms(10)..=secs(600), "The longest pause; each is up to twice the one before.");
@@ -114,10 +116,33 @@ impl Settings {
         let drain_timeout = r.duration("drain_timeout", secs(20), secs(1)..=secs(600), "How long a stop or a rebalance may take to insert what was read. What isn't inserted then is read again by whoever comes next. Set Kubernetes' terminationGracePeriodSeconds higher.");
         let listen = r.section("http", "Health, readiness, metrics and status.", read_listen);
         let (log_format, log_level) = r.section("log", "The log, on standard error.", |r| {
-            let format = r.choice("format", Some("text"), &[("text", Format::Text), ("json", Format::Json)], "Lines for people or for machines.");
-            (format, r.text("level", Some("info"), "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,rdkafka=debug`. `RUST_LOG` wins over it."))
+            let format =
+                r.choice("format", Some("text"), &[("text", Format::Text), ("json", Format::Json)], "Lines for people or for machines.");
+            (
+                format,
+                r.text(
+                    "level",
+                    Some("info"),
+                    "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,rdkafka=debug`. `RUST_LOG` wins over it.",
+                ),
+            )
         });
-        Self { group, topics, topics_refresh, kafka, registry, clickhouse, batch, memory_max, insert_concurrency, retry, drain_timeout, listen, log_format, log_level }
+        Self {
+            group,
+            topics,
+            topics_refresh,
+            kafka,
+            registry,
+            clickhouse,
+            batch,
+            memory_max,
+            insert_concurrency,
+            retry,
+            drain_timeout,
+            listen,
+            log_format,
+            log_level,
+        }
     }
 }
 
@@ -131,7 +156,8 @@ fn read_kafka(r: &mut Reader) -> Properties {
             r.invalid("kafka", format!("\"{name}\" is {given}, but must be {value}: {reason}; leave it out"));
         }
     }
-    for (name, instead) in [("group.id", "group"), ("topic.metadata.refresh.interval.ms", "topics_refresh"), ("topic.blacklist", "topics")] {
+    for (name, instead) in [("group.id", "group"), ("topic.metadata.refresh.interval.ms", "topics_refresh"), ("topic.blacklist", "topics")]
+    {
         if kafka.contains_key(name) {
             r.invalid("kafka", format!("\"{name}\" is set by the consumer; use \"{instead}\""));
         }
@@ -148,10 +174,21 @@ impl ClickHouseSettings {
         }
         Self {
             url: url.trim_end_matches('/').to_owned(),
-            user: r.text("user", Some("default"), "User. Needs SELECT, INSERT, ALTER, CREATE TABLE on the target databases, and CREATE DATABASE where they don't exist."),
+            user: r.text(
+                "user",
+                Some("default"),
+                "User. Needs SELECT, INSERT, ALTER, CREATE TABLE on the target databases, and CREATE DATABASE where they don't exist.",
+            ),
             password: r.secret("password", Some(""), "The user's password."),
-            database: r.text_opt("database", "Database of all tables. Not given: each table goes to a database named as at its source.").filter(|name| !name.is_empty()),
-            timeout: r.duration("timeout", secs(180), secs(1)..=secs(3600), "How long one insert or statement may take before its outcome counts as unknown and it is tried again."),
+            database: r
+                .text_opt("database", "Database of all tables. Not given: each table goes to a database named as at its source.")
+                .filter(|name| !name.is_empty()),
+            timeout: r.duration(
+                "timeout",
+                secs(180),
+                secs(1)..=secs(3600),
+                "How long one insert or statement may take before its outcome counts as unknown and it is tried again.",
+            ),
         }
     }
 }
@@ -161,7 +198,12 @@ impl BatchSettings {
         Self {
             rows_max: r.integer("rows_max", Some(500_000), 1..=BATCH_ROWS_LIMIT, "rows", "Rows of one insert."),
             bytes_max: r.bytes("bytes_max", 128 * MIB, MIB..=8 * 1024 * MIB, "Memory of one table's waiting rows."),
-            age_max: r.duration("age_max", secs(1), ms(10)..=secs(600), "Age of the oldest waiting record: the delay that a quiet table shows. Shorter makes more and smaller parts in ClickHouse."),
+            age_max: r.duration(
+                "age_max",
+                secs(1),
+                ms(10)..=secs(600),
+                "Age of the oldest waiting record: the delay that a quiet table shows. Shorter makes more and smaller parts in ClickHouse.",
+            ),
         }
     }
 }
@@ -201,7 +243,9 @@ mod tests {
 
     #[test]
     fn what_the_guarantees_rest_on_is_refused() {
-        for property in ["enable.auto.commit: \"true\"", "auto.offset.reset: latest", "isolation.level: read_uncommitted", "group.id: other"] {
+        for property in
+            ["enable.auto.commit: \"true\"", "auto.offset.reset: latest", "isolation.level: read_uncommitted", "group.id: other"]
+        {
             let text = MINIMAL.replace("9092", &format!("9092, {property}"));
             let error = read(Source::text("c.yaml", &text), Settings::read).expect_err("refused");
             let name = property.split(':').next().expect("a name");
@@ -212,7 +256,8 @@ mod tests {
 
     #[test]
     fn wrong_values_are_told_with_their_line() {
-        let text = MINIMAL.replace("shop.shop.*", "shop/*").replace("http://127.0.0.1:8123", "127.0.0.1:8123") + "batch: { rows_max: 2000000 }\n";
+        let text =
+            MINIMAL.replace("shop.shop.*", "shop/*").replace("http://127.0.0.1:8123", "127.0.0.1:8123") + "batch: { rows_max: 2000000 }\n";
         let error = read(Source::text("c.yaml", &text), Settings::read).expect_err("refused").to_string();
         for part in ["c.yaml:2", "topics", "clickhouse.url", "batch.rows_max", "1000000"] {
             assert!(error.contains(part), "{part} in {error}");

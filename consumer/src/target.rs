@@ -200,15 +200,8 @@ impl Preparer {
     /// there is none, no row of this key was ever loaded, and there is nothing to delete.
     async fn prepare_tombstones(&self, request: &Request, key: Option<&Node>) -> Result<Prepared, Error> {
         let topic = &request.place.topic;
-        let none = Prepared {
-            key_id: request.key_id,
-            value_id: None,
-            envelope: None,
-            plan: None,
-            tombstones: None,
-            marks: None,
-            target: None,
-        };
+        let none =
+            Prepared { key_id: request.key_id, value_id: None, envelope: None, plan: None, tombstones: None, marks: None, target: None };
         let Some(record) = key.and_then(Node::record) else { return Ok(none) };
         let by_name = || {
             let mut parts = topic.rsplitn(3, '.');

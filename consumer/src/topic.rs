@@ -396,7 +396,8 @@ impl Topic {
 
     fn no_image(&self, record: &Incoming<'_>, op: Op) -> Error {
         let side = if op == Op::Delete { "before" } else { "after" };
-        let reason = format!("its operation is '{}', but it has no row image '{side}'; set binlog_row_image=FULL at the source", op.letter());
+        let reason =
+            format!("its operation is '{}', but it has no row image '{side}'; set binlog_row_image=FULL at the source", op.letter());
         Error::Record { place: self.place(record), reason }
     }
 

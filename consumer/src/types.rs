@@ -273,8 +273,9 @@ fn map(node: &Node) -> Mapped {
         (Kind::Long, "io.debezium.time.MicroTime", _) | (Kind::Long, "", "time-micros") => time(node, 1_000_000),
         (Kind::Long, "io.debezium.time.Timestamp" | "org.apache.kafka.connect.data.Timestamp", _)
         | (Kind::Long, "", "timestamp-millis" | "local-timestamp-millis") => timestamp(node, 3),
-        (Kind::Long, "io.debezium.time.MicroTimestamp", _)
-        | (Kind::Long, "", "timestamp-micros" | "local-timestamp-micros") => timestamp(node, 6),
+        (Kind::Long, "io.debezium.time.MicroTimestamp", _) | (Kind::Long, "", "timestamp-micros" | "local-timestamp-micros") => {
+            timestamp(node, 6)
+        }
         (Kind::Int | Kind::Long, "", "") => {
             let scalar = integer_type(node);
             plain(scalar, integer(scalar))
@@ -283,9 +284,7 @@ fn map(node: &Node) -> Mapped {
             let digits = fraction(node, 6)?;
             plain(Scalar::DateTime64(digits), Decode::Zoned { digits })
         }
-        (Kind::String, "io.debezium.data.Enum" | "io.debezium.data.EnumSet", _) => {
-            Ok((Scalar::String, Decode::Text, true))
-        }
+        (Kind::String, "io.debezium.data.Enum" | "io.debezium.data.EnumSet", _) => Ok((Scalar::String, Decode::Text, true)),
         (Kind::String, "" | "io.debezium.data.Json" | "io.debezium.data.Xml" | "io.debezium.data.Uuid", "" | "uuid") => {
             plain(Scalar::String, Decode::Text)
         }
@@ -387,11 +386,8 @@ fn fraction(node: &Node, default: u8) -> Result<u8, String> {
 
 fn ticks(per_second_in: i64, digits: u8, width: u8, seconds: std::ops::RangeInclusive<i64>) -> Decode {
     let per_second_out = 10_i64.pow(u32::from(digits));
-    let (multiply, divide) = if per_second_out >= per_second_in {
-        (per_second_out / per_second_in, 1)
-    } else {
-        (1, per_second_in / per_second_out)
-    };
+    let (multiply, divide) =
+        if per_second_out >= per_second_in { (per_second_out / per_second_in, 1) } else { (1, per_second_in / per_second_out) };
     let (min, max) = (seconds.start() * per_second_out, (seconds.end() + 1) * per_second_out - 1);
     Decode::Ticks { multiply, divide, width, min, max }
 }
@@ -432,9 +428,7 @@ mod tests {
     }
 
     fn typed(base: &str, mysql: &str, more: &str) -> String {
-        mapped(&format!(
-            r#"["null",{{{base},"connect.parameters":{{"__debezium.source.column.type":"{mysql}"{more}}}}}]"#
-        ))
+        mapped(&format!(r#"["null",{{{base},"connect.parameters":{{"__debezium.source.column.type":"{mysql}"{more}}}}}]"#))
     }
 
     #[test]
@@ -472,7 +466,10 @@ mod tests {
 
     #[test]
     fn an_unknown_meaning_is_refused() {
-        assert_eq!(mapped(r#"{"type":"long","connect.name":"io.debezium.time.NanoTimestamp"}"#), "refused: long as io.debezium.time.NanoTimestamp");
+        assert_eq!(
+            mapped(r#"{"type":"long","connect.name":"io.debezium.time.NanoTimestamp"}"#),
+            "refused: long as io.debezium.time.NanoTimestamp"
+        );
         assert_eq!(mapped(r#"["null","int","string"]"#), "refused: a union of several types");
         assert!(mapped(r#"{"type":"map","values":"int"}"#).starts_with("refused"));
     }
@@ -480,8 +477,16 @@ mod tests {
     #[test]
     fn a_type_is_read_as_it_is_printed() {
         for text in [
-            "Bool", "Int8", "UInt64", "Nullable(Float32)", "Decimal(65, 30)", "LowCardinality(Nullable(String))", "Date32",
-            "DateTime64(6, 'UTC')", "Nullable(Time64(3))", "Array(Float32)",
+            "Bool",
+            "Int8",
+            "UInt64",
+            "Nullable(Float32)",
+            "Decimal(65, 30)",
+            "LowCardinality(Nullable(String))",
+            "Date32",
+            "DateTime64(6, 'UTC')",
+            "Nullable(Time64(3))",
+            "Array(Float32)",
         ] {
             assert_eq!(ColumnType::parse(text).map(|parsed| parsed.to_string()).as_deref(), Some(text));
         }

@@ -2,7 +2,10 @@
 //!
 //! Servers are those of `.stack/env` (`make stack` writes it) or of the environment. Where there is none, a test says so and passes.
 
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "helpers of tests fail as tests do, and say what they skip")]
+
 mod suite {
+    mod bench;
     mod decode;
     mod faults;
     mod pipeline;

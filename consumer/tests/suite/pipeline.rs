@@ -56,9 +56,10 @@ impl Sender {
     }
 
     pub(crate) fn send(&self, record: &Record) {
-        let headers = record.seq.as_ref().map(|seq| {
-            OwnedHeaders::new().insert(Header { key: millrace_schemas::names::SEQ_HEADER, value: Some(seq) })
-        });
+        let headers = record
+            .seq
+            .as_ref()
+            .map(|seq| OwnedHeaders::new().insert(Header { key: millrace_schemas::names::SEQ_HEADER, value: Some(seq) }));
         loop {
             let mut message: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic);
             message.key = record.key.as_deref();
@@ -80,19 +81,19 @@ impl Sender {
 
 /// What the group has committed of each partition.
 pub(crate) fn committed(stack: &Stack, group: &str, topic: &str, partitions: i32) -> BTreeMap<i32, i64> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", stack.get("KAFKA_BROKERS"))
-        .set("group.id", group)
-        .create()
-        .expect("a consumer");
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", stack.get("KAFKA_BROKERS")).set("group.id", group).create().expect("a consumer");
     let mut list = TopicPartitionList::new();
     list.add_partition_range(topic, 0, partitions - 1);
     let offsets = consumer.committed_offsets(list, PATIENCE).expect("offsets");
     let elements = offsets.elements();
-    elements.iter().filter_map(|element| match element.offset() {
-        Offset::Offset(offset) => Some((element.partition(), offset)),
-        _ => None,
-    }).collect()
+    elements
+        .iter()
+        .filter_map(|element| match element.offset() {
+            Offset::Offset(offset) => Some((element.partition(), offset)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// How many records each partition holds.
@@ -161,7 +162,8 @@ async fn consumers_share_a_topic_and_one_that_stops_loses_nothing() {
         let sender = Sender::new(&stack, &writer.topic);
         let group = format!("g-{database}");
         // KIP-848's brokers are slow to resolve patterns: a plain name here.
-        let yaml = settings(&stack, &group, &writer.topic, stack.get("CLICKHOUSE_URL"), "").replace("kafka: { ", &format!("kafka: {{ {protocol}"));
+        let yaml =
+            settings(&stack, &group, &writer.topic, stack.get("CLICKHOUSE_URL"), "").replace("kafka: { ", &format!("kafka: {{ {protocol}"));
         let first = Running::start(&yaml);
         let mut second = None;
         for round in 0..30 {
@@ -208,10 +210,7 @@ async fn a_topic_that_comes_later_is_found() {
 async fn a_refused_value_stops_behind_what_is_loaded_and_committed() {
     let Some(stack) = Stack::whole() else { return };
     let database = stack.database("stop");
-    let columns = vec![
-        column("id", ColumnType::Int { unsigned: false }, false, None),
-        column("day", ColumnType::Date, true, None),
-    ];
+    let columns = vec![column("id", ColumnType::Int { unsigned: false }, false, None), column("day", ColumnType::Date, true, None)];
     let writer = Writer::new(&stack, &shape(&database, "orders", columns, vec![0])).await;
     create_topic(&stack, &writer.topic, 1).await;
     let sender = Sender::new(&stack, &writer.topic);
@@ -253,7 +252,12 @@ async fn small_bounds_load_everything_giant_records_too() {
     let yaml = settings(&stack, &group, &writer.topic, stack.get("CLICKHOUSE_URL"), more)
         .replace("batch: { age_max: 100ms }", "batch: { age_max: 100ms, rows_max: 7, bytes_max: 1MiB }");
     let consumer = Running::start(&yaml);
-    stack.wait_for(&format!("SELECT toString((count(), sum(length(note)))) AS v FROM `{database}`.orders FINAL"), &format!("(300,{})", 30 * 900_000 + 270 * 5)).await;
+    stack
+        .wait_for(
+            &format!("SELECT toString((count(), sum(length(note)))) AS v FROM `{database}`.orders FINAL"),
+            &format!("(300,{})", 30 * 900_000 + 270 * 5),
+        )
+        .await;
     wait_committed(&stack, &group, &writer.topic, 1).await;
     consumer.stop().await.expect("drained");
     stack.drop_database(&database).await;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use apache_avro::Schema;
 use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
 use millrace_consumer::clickhouse::ClickHouse;
 use millrace_consumer::error::Error;
 use millrace_consumer::settings::{ClickHouseSettings, Settings};
@@ -98,9 +99,10 @@ impl Stack {
         let mut last = String::new();
         while Instant::now() < until {
             last = match self.clickhouse().rows("ask", sql).await {
-                Ok(rows) => rows.first().and_then(|row| row.as_object()?.values().next().cloned()).map_or(String::new(), |value| {
-                    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-                }),
+                Ok(rows) => rows
+                    .first()
+                    .and_then(|row| row.as_object()?.values().next().cloned())
+                    .map_or(String::new(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
                 Err(error) => error.to_string(),
             };
             if last == expected {
@@ -135,6 +137,12 @@ pub(crate) fn column(name: &str, kind: ColumnType, nullable: bool, default: Opti
 
 pub(crate) fn shape(database: &str, table: &str, columns: Vec<Column>, key: Vec<usize>) -> TableShape {
     TableShape { database: database.to_owned(), table: table.to_owned(), columns, key }
+}
+
+/// A value in Avro, as `apache-avro` writes it.
+pub(crate) fn encode(schema: &Schema, value: Value) -> Vec<u8> {
+    let writer = GenericDatumWriter::builder(schema).build().expect("a writer");
+    writer.write_value_to_vec(value).expect("the value fits its schema")
 }
 
 /// A topic's writer, as far as a test needs one: schemas registered, records encoded by `apache-avro`.
@@ -193,7 +201,7 @@ impl Writer {
     fn framed(id: u32, schema: &Schema, value: Value) -> Vec<u8> {
         let mut out = Vec::new();
         frame(id, &mut out);
-        out.extend(apache_avro::to_avro_datum(schema, value).expect("a datum"));
+        out.extend(encode(schema, value));
         out
     }
 

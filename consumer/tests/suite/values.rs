@@ -81,7 +81,12 @@ fn cases() -> Vec<(ColumnType, Value, &'static str)> {
         (ColumnType::Binary { kind: BinaryKind::Binary, bytes: 4 }, Value::Bytes(b"ab\0\0".to_vec()), "ab\0\0"),
         (
             ColumnType::Geometry { kind: GeometryKind::Point },
-            record(vec![("x", Value::Double(1.5)), ("y", Value::Double(-2.0)), ("wkb", some(Value::Bytes(wkb.clone()))), ("srid", some(Value::Int(4326)))]),
+            record(vec![
+                ("x", Value::Double(1.5)),
+                ("y", Value::Double(-2.0)),
+                ("wkb", some(Value::Bytes(wkb.clone()))),
+                ("srid", some(Value::Int(4326))),
+            ]),
             "(1.5,-2)",
         ),
     ]
@@ -236,13 +241,16 @@ async fn a_table_grows_and_widens_with_its_schema() {
     let row = [Value::Int(2), Value::Null, Value::Int(8), decimal(1), text("y")];
     load(&stack, &mut of, &[second.change("c", None, Some(&row), 2)], 1).await.expect("loaded");
     load(&stack, &mut of, &[first.change("c", None, Some(&[Value::Int(3), text("late")]), 3)], 2).await.expect("loaded");
-    let rows = |columns: &str| format!("SELECT toString(groupArray(({columns}))) AS v FROM (SELECT * FROM `{database}`.people FINAL ORDER BY id)");
+    let rows =
+        |columns: &str| format!("SELECT toString(groupArray(({columns}))) AS v FROM (SELECT * FROM `{database}`.people FINAL ORDER BY id)");
     assert_eq!(
         stack.text(&rows("id, name, n, toString(price), kind")).await,
         "[(1,'old',7,'1.5','x'),(2,NULL,8,'0.01','y'),(3,'late',7,'1.5','x')]",
         "older rows read the defaults, as MySQL gives them"
     );
-    let order = format!("SELECT arrayStringConcat(groupArray(name), ',') AS v FROM (SELECT name FROM system.columns WHERE database = '{database}' AND table = 'people' ORDER BY position)");
+    let order = format!(
+        "SELECT arrayStringConcat(groupArray(name), ',') AS v FROM (SELECT name FROM system.columns WHERE database = '{database}' AND table = 'people' ORDER BY position)"
+    );
     assert_eq!(stack.text(&order).await, "id,name,n,price,kind,_version,_deleted");
 
     // Wider types are applied, with two consumers at once; the dropped column keeps what it had.
@@ -256,7 +264,10 @@ async fn a_table_grows_and_widens_with_its_schema() {
     let (record_one, record_two) = (record(4), record(5));
     let (a, b) = tokio::join!(load(&stack, &mut one, &record_one, 3), load(&stack, &mut two, &record_two, 4));
     a.and(b).expect("both loaded");
-    assert_eq!(stack.text(&rows("n, toString(price), kind")).await, "[(7,'1.5','x'),(8,'0.01','y'),(7,'1.5','x'),(1099511627776,'1.2345','x'),(1099511627776,'1.2345','x')]");
+    assert_eq!(
+        stack.text(&rows("n, toString(price), kind")).await,
+        "[(7,'1.5','x'),(8,'0.01','y'),(7,'1.5','x'),(1099511627776,'1.2345','x'),(1099511627776,'1.2345','x')]"
+    );
 
     let other = Writer::new(&stack, &people(&database, vec![column("n", ColumnType::Json, true, None)])).await;
     let error = load(&stack, &mut of, &[other.change("c", None, Some(&[Value::Int(6), Value::Null, text("{}")]), 5)], 5).await;
@@ -285,10 +296,17 @@ async fn a_table_without_a_key_keeps_every_change() {
     let mut of = topic(&writer.topic);
     load(&stack, &mut of, &records, 0).await.expect("loaded");
     load(&stack, &mut of, &records, 0).await.expect("and delivered again");
-    let now = format!("SELECT toString(groupArray((name, n))) AS v FROM (SELECT name, sum(_sign) AS n FROM `{database}`.people FINAL GROUP BY name HAVING n > 0 ORDER BY name)");
+    let now = format!(
+        "SELECT toString(groupArray((name, n))) AS v FROM (SELECT name, sum(_sign) AS n FROM `{database}`.people FINAL GROUP BY name HAVING n > 0 ORDER BY name)"
+    );
     assert_eq!(stack.text(&now).await, "[('a',1),('b',1)]", "equal rows are counted, none is collapsed");
     load(&stack, &mut of, &[writer.change("t", None, None, 6)], 5).await.expect("loaded");
-    assert_eq!(stack.text(&format!("SELECT toString(groupArray(_op)) AS v FROM (SELECT * FROM `{database}`.people FINAL ORDER BY _offset, _sign)")).await, "['r','c','u','u','c','d','t']");
+    assert_eq!(
+        stack
+            .text(&format!("SELECT toString(groupArray(_op)) AS v FROM (SELECT * FROM `{database}`.people FINAL ORDER BY _offset, _sign)"))
+            .await,
+        "['r','c','u','u','c','d','t']"
+    );
     stack.drop_database(&database).await;
 }
 
@@ -302,8 +320,11 @@ async fn any_name_can_be_a_database_a_table_a_column() {
     ];
     let shape = shape(&database, "ta`ble.x 'y' \\n 😀", columns, vec![0]);
     let writer = Writer::new(&stack, &shape).await;
-    load(&stack, &mut topic(&writer.topic), &[writer.change("c", None, Some(&[Value::Int(1), Value::Int(2)]), 1)], 0).await.expect("loaded");
-    let sql = format!("SELECT toString(({}, {})) AS v FROM {}.{}", quote("i`d"), quote("größe \\ \"'😀"), quote(&database), quote(&shape.table));
+    load(&stack, &mut topic(&writer.topic), &[writer.change("c", None, Some(&[Value::Int(1), Value::Int(2)]), 1)], 0)
+        .await
+        .expect("loaded");
+    let sql =
+        format!("SELECT toString(({}, {})) AS v FROM {}.{}", quote("i`d"), quote("größe \\ \"'😀"), quote(&database), quote(&shape.table));
     assert_eq!(stack.text(&sql).await, "(1,2)");
     let drop = format!("DROP DATABASE {}", quote(&database));
     stack.clickhouse().execute("drop", &drop).await.expect("dropped");
