@@ -79,6 +79,14 @@ pub enum Error {
         /// `database.table`.
         table: String,
     },
+    /// The sequence of what is to be committed is below what was committed.
+    #[error("seq would go back from {from} to {to}; this is a defect of Millrace, and nothing was committed")]
+    WentBack {
+        /// Committed.
+        from: i64,
+        /// To be committed.
+        to: i64,
+    },
     /// A part of the pipeline ended without saying why.
     #[error("the {0} ended unexpectedly; this is a defect of Millrace")]
     Ended(&'static str),
@@ -118,6 +126,7 @@ impl Error {
             | Self::Charset { .. }
             | Self::SameTopic { .. }
             | Self::NeverStill { .. }
+            | Self::WentBack { .. }
             | Self::Ended(_) => Disposition::Stop,
         }
     }

@@ -56,9 +56,7 @@ pub async fn run(settings: &Settings, status: &Arc<Status>, shutdown: &Shutdown)
     let lookups = connector.connect().await?;
     let year_has_signedness = version(&facts.version) >= (8, 0, 16);
     let tables = Arc::new(Tables::new(&settings.name, settings.schema_options(), topics, registry, charsets, year_has_signedness, lookups));
-    for table in &listed {
-        tables.prepare(table.shape.clone()).await?;
-    }
+    tables.prepare_all(listed.iter().map(|table| table.shape.clone())).await?;
 
     let pending = pending(&listed, &remembered);
     // Every table of this start is remembered with the first commit, so that one made later can be told from one not yet read.

@@ -106,20 +106,44 @@ impl Tables {
         if let Some(known) = self.known(&name).filter(|known| known.plan.shape() == &shape) {
             return Ok(known);
         }
-        let display = format!("{}.{}", name.0, name.1);
+        let plan = self.plan(shape)?;
+        self.topics.ensure_tables(&[(plan.topic(), plan.has_key())]).await?;
+        self.register(plan).await
+    }
+
+    /// Makes many tables ready, their topics at once.
+    ///
+    /// # Errors
+    /// As [`Tables::prepare`].
+    pub async fn prepare_all(&self, shapes: impl Iterator<Item = TableShape>) -> Result<(), Error> {
+        let plans = shapes.map(|shape| self.plan(shape)).collect::<Result<Vec<_>, _>>()?;
+        let topics: Vec<_> = plans.iter().map(|plan| (plan.topic(), plan.has_key())).collect();
+        self.topics.ensure_tables(&topics).await?;
+        for plan in plans {
+            self.register(plan).await?;
+        }
+        Ok(())
+    }
+
+    fn plan(&self, shape: TableShape) -> Result<TablePlan, Error> {
+        let table = format!("{}.{}", shape.database, shape.table);
         let plan = TablePlan::new(&self.prefix, shape, self.options, |charset| self.charsets.charsets.get(charset).cloned())
-            .map_err(|charset| Error::Charset { table: display.clone(), charset })?;
-        let topic = plan.topic().to_owned();
-        self.claim_topic(&topic, &display)?;
-        self.topics.ensure_table(&topic, plan.has_key()).await?;
+            .map_err(|charset| Error::Charset { table: table.clone(), charset })?;
+        self.claim_topic(plan.topic(), &table)?;
+        Ok(plan)
+    }
+
+    async fn register(&self, plan: TablePlan) -> Result<Arc<PreparedTable>, Error> {
+        let topic = plan.topic();
         let (key_id, truncate_key_id) = match plan.key_schema() {
             Some(schema) => (
-                Some(self.registry.register(&names::key_subject(&topic), &schema).await?),
+                Some(self.registry.register(&names::key_subject(topic), &schema).await?),
                 Some(self.registry.register(&names::truncate_subject(&self.prefix), avro::TRUNCATE_KEY_SCHEMA).await?),
             ),
             None => (None, None),
         };
-        let value_id = self.registry.register(&names::value_subject(&topic), &plan.value_schema()).await?;
+        let value_id = self.registry.register(&names::value_subject(topic), &plan.value_schema()).await?;
+        let name = (plan.shape().database.clone(), plan.shape().table.clone());
         let prepared = Arc::new(PreparedTable { plan, key_id, truncate_key_id, value_id });
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&prepared));
         Ok(prepared)

@@ -394,9 +394,9 @@ impl Writer {
         if self.publisher.open_since().is_none() && self.progress.is_empty() && self.committed.as_ref() == Some(&position) {
             return Ok(());
         }
-        if let Some(committed) = &self.committed {
-            // The pair of the check where positions are loaded: what is written never goes back.
-            debug_assert!(position.seq >= committed.seq, "seq went back");
+        // The pair of the check where positions are loaded: what is written never goes back.
+        if let Some(committed) = self.committed.as_ref().filter(|committed| committed.seq > position.seq) {
+            return Err(Error::WentBack { from: committed.seq, to: position.seq });
         }
         let mut records: Vec<_> = self.progress.iter().map(|(name, progress)| table_record(&self.offsets_topic, name, progress)).collect();
         records.push(position_record(&self.offsets_topic, &position));

@@ -48,7 +48,7 @@ impl ColumnPlan {
                 }
                 Ok(())
             }
-            Written::InvalidDate if self.nullability == Nullability::Required || self.key_place.is_some() => Err(ValueError::InvalidDate),
+            Written::InvalidDate if !self.dates_to_null || self.nullability == Nullability::Required || self.key_place.is_some() => Err(ValueError::InvalidDate),
             Written::InvalidDate => {
                 out.truncate(start);
                 conversions.dates_to_null += 1;

@@ -7,6 +7,8 @@ mod column;
 pub mod envelope;
 mod image;
 mod selected;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -82,6 +84,8 @@ pub(crate) struct ColumnPlan {
     pub(crate) nullability: Nullability,
     /// For columns of characters.
     pub(crate) charset: Option<Arc<Charset>>,
+    /// Whether a date that isn't a day becomes null.
+    pub(crate) dates_to_null: bool,
     /// Where in the record key the column stands.
     pub(crate) key_place: Option<usize>,
 }
@@ -130,6 +134,7 @@ impl TablePlan {
                     kind: column.kind.clone(),
                     nullability: Nullability::of(column, options),
                     charset,
+                    dates_to_null: options.dates_nullable,
                     key_place: shape.key.iter().position(|&key| key == index),
                 })
             })

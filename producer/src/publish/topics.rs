@@ -1,5 +1,7 @@
 //! Makes the topics.
 
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -16,6 +18,8 @@ pub struct Topics {
     admin: AdminClient<DefaultClientContext>,
     brokers: String,
     settings: TopicSettings,
+    /// Topics that exist.
+    known: Mutex<HashSet<String>>,
 }
 
 impl Topics {
@@ -25,23 +29,27 @@ impl Topics {
     /// Settings that librdkafka refuses.
     pub fn new(kafka: &KafkaSettings, settings: TopicSettings) -> Result<Self, PublishError> {
         let admin = kafka.plain_client().create().map_err(|error: KafkaError| PublishError::Settings(error.to_string()))?;
-        Ok(Self { admin, brokers: kafka.brokers(), settings })
+        Ok(Self { admin, brokers: kafka.brokers(), settings, known: Mutex::default() })
     }
 
-    /// Makes the topic of a table, keyed or not, unless it exists.
+    /// Makes the topics of tables, each keyed or not, unless they exist. One request for all of them.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn ensure_table(&self, topic: &str, keyed: bool) -> Result<(), PublishError> {
+    pub async fn ensure_tables(&self, topics: &[(&str, bool)]) -> Result<(), PublishError> {
         let retention_ms = self.settings.retention.as_millis().to_string();
-        let mut config: Vec<(&str, &str)> = if keyed {
-            vec![("cleanup.policy", "compact"), ("min.compaction.lag.ms", &retention_ms), ("delete.retention.ms", &retention_ms)]
-        } else {
-            vec![("cleanup.policy", "delete"), ("retention.ms", "-1")]
-        };
-        config.retain(|(key, _)| !self.settings.config.contains_key(*key));
-        config.extend(self.settings.config.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-        self.create(topic, self.settings.partitions, &config).await
+        let keyed_config = self.overridden(&[
+            ("cleanup.policy", "compact"),
+            ("min.compaction.lag.ms", &retention_ms),
+            ("delete.retention.ms", &retention_ms),
+        ]);
+        let keyless_config = self.overridden(&[("cleanup.policy", "delete"), ("retention.ms", "-1")]);
+        let missing: Vec<&(&str, bool)> = topics.iter().filter(|(topic, _)| !self.is_known(topic)).collect();
+        let new: Vec<NewTopic<'_>> = missing
+            .iter()
+            .map(|(topic, keyed)| self.new_topic(topic, self.settings.partitions, if *keyed { &keyed_config } else { &keyless_config }))
+            .collect();
+        self.create(&new).await
     }
 
     /// Makes the topic of positions, unless it exists.
@@ -49,24 +57,44 @@ impl Topics {
     /// # Errors
     /// [`PublishError`].
     pub async fn ensure_offsets(&self, topic: &str) -> Result<(), PublishError> {
-        self.create(topic, 1, &[("cleanup.policy", "compact")]).await
+        if self.is_known(topic) {
+            return Ok(());
+        }
+        self.create(&[self.new_topic(topic, 1, &[("cleanup.policy".to_owned(), "compact".to_owned())])]).await
     }
 
-    async fn create(&self, topic: &str, partitions: i32, config: &[(&str, &str)]) -> Result<(), PublishError> {
+    fn is_known(&self, topic: &str) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(topic)
+    }
+
+    /// Our configuration with the users' over it.
+    fn overridden(&self, ours: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut config: BTreeMap<String, String> = ours.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        config.extend(self.settings.config.clone());
+        config.into_iter().collect()
+    }
+
+    fn new_topic<'a>(&self, topic: &'a str, partitions: i32, config: &'a [(String, String)]) -> NewTopic<'a> {
         let replication = TopicReplication::Fixed(if self.settings.replication_factor == 0 { -1 } else { self.settings.replication_factor });
-        let mut new = NewTopic::new(topic, partitions, replication);
-        for (key, value) in config {
-            new = new.set(key, value);
+        config.iter().fold(NewTopic::new(topic, partitions, replication), |new, (key, value)| new.set(key, value))
+    }
+
+    async fn create(&self, new: &[NewTopic<'_>]) -> Result<(), PublishError> {
+        if new.is_empty() {
+            return Ok(());
         }
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
-        let what = format!("making topic {topic}");
-        let answers = self.admin.create_topics([&new], &options).await.map_err(|cause| self.unavailable(&what, cause))?;
+        let answers = self.admin.create_topics(new, &options).await.map_err(|cause| self.unavailable("making topics", cause))?;
         for answer in answers {
-            match answer {
-                Ok(_) => tracing::info!(topic, partitions, "topic made"),
-                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return Err(self.refused(&what, code)),
-            }
+            let topic = match answer {
+                Ok(topic) => {
+                    tracing::info!(topic, "topic made");
+                    topic
+                }
+                Err((topic, RDKafkaErrorCode::TopicAlreadyExists)) => topic,
+                Err((topic, code)) => return Err(self.refused(&format!("making topic {topic}"), code)),
+            };
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(topic);
         }
         Ok(())
     }
