@@ -80,6 +80,8 @@ pub struct End {
     pub offset: i64,
     /// Whether nothing but control records is left before it.
     pub reached: bool,
+    /// What the group has committed, as the client knows it.
+    pub committed: Option<i64>,
 }
 
 struct Context {
@@ -115,7 +117,10 @@ impl ClientContext for Context {
             let topic: Arc<str> = Arc::from(topic.as_str());
             of.partitions.iter().filter(|(partition, _)| **partition >= 0).map(move |(partition, of)| {
                 let reached = of.ls_offset >= 0 && of.eof_offset >= of.ls_offset && of.fetchq_cnt == 0;
-                ((Arc::clone(&topic), *partition), End { offset: of.ls_offset, reached })
+                (
+                    (Arc::clone(&topic), *partition),
+                    End { offset: of.ls_offset, reached, committed: Some(of.committed_offset).filter(|offset| *offset >= 0) },
+                )
             })
         });
         let view = GroupView {

@@ -374,7 +374,7 @@ impl Pipeline {
         for id in self.loader.offsets.assigned() {
             let Some(named) = self.loader.named(id) else { continue };
             let end = ends.get(&named).copied().filter(|end| end.offset >= 0);
-            let committed = self.loader.offsets.last_committed(id);
+            let committed = self.loader.offsets.last_committed(id).or(end.and_then(|end| end.committed));
             let idle = end.is_some_and(|end| end.reached) && self.loader.offsets.settled(id);
             let lag = end.map(|end| if idle { 0 } else { (end.offset - committed.unwrap_or(0)).max(0) });
             snapshot.partitions.push(PartitionStatus {
