@@ -88,23 +88,44 @@ fn an_unknown_host_is_retried() {
     });
 }
 
+/// A server that isn't there, by its address or its URL, at one place of the settings.
+async fn check_away(world: &World, binary: Binary, at: &str, of: impl Fn(&str) -> Value, words: &[&str]) -> Result<()> {
+    let mut mysql = world.mysql().await?;
+    mysql.run_all(["CREATE TABLE a (id INT PRIMARY KEY)", "INSERT INTO a VALUES (1)"]).await?;
+    let address = free_address()?;
+    let words: Vec<&str> = words.iter().copied().chain([address.as_str()]).collect();
+    check(world, binary, binary.name(), at, of(&address), Follows::Retries, &words).await
+}
+
 #[test]
-fn servers_that_do_not_answer_are_retried() {
-    scenario("away", async |world| {
-        let address = free_address()?;
-        let (port, url) = (address.rsplit(':').next().unwrap_or_default().parse::<u16>()?, format!("http://{address}"));
-        let of = |words: &[&'static str]| words.iter().map(|word| (*word).to_owned()).chain([address.clone()]).collect::<Vec<_>>();
-        for (binary, label, at, value, words) in [
-            (Producer, "source", "/source/port", json!(port), of(&["no connection to the source", "check source.host and source.port"])),
-            (Producer, "producer_broker", "/kafka/bootstrap.servers", json!(address), of(&["Kafka"])),
-            (Producer, "producer_registry", "/registry/url", json!(url), of(&["registry"])),
-            (Consumer, "consumer_broker", "/kafka/bootstrap.servers", json!(address), of(&["Kafka"])),
-            (Consumer, "clickhouse", "/clickhouse/url", json!(url), of(&["ClickHouse", "check that it runs and that clickhouse.url is right"])),
-        ] {
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            check(world, binary, label, at, value, Follows::Retries, &words).await?;
-        }
-        Ok(())
+fn a_source_that_does_not_answer_is_retried() {
+    scenario("no_source", async |world| {
+        let words = ["no connection to the source", "check source.host and source.port"];
+        let port = |address: &str| json!(address.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()));
+        check_away(world, Producer, "/source/port", port, &words).await
+    });
+}
+
+#[test]
+fn a_producer_without_brokers_retries() {
+    scenario("no_broker_p", async |world| check_away(world, Producer, "/kafka/bootstrap.servers", |address| json!(address), &["Kafka"]).await);
+}
+
+#[test]
+fn a_producer_without_its_registry_retries() {
+    scenario("no_registry_p", async |world| check_away(world, Producer, "/registry/url", |address| json!(format!("http://{address}")), &["registry"]).await);
+}
+
+#[test]
+fn a_consumer_without_brokers_retries() {
+    scenario("no_broker_c", async |world| check_away(world, Consumer, "/kafka/bootstrap.servers", |address| json!(address), &["Kafka"]).await);
+}
+
+#[test]
+fn a_consumer_without_clickhouse_retries() {
+    scenario("no_clickhouse", async |world| {
+        let words = ["ClickHouse", "check that it runs and that clickhouse.url is right"];
+        check_away(world, Consumer, "/clickhouse/url", |address| json!(format!("http://{address}")), &words).await
     });
 }
 
@@ -163,8 +184,8 @@ fn statement_format_is_refused() {
         let Some(server) = server::Server::start(&world.directory, &["--binlog-format=STATEMENT"]).await? else { return Ok(()) };
         let mut settings = world.producer_settings()?;
         settings["source"]["port"] = json!(server.port);
-        settings["source"]["user"] = json!("root");
-        settings["source"]["password"] = json!("");
+        settings["source"]["user"] = json!(server::USER.0);
+        settings["source"]["password"] = json!(server::USER.1);
         let mut process = world.start(Producer, "producer", &settings)?;
         judge(&mut process, Follows::Ends(1), &["binlog_format", "STATEMENT", "ROW", &server.port.to_string()]).await
     });

@@ -5,6 +5,7 @@ mod consumers;
 mod evolution;
 mod independent;
 mod kill9;
+mod kubernetes;
 mod sakila;
 mod stop;
 mod types;

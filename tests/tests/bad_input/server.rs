@@ -12,6 +12,9 @@ use millrace_tests::scenario::must;
 use millrace_tests::source::Source;
 use millrace_tests::wait::{Probe, until};
 
+/// A user that may capture, and its password.
+pub(super) const USER: (&str, &str) = ("capture", "of-a-test");
+
 /// It is killed, and its data removed, when this is dropped.
 pub(super) struct Server {
     child: Child,
@@ -57,10 +60,15 @@ impl Server {
         let server = Self { child, data, port };
         until("the private mysqld answers", Duration::from_secs(60), async || {
             Ok(match Source::connect_to(("127.0.0.1", port), ("root", ""), None).await {
-                Ok(_) => Probe::Holds(()),
+                Ok(mysql) => Probe::Holds(mysql),
                 Err(error) => Probe::NotYet(error.to_string()),
             })
         })
+        .await?
+        .run_all([
+            format!("CREATE USER {}@'%' IDENTIFIED WITH mysql_native_password BY '{}'", USER.0, USER.1).as_str(),
+            &format!("GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {}@'%'", USER.0),
+        ])
         .await?;
         let _ = std::fs::remove_file(&link);
         Ok(Some(server))
