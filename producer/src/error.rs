@@ -74,7 +74,9 @@ pub enum Error {
         topic: String,
     },
     /// A table without a key that never stands still.
-    #[error("table {table} has no key and changes all the time: its rows can't be read at one known place of the log; give it a primary key, or stop writing to it for a moment")]
+    #[error(
+        "table {table} has no key and changes all the time: its rows can't be read at one known place of the log; give it a primary key, or stop writing to it for a moment"
+    )]
     NeverStill {
         /// `database.table`.
         table: String,

@@ -60,8 +60,11 @@ pub async fn run(settings: &Settings, status: &Arc<Status>, shutdown: &Shutdown)
 
     let pending = pending(&listed, &remembered);
     // Every table of this start is remembered with the first commit, so that one made later can be told from one not yet read.
-    let first: BTreeMap<String, TableProgress> =
-        pending.iter().filter(|(name, ..)| !remembered.tables.contains_key(name)).map(|(name, _, progress)| (name.clone(), progress.clone())).collect();
+    let first: BTreeMap<String, TableProgress> = pending
+        .iter()
+        .filter(|(name, ..)| !remembered.tables.contains_key(name))
+        .map(|(name, _, progress)| (name.clone(), progress.clone()))
+        .collect();
     let names: HashSet<String> = remembered.tables.keys().cloned().chain(first.keys().cloned()).collect();
     tracing::info!(position = %position, tables = listed.len(), to_read = pending.len(), source = connector.target(), version = facts.version, "capturing");
 

@@ -79,18 +79,27 @@ impl Settings {
             })
         });
         let snapshot = r.section("snapshot", "How existing rows are read", |r| SnapshotSettings {
-            chunk_rows: r.integer("chunk_rows", Some(10_000), 1..=1_000_000, "rows", "Rows that one SELECT reads and one Kafka transaction carries"),
+            chunk_rows: r.integer(
+                "chunk_rows",
+                Some(10_000),
+                1..=1_000_000,
+                "rows",
+                "Rows that one SELECT reads and one Kafka transaction carries",
+            ),
         });
         let kafka = KafkaSettings::read(r);
         let topics = TopicSettings::read(r);
         let registry = r.section("registry", "The Confluent-compatible schema registry", RegistrySettings::read);
-        let tombstones = r.boolean("tombstones", true, "Whether each delete is followed by a tombstone, so that compaction can drop the key");
+        let tombstones =
+            r.boolean("tombstones", true, "Whether each delete is followed by a tombstone, so that compaction can drop the key");
         let http = r.section("http", "Health, metrics and status over HTTP", |r| {
-            r.text_opt("listen", "Address and port, such as 127.0.0.1:9101 or [::]:9101; without it nothing listens").and_then(|listen| match listen.parse() {
-                Ok(address) => Some(address),
-                Err(_) => {
-                    r.invalid("listen", "must be an IP address and a port, such as 127.0.0.1:9101");
-                    None
+            r.text_opt("listen", "Address and port, such as 127.0.0.1:9101 or [::]:9101; without it nothing listens").and_then(|listen| {
+                match listen.parse() {
+                    Ok(address) => Some(address),
+                    Err(_) => {
+                        r.invalid("listen", "must be an IP address and a port, such as 127.0.0.1:9101");
+                        None
+                    }
                 }
             })
         });
@@ -102,7 +111,12 @@ impl Settings {
         );
         let (log_format, log_level) = r.section("log", "The log, on standard error", |r| {
             (
-                r.choice("format", Some("text"), &[("text", log::Format::Text), ("json", log::Format::Json)], "Lines for people or for programs"),
+                r.choice(
+                    "format",
+                    Some("text"),
+                    &[("text", log::Format::Text), ("json", log::Format::Json)],
+                    "Lines for people or for programs",
+                ),
                 r.text("level", Some("info"), "error, warn, info, debug or trace; the variable RUST_LOG wins"),
             )
         });

@@ -84,7 +84,9 @@ impl Snapshot {
             };
             let changed = matches!(&result, Err(Error::Source(error)) if error.disposition() == Disposition::TableChanged);
             let read = match result {
-                Err(_) if changed && tries < TRIES_MAX => self.look_again(connections, &table).await?.unwrap_or(Read::Reshaped(table.clone())),
+                Err(_) if changed && tries < TRIES_MAX => {
+                    self.look_again(connections, &table).await?.unwrap_or(Read::Reshaped(table.clone()))
+                }
                 other => other?,
             };
             match read {
@@ -276,7 +278,10 @@ impl Snapshot {
 /// The bound that a table's progress remembers.
 fn bound(table: &str, after: Option<&str>) -> Result<Option<KeyBound>, SourceError> {
     let Some(text) = after else { return Ok(None) };
-    let wrong = |what: String| SourceError::Table { table: table.to_owned(), what: format!("the remembered key {what}; it was not written by this version") };
+    let wrong = |what: String| SourceError::Table {
+        table: table.to_owned(),
+        what: format!("the remembered key {what}; it was not written by this version"),
+    };
     let json: Json = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
     KeyBound::from_json(&json).map(Some).map_err(|error| wrong(error.to_string()))
 }

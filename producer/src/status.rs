@@ -166,7 +166,8 @@ impl Status {
         self.dates_to_null.inc_by(held.dates_to_null);
         let event_s = self.event_s.load(Ordering::Relaxed);
         if event_s > 0 {
-            let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+            let now_ms =
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
             let lag_ms = (now_ms - event_s * 1000).max(0);
             self.lag_ms.store(lag_ms, Ordering::Relaxed);
             #[allow(clippy::cast_precision_loss, reason = "milliseconds of lag are far below 2^52")]
@@ -194,7 +195,12 @@ impl Probe for Status {
         let tables: BTreeMap<&String, Value> = shown
             .tables
             .iter()
-            .map(|(name, table)| (name, json!({"snapshot_rows": table.rows_read, "snapshot_rows_estimate": table.rows_estimate, "snapshot_done": table.done})))
+            .map(|(name, table)| {
+                (
+                    name,
+                    json!({"snapshot_rows": table.rows_read, "snapshot_rows_estimate": table.rows_estimate, "snapshot_done": table.done}),
+                )
+            })
             .collect();
         let position = shown.position.as_ref().map(|position| {
             json!({"server_uuid": position.server_uuid, "file": position.log.file, "pos": position.log.pos, "gtids": position.gtids.to_string(), "seq": position.seq})

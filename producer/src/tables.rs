@@ -14,9 +14,9 @@ use crate::decode::charset::Charset;
 use crate::encode::TablePlan;
 use crate::error::Error;
 use crate::publish::topics::Topics;
+use crate::source::Session;
 use crate::source::catalog::{self, KeyOverrides, Table};
 use crate::source::charsets;
-use crate::source::Session;
 
 /// The server's collations and how their character sets are decoded.
 #[derive(Debug, Default)]

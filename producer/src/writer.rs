@@ -10,9 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use millrace_schemas::service::shutdown::Shutdown;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::capture::{
-    Capture, CaptureError, ChunkOutcome, EncodedRows, Learned, LogEvent, Need, PreparedTable, SnapshotOrigin, Step,
-};
+use crate::capture::{Capture, CaptureError, ChunkOutcome, EncodedRows, Learned, LogEvent, Need, PreparedTable, SnapshotOrigin, Step};
 use crate::error::Error;
 use crate::position::place::{FilePosition, Position};
 use crate::publish::progress::{TableProgress, position_record, table_record};
@@ -137,8 +135,18 @@ pub enum SnapshotMessage {
 }
 
 enum Pending {
-    Chunk { name: String, rows: EncodedRows, origin: SnapshotOrigin, high: FilePosition, progress: TableProgress, ack: oneshot::Sender<ChunkOutcome> },
-    Hold { high: FilePosition, ack: oneshot::Sender<bool> },
+    Chunk {
+        name: String,
+        rows: EncodedRows,
+        origin: SnapshotOrigin,
+        high: FilePosition,
+        progress: TableProgress,
+        ack: oneshot::Sender<ChunkOutcome>,
+    },
+    Hold {
+        high: FilePosition,
+        ack: oneshot::Sender<bool>,
+    },
 }
 
 impl Pending {
@@ -236,7 +244,8 @@ impl Writer {
         let mut events = Vec::with_capacity(EVENTS_AT_ONCE);
         let mut snapshot_open = true;
         loop {
-            let age_limit = self.publisher.open_since().map_or(self.last_commit + IDLE_COMMIT_INTERVAL, |since| since + self.commit_interval);
+            let age_limit =
+                self.publisher.open_since().map_or(self.last_commit + IDLE_COMMIT_INTERVAL, |since| since + self.commit_interval);
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return Ok(()),
@@ -380,11 +389,7 @@ impl Writer {
     }
 
     fn total(&self) -> Held {
-        Held {
-            records: self.publisher.records(),
-            changes: self.capture.changes(),
-            dates_to_null: self.capture.conversions().dates_to_null,
-        }
+        Held { records: self.publisher.records(), changes: self.capture.changes(), dates_to_null: self.capture.conversions().dates_to_null }
     }
 
     /// Commits what was sent, the position, and the progress of tables.

@@ -89,7 +89,10 @@ pub fn key_schema(shape: &TableShape, topic: &str) -> Option<String> {
         .filter_map(|&index| Some((names.get(index)?, shape.columns.get(index)?)))
         .map(|(name, column)| json!({"name": name, "type": annotated(name, column, &mut HashSet::new())}))
         .collect();
-    Some(json!({"type": "record", "name": "Key", "namespace": namespace, "fields": fields, "connect.name": format!("{namespace}.Key")}).to_string())
+    Some(
+        json!({"type": "record", "name": "Key", "namespace": namespace, "fields": fields, "connect.name": format!("{namespace}.Key")})
+            .to_string(),
+    )
 }
 
 /// A file of `avsc/`, which the tests parse: it is always JSON.
@@ -100,7 +103,8 @@ fn fixed(text: &str) -> Value {
 /// Each column's Avro name; two that become the same are told apart by their place.
 fn unique_names(shape: &TableShape) -> impl Iterator<Item = String> {
     let adjusted: Vec<_> = shape.columns.iter().map(|column| names::avro_name(&column.name)).collect();
-    let mut taken: HashSet<String> = shape.columns.iter().map(|c| &c.name).zip(&adjusted).filter(|(a, b)| a == b).map(|(a, _)| a.clone()).collect();
+    let mut taken: HashSet<String> =
+        shape.columns.iter().map(|c| &c.name).zip(&adjusted).filter(|(a, b)| a == b).map(|(a, _)| a.clone()).collect();
     let mut result = Vec::with_capacity(adjusted.len());
     for (place, (column, name)) in shape.columns.iter().zip(adjusted).enumerate() {
         let mut name = name.into_owned();
@@ -188,7 +192,9 @@ fn base_type(kind: &ColumnType) -> (Value, Option<&'static str>) {
     let decimal = |precision: u8, scale: u8| json!({"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale});
     match kind {
         ColumnType::TinyInt { .. } | ColumnType::SmallInt { unsigned: false } => (json!({"type": "int", "connect.type": "int16"}), None),
-        ColumnType::SmallInt { unsigned: true } | ColumnType::MediumInt { .. } | ColumnType::Int { unsigned: false } => (json!("int"), None),
+        ColumnType::SmallInt { unsigned: true } | ColumnType::MediumInt { .. } | ColumnType::Int { unsigned: false } => {
+            (json!("int"), None)
+        }
         ColumnType::Int { unsigned: true } | ColumnType::BigInt { unsigned: false } => (json!("long"), None),
         ColumnType::BigInt { unsigned: true } => (decimal(20, 0), DECIMAL),
         ColumnType::Float => (json!("float"), None),

@@ -4,7 +4,6 @@
 //! gives them ids, [`names`] says which topic and subject, and [`wire`] has the primitive encodings that records are written and read with.
 //! [`settings`] and [`service`] are what both binaries have: one YAML file, and HTTP endpoints, logging and an orderly stop.
 
-
 pub mod avro;
 pub mod names;
 pub mod registry;

@@ -23,13 +23,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use schema_registry_converter::async_impl::schema_registry::{
-    SrSettings, get_referenced_schema, get_schema_by_id, is_compatible_schema, perform_sr_call,
-    post_schema,
+    SrSettings, get_referenced_schema, get_schema_by_id, is_compatible_schema, perform_sr_call, post_schema,
 };
 use schema_registry_converter::error::SRCError;
-use schema_registry_converter::schema_registry_common::{
-    RegisteredReference, RegisteredSchema, SchemaType, SrCall, SuppliedSchema,
-};
+use schema_registry_converter::schema_registry_common::{RegisteredReference, RegisteredSchema, SchemaType, SrCall, SuppliedSchema};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
 
@@ -60,18 +57,12 @@ impl RegistrySettings {
     /// Reads the keys of the current section.
     pub fn read(r: &mut Reader) -> Self {
         let given = r.texts("url", None, "Address of the Confluent-compatible schema registry, path included; several are tried in turn.");
-        let urls: Vec<String> = given
-            .iter()
-            .flat_map(|urls| urls.split(','))
-            .map(|url| url.trim().trim_end_matches('/').to_owned())
-            .collect();
+        let urls: Vec<String> =
+            given.iter().flat_map(|urls| urls.split(',')).map(|url| url.trim().trim_end_matches('/').to_owned()).collect();
         if let Some(reason) = urls.iter().find_map(|url| refusal(url)) {
             r.invalid("url", reason);
         }
-        let user = r.text_opt(
-            "user",
-            "User of basic authentication; for Confluent Cloud the API key.",
-        );
+        let user = r.text_opt("user", "User of basic authentication; for Confluent Cloud the API key.");
         let password = r.secret_opt("password", "Password of basic authentication.");
         if password.is_some() && user.is_none() {
             r.invalid("password", "needs \"user\" as well");
@@ -82,34 +73,22 @@ impl RegistrySettings {
             Duration::from_millis(100)..=Duration::from_secs(300),
             "How long one call to the registry may take.",
         );
-        Self {
-            urls,
-            user,
-            password,
-            timeout,
-        }
+        Self { urls, user, password, timeout }
     }
 }
 
 /// Why an address can't be used. Doesn't show it where it may hold a password.
 fn refusal(url: &str) -> Option<String> {
-    let rest = url
-        .strip_prefix("http://")
-        .or_else(|| url.strip_prefix("https://"));
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let Some(rest) = rest.filter(|rest| !rest.is_empty()) else {
-        return Some(
-            "every address must start with http:// or https:// and name a host".to_owned(),
-        );
+        return Some("every address must start with http:// or https:// and name a host".to_owned());
     };
     let host = rest.split('/').next().unwrap_or_default();
     if host.contains('@') {
-        return Some(
-            "an address must not hold a password; set \"user\" and \"password\"".to_owned(),
-        );
+        return Some("an address must not hold a password; set \"user\" and \"password\"".to_owned());
     }
     let odd = |c: char| c.is_whitespace() || c.is_control() || c == '?' || c == '#';
-    url.contains(odd)
-        .then(|| "an address must not hold a query, a fragment or a space".to_owned())
+    url.contains(odd).then(|| "an address must not hold a query, a fragment or a space".to_owned())
 }
 
 /// A schema with all it references.
@@ -156,15 +135,8 @@ struct Endpoint {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let urls: Vec<&str> = self
-            .inner
-            .endpoints
-            .iter()
-            .map(|endpoint| endpoint.url.as_str())
-            .collect();
-        f.debug_struct("Registry")
-            .field("urls", &urls)
-            .finish_non_exhaustive()
+        let urls: Vec<&str> = self.inner.endpoints.iter().map(|endpoint| endpoint.url.as_str()).collect();
+        f.debug_struct("Registry").field("urls", &urls).finish_non_exhaustive()
     }
 }
 
@@ -189,9 +161,7 @@ impl Registry {
             ids: Cache::default(),
             schemas: Cache::default(),
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The id of an Avro schema in a subject. What isn't there yet is registered, if the subject's
@@ -212,11 +182,7 @@ impl Registry {
             // of the registration has one. It is the registry that holds to the rules, not this check.
             let id = self.post(subject, schema).await?;
             if !compatible {
-                tracing::warn!(
-                    subject,
-                    id,
-                    "the registry took a schema that it had called incompatible"
-                );
+                tracing::warn!(subject, id, "the registry took a schema that it had called incompatible");
             }
             Ok(id)
         };
@@ -233,9 +199,7 @@ impl Registry {
         let body = serde_json::json!({ "schema": schema, "schemaType": "AVRO" }).to_string();
         let path = encode(subject);
         let what = format!("look up the schema of subject \"{subject}\"");
-        let found = self.call(&what, Some(subject), async |settings| {
-            perform_sr_call(settings, SrCall::PostForVersion(&path, &body)).await
-        });
+        let found = self.call(&what, Some(subject), async |settings| perform_sr_call(settings, SrCall::PostForVersion(&path, &body)).await);
         match found.await {
             Ok(found) => match found.id {
                 Some(id) => Ok(Some(id)),
@@ -255,14 +219,10 @@ impl Registry {
     pub async fn compatible(&self, subject: &str, schema: &str) -> Result<bool, RegistryError> {
         let path = encode(subject);
         let what = format!("check the schema of subject \"{subject}\"");
-        let answer = self.call(&what, Some(subject), async |settings| {
-            is_compatible_schema(settings, path.clone(), supplied(schema)).await
-        });
+        let answer = self.call(&what, Some(subject), async |settings| is_compatible_schema(settings, path.clone(), supplied(schema)).await);
         match answer.await {
             Ok(compatible) => Ok(compatible),
-            Err(RegistryError::NotFound { .. } | RegistryError::Refused { status: 405, .. }) => {
-                Ok(true)
-            }
+            Err(RegistryError::NotFound { .. } | RegistryError::Refused { status: 405, .. }) => Ok(true),
             Err(RegistryError::Incompatible { .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -283,23 +243,13 @@ impl Registry {
     /// # Errors
     ///
     /// As [`schema`](Self::schema), and if there are too many references.
-    pub async fn schema_with_references(
-        &self,
-        id: u32,
-    ) -> Result<Arc<ResolvedSchema>, RegistryError> {
-        self.inner
-            .schemas
-            .get(id, async || self.resolve(id).await)
-            .await
+    pub async fn schema_with_references(&self, id: u32) -> Result<Arc<ResolvedSchema>, RegistryError> {
+        self.inner.schemas.get(id, async || self.resolve(id).await).await
     }
 
     async fn resolve(&self, id: u32) -> Result<ResolvedSchema, RegistryError> {
         let what = format!("get the schema with id {id}");
-        let root = self
-            .call(&what, None, async |settings| {
-                get_schema_by_id(id, settings).await
-            })
-            .await?;
+        let root = self.call(&what, None, async |settings| get_schema_by_id(id, settings).await).await?;
         avro(&root, &what)?;
         let mut references = Vec::new();
         let mut seen = HashSet::new();
@@ -316,10 +266,7 @@ impl Registry {
                 continue;
             }
             if seen.len() > REFERENCES_MAX {
-                return Err(RegistryError::TooManyReferences {
-                    id,
-                    max: REFERENCES_MAX,
-                });
+                return Err(RegistryError::TooManyReferences { id, max: REFERENCES_MAX });
             }
             let found = self.referenced(reference.clone()).await?;
             steps.push(Step::Emit(ReferencedSchema {
@@ -330,20 +277,11 @@ impl Registry {
             }));
             steps.extend(found.references.into_iter().rev().map(Step::Fetch));
         }
-        Ok(ResolvedSchema {
-            schema: Arc::from(root.schema),
-            references,
-        })
+        Ok(ResolvedSchema { schema: Arc::from(root.schema), references })
     }
 
-    async fn referenced(
-        &self,
-        mut reference: RegisteredReference,
-    ) -> Result<RegisteredSchema, RegistryError> {
-        let what = format!(
-            "get version {} of subject \"{}\"",
-            reference.version, reference.subject
-        );
+    async fn referenced(&self, mut reference: RegisteredReference) -> Result<RegisteredSchema, RegistryError> {
+        let what = format!("get version {} of subject \"{}\"", reference.version, reference.subject);
         reference.subject = encode(&reference.subject);
         let call = async |settings: &SrSettings| get_referenced_schema(settings, &reference).await;
         let found = self.call(&what, None, call).await?;
@@ -354,19 +292,12 @@ impl Registry {
     async fn post(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
         let path = encode(subject);
         let what = format!("register the schema of subject \"{subject}\"");
-        let posted = self.call(&what, Some(subject), async |settings| {
-            post_schema(settings, path.clone(), supplied(schema)).await
-        });
+        let posted = self.call(&what, Some(subject), async |settings| post_schema(settings, path.clone(), supplied(schema)).await);
         Ok(posted.await?.id)
     }
 
     /// One call, at the endpoint that answered last, and at the others while the error is transient.
-    async fn call<'a, T, F>(
-        &'a self,
-        what: &str,
-        subject: Option<&str>,
-        call: impl Fn(&'a SrSettings) -> F,
-    ) -> Result<T, RegistryError>
+    async fn call<'a, T, F>(&'a self, what: &str, subject: Option<&str>, call: impl Fn(&'a SrSettings) -> F) -> Result<T, RegistryError>
     where
         F: Future<Output = Result<T, SRCError>>,
     {
@@ -383,11 +314,7 @@ impl Registry {
                     return Ok(answer);
                 }
                 Ok(Err(error)) => RegistryError::of_call(error, &endpoint.url, what, subject),
-                Err(_) => RegistryError::Timeout {
-                    url: endpoint.url.clone(),
-                    what: what.to_owned(),
-                    timeout: inner.timeout,
-                },
+                Err(_) => RegistryError::Timeout { url: endpoint.url.clone(), what: what.to_owned(), timeout: inner.timeout },
             };
             if !last.is_transient() {
                 return Err(last);
@@ -398,16 +325,8 @@ impl Registry {
 
     fn malformed(&self, what: &str, reason: &str) -> RegistryError {
         let index = self.inner.preferred.load(Ordering::Relaxed);
-        let url = self
-            .inner
-            .endpoints
-            .get(index)
-            .map_or("", |endpoint| &endpoint.url);
-        RegistryError::Malformed {
-            url: url.to_owned(),
-            what: what.to_owned(),
-            reason: reason.to_owned(),
-        }
+        let url = self.inner.endpoints.get(index).map_or("", |endpoint| &endpoint.url);
+        RegistryError::Malformed { url: url.to_owned(), what: what.to_owned(), reason: reason.to_owned() }
     }
 }
 
@@ -421,19 +340,10 @@ fn endpoint(url: &str, settings: &RegistrySettings) -> Result<Endpoint, Registry
     // Ours, in `call`, is the one that counts; this one ends what ours has given up.
     builder.set_timeout(settings.timeout.saturating_mul(2));
     if let Some(user) = &settings.user {
-        builder.set_basic_authorization(
-            user,
-            settings.password.as_ref().map(ExposeSecret::expose_secret),
-        );
+        builder.set_basic_authorization(user, settings.password.as_ref().map(ExposeSecret::expose_secret));
     }
-    let client = builder.build().map_err(|source| RegistryError::Client {
-        url: url.to_owned(),
-        source,
-    })?;
-    Ok(Endpoint {
-        url: url.to_owned(),
-        settings: client,
-    })
+    let client = builder.build().map_err(|source| RegistryError::Client { url: url.to_owned(), source })?;
+    Ok(Endpoint { url: url.to_owned(), settings: client })
 }
 
 fn supplied(schema: &str) -> SuppliedSchema {
@@ -443,10 +353,7 @@ fn supplied(schema: &str) -> SuppliedSchema {
 fn avro(schema: &RegisteredSchema, what: &str) -> Result<(), RegistryError> {
     match &schema.schema_type {
         SchemaType::Avro => Ok(()),
-        other => Err(RegistryError::NotAvro {
-            what: what.to_owned(),
-            schema_type: format!("{other:?}"),
-        }),
+        other => Err(RegistryError::NotAvro { what: what.to_owned(), schema_type: format!("{other:?}") }),
     }
 }
 
@@ -455,9 +362,7 @@ fn encode(subject: &str) -> String {
     let mut path = String::with_capacity(subject.len());
     for byte in subject.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                path.push(char::from(byte))
-            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
             _ => path.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -471,18 +376,12 @@ struct Cache<K, V> {
 
 impl<K, V> Default for Cache<K, V> {
     fn default() -> Self {
-        Self {
-            cells: Mutex::default(),
-        }
+        Self { cells: Mutex::default() }
     }
 }
 
 impl<K: Eq + Hash + Clone, V> Cache<K, V> {
-    async fn get(
-        &self,
-        key: K,
-        ask: impl AsyncFnOnce() -> Result<V, RegistryError>,
-    ) -> Result<Arc<V>, RegistryError> {
+    async fn get(&self, key: K, ask: impl AsyncFnOnce() -> Result<V, RegistryError>) -> Result<Arc<V>, RegistryError> {
         let cell = self.with(|cells| {
             if cells.len() >= CACHE_ENTRIES_MAX && !cells.contains_key(&key) {
                 // What is still in use comes back with one call each.
@@ -490,10 +389,7 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
             }
             Arc::clone(cells.entry(key.clone()).or_default())
         });
-        let answer = cell
-            .get_or_try_init(async || ask().await.map(Arc::new))
-            .await
-            .cloned();
+        let answer = cell.get_or_try_init(async || ask().await.map(Arc::new)).await.cloned();
         if answer.is_err() {
             self.with(|cells| {
                 if cells.get(&key).is_some_and(|cell| !cell.initialized()) {
@@ -528,9 +424,7 @@ pub fn frame(id: u32, out: &mut Vec<u8>) {
 /// If it is shorter than the head or doesn't start with the magic byte.
 pub fn unframe(payload: &[u8]) -> Result<(u32, &[u8]), FrameError> {
     let Some((head, record)) = payload.split_first_chunk::<FRAME_BYTES>() else {
-        return Err(FrameError::TooShort {
-            bytes: payload.len(),
-        });
+        return Err(FrameError::TooShort { bytes: payload.len() });
     };
     let [MAGIC, id @ ..] = *head else {
         return Err(FrameError::Magic { found: head[0] });

@@ -321,11 +321,7 @@ impl TableShape {
             && self.table == other.table
             && self.key == other.key
             && self.columns.len() == other.columns.len()
-            && self
-                .columns
-                .iter()
-                .zip(&other.columns)
-                .all(|(a, b)| a.name == b.name && a.kind == b.kind && a.nullable == b.nullable)
+            && self.columns.iter().zip(&other.columns).all(|(a, b)| a.name == b.name && a.kind == b.kind && a.nullable == b.nullable)
     }
 
     /// `` `database`.`table` ``, for statements and for messages.

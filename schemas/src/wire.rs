@@ -147,7 +147,9 @@ mod tests {
         fn longs_are_as_apache_avro_writes_them(value: i64) {
             let mut ours = Vec::new();
             put_long(&mut ours, value);
-            let theirs = apache_avro::to_avro_datum(&apache_avro::Schema::Long, value).expect("datum");
+            let schema = apache_avro::Schema::Long;
+            let writer = apache_avro::writer::datum::GenericDatumWriter::builder(&schema).build().expect("writer");
+            let theirs = writer.write_value_to_vec(value).expect("datum");
             prop_assert_eq!(&ours, &theirs);
             let mut rest = ours.as_slice();
             prop_assert_eq!(take_long(&mut rest), Ok(value));
@@ -174,7 +176,13 @@ mod tests {
     #[test]
     fn a_failed_sized_write_leaves_nothing() {
         let mut out = vec![1, 2];
-        assert_eq!(put_sized(&mut out, |out| { out.push(9); Err("no") }), Err("no"));
+        assert_eq!(
+            put_sized(&mut out, |out| {
+                out.push(9);
+                Err("no")
+            }),
+            Err("no")
+        );
         assert_eq!(out, [1, 2]);
     }
 

@@ -98,7 +98,9 @@ enum Base {
 impl Base {
     fn has_signedness(self, year_has: bool) -> bool {
         match self {
-            Self::TinyInt | Self::SmallInt | Self::MediumInt | Self::Int | Self::BigInt | Self::Float | Self::Double | Self::Decimal => true,
+            Self::TinyInt | Self::SmallInt | Self::MediumInt | Self::Int | Self::BigInt | Self::Float | Self::Double | Self::Decimal => {
+                true
+            }
             Self::Year => year_has,
             _ => false,
         }
@@ -223,7 +225,9 @@ fn bit_from_high(bitmap: &[u8], index: usize) -> bool {
 fn physical(code: u8, metadata: &mut Reader<'_>) -> Result<(Base, Layout), EventError> {
     const PART: &str = "column metadata";
     let fsp = |metadata: &mut Reader<'_>| metadata.u8(PART).and_then(|fsp| if fsp <= 6 { Ok(fsp) } else { Err(EventError::Invalid(PART)) });
-    let length_bytes = |metadata: &mut Reader<'_>| metadata.u8(PART).and_then(|n| if (1..=4).contains(&n) { Ok(n) } else { Err(EventError::Invalid(PART)) });
+    let length_bytes = |metadata: &mut Reader<'_>| {
+        metadata.u8(PART).and_then(|n| if (1..=4).contains(&n) { Ok(n) } else { Err(EventError::Invalid(PART)) })
+    };
     let sized = |bytes_max: u32| Layout::Sized { length_bytes: if bytes_max > 255 { 2 } else { 1 }, bytes_max };
     Ok(match code {
         1 => (Base::TinyInt, Layout::Int { bytes: 1 }),
@@ -264,8 +268,11 @@ fn physical(code: u8, metadata: &mut Reader<'_>) -> Result<(Base, Layout), Event
         254 => {
             let [first, second] = metadata.array::<2>(PART)?;
             // The two high bits of a CHAR's length stand inverted in bits 4 and 5 of the real type (`Field_string::do_save_field_metadata`).
-            let (real, length) =
-                if first & 0x30 == 0x30 { (first, u32::from(second)) } else { (first | 0x30, u32::from(second) | u32::from((first & 0x30) ^ 0x30) << 4) };
+            let (real, length) = if first & 0x30 == 0x30 {
+                (first, u32::from(second))
+            } else {
+                (first | 0x30, u32::from(second) | u32::from((first & 0x30) ^ 0x30) << 4)
+            };
             match (real, second) {
                 (247, 1 | 2) => (Base::Enum, Layout::Enum { bytes: second }),
                 (248, 1..=4 | 8) => (Base::Set, Layout::Set { bytes: second }),
@@ -392,7 +399,12 @@ struct Details<'a> {
 }
 
 impl<'a> Details<'a> {
-    fn new(optional: &Optional<'_>, bases: &[Base], year_has_signedness: bool, collations: &'a dyn Collations) -> Result<Self, TableMapError> {
+    fn new(
+        optional: &Optional<'_>,
+        bases: &[Base],
+        year_has_signedness: bool,
+        collations: &'a dyn Collations,
+    ) -> Result<Self, TableMapError> {
         let mut details = Self {
             unsigned: vec![false; bases.len()],
             charsets: vec![None; bases.len()],
@@ -420,7 +432,8 @@ impl<'a> Details<'a> {
             if matches!(base, Base::Enum | Base::Set) {
                 let collation = optional.label_charsets.get(label).ok_or(TableMapError::Minimal)?;
                 let (charset, _) = collations.charset(collation).ok_or(TableMapError::Collation(collation))?;
-                let (all, place) = if *base == Base::Enum { (&optional.enum_labels, &mut enums) } else { (&optional.set_labels, &mut sets) };
+                let (all, place) =
+                    if *base == Base::Enum { (&optional.enum_labels, &mut enums) } else { (&optional.set_labels, &mut sets) };
                 let raw = all.get(*place).ok_or(TableMapError::Minimal)?;
                 details.labels[index] = raw
                     .iter()
@@ -486,7 +499,9 @@ impl<'a> Details<'a> {
             (Base::Json, _) => ColumnType::Json,
             (Base::Geometry, _) => ColumnType::Geometry { kind: self.geometry[index] },
             (Base::Vector, _) => ColumnType::Vector,
-            (Base::Decimal | Base::Bit | Base::Time | Base::DateTime | Base::Timestamp, _) => return Err(EventError::Invalid("column metadata")),
+            (Base::Decimal | Base::Bit | Base::Time | Base::DateTime | Base::Timestamp, _) => {
+                return Err(EventError::Invalid("column metadata"));
+            }
         })
     }
 }
@@ -541,7 +556,10 @@ mod tests {
     #[test]
     fn without_names_it_says_what_to_set() {
         let minimal = &description(0)[..16];
-        assert!(matches!(TableMap::parse(minimal, &Utf8, false), Err(TableMapError::Event(EventError::Invalid("signedness")) | TableMapError::Minimal)));
+        assert!(matches!(
+            TableMap::parse(minimal, &Utf8, false),
+            Err(TableMapError::Event(EventError::Invalid("signedness")) | TableMapError::Minimal)
+        ));
     }
 
     proptest! {

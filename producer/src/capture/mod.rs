@@ -198,10 +198,13 @@ struct Transaction {
     published: u64,
 }
 
+/// Whether a database's table is captured.
+type Selected = Box<dyn Fn(&str, &str) -> bool + Send>;
+
 /// The state machine. See the module.
 pub struct Capture {
     name: String,
-    selected: Box<dyn Fn(&str, &str) -> bool + Send>,
+    selected: Selected,
     position: Position,
     clock: SequenceClock,
     transaction: Option<Transaction>,
@@ -256,9 +259,10 @@ impl Capture {
     #[must_use]
     pub fn position(&self) -> Position {
         let transaction = match &self.transaction {
-            Some(transaction) if transaction.rows > 0 => {
-                Some(PartTransaction { gtid: transaction.gtid_text.clone().unwrap_or_default(), rows: transaction.rows.max(transaction.published) })
-            }
+            Some(transaction) if transaction.rows > 0 => Some(PartTransaction {
+                gtid: transaction.gtid_text.clone().unwrap_or_default(),
+                rows: transaction.rows.max(transaction.published),
+            }),
             _ => self.position.transaction.clone(),
         };
         Position { transaction, seq: self.clock.last(), ..self.position.clone() }
@@ -342,10 +346,14 @@ impl Capture {
                 }
             }
             kind::PARTIAL_UPDATE_ROWS => {
-                return Err(CaptureError::Unsupported("partial JSON updates are in the log: set binlog_row_value_options to '' at the source"));
+                return Err(CaptureError::Unsupported(
+                    "partial JSON updates are in the log: set binlog_row_value_options to '' at the source",
+                ));
             }
             kind::TRANSACTION_PAYLOAD => {
-                return Err(CaptureError::Unsupported("compressed transactions are in the log: set binlog_transaction_compression=OFF at the source"));
+                return Err(CaptureError::Unsupported(
+                    "compressed transactions are in the log: set binlog_transaction_compression=OFF at the source",
+                ));
             }
             kind::TAGGED_GTID => {
                 return Err(CaptureError::Unsupported("a tagged GTID is in the log, which Millrace can't follow yet"));
@@ -380,7 +388,8 @@ impl Capture {
         }
         let commit_us = gtid.commit_us.unwrap_or_else(|| i64::from(event.timestamp) * 1_000_000);
         self.clock.transaction(commit_us);
-        self.transaction = Some(Transaction { gtid: gtid.gtid, gtid_text, commit_us, thread: None, begun: false, xa: false, rows: 0, published });
+        self.transaction =
+            Some(Transaction { gtid: gtid.gtid, gtid_text, commit_us, thread: None, begun: false, xa: false, rows: 0, published });
         Ok(())
     }
 

@@ -110,7 +110,7 @@ impl Capture {
             RowsKind::Update if rekeyed => {
                 self.send_delete(table, Some(names::NEW_KEY_HEADER), place, handled_us, sink)?;
                 std::mem::swap(&mut self.buffers.key, &mut self.buffers.other_key);
-                let seq = self.clock.next();
+                let seq = self.clock.tick();
                 fill_value(&mut self.buffers, table, Operation::Create, place, seq, handled_us);
                 self.emit(table, Some(names::OLD_KEY_HEADER), sink)
             }
@@ -127,7 +127,7 @@ impl Capture {
         handled_us: i64,
         sink: &mut S,
     ) -> Result<(), CaptureError<S::Error>> {
-        let seq = self.clock.next();
+        let seq = self.clock.tick();
         fill_value(&mut self.buffers, table, operation, place, seq, handled_us);
         self.emit(table, None, sink)
     }
@@ -140,13 +140,14 @@ impl Capture {
         handled_us: i64,
         sink: &mut S,
     ) -> Result<(), CaptureError<S::Error>> {
-        let seq = self.clock.next();
+        let seq = self.clock.tick();
         fill_value(&mut self.buffers, table, Operation::Delete, place, seq, handled_us);
         self.emit(table, header, sink)?;
         if self.tombstones && table.key_id.is_some() {
             let digits = seq.to_string();
             let header = Some((names::SEQ_HEADER, digits.as_bytes()));
-            sink.send(Record { topic: table.plan.topic(), key: Some(&self.buffers.key), value: None, header }).map_err(CaptureError::Sink)?;
+            sink.send(Record { topic: table.plan.topic(), key: Some(&self.buffers.key), value: None, header })
+                .map_err(CaptureError::Sink)?;
         }
         Ok(())
     }
@@ -174,7 +175,7 @@ impl Capture {
             window.invalidate();
         }
         self.set_source(event, table);
-        let seq = self.clock.next();
+        let seq = self.clock.tick();
         fill_value(&mut self.buffers, table, Operation::Truncate, 0, seq, handled_us);
         self.buffers.key.clear();
         if let Some(id) = table.truncate_key_id {

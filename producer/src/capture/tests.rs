@@ -206,7 +206,8 @@ impl Producer {
     fn deliver(&mut self, model: &Model) {
         let Some(event) = model.log.get(self.delivered) else { return };
         self.delivered += 1;
-        let view = LogEvent { timestamp: 1, event_type: event.event_type, server_id: 1, log_pos: event.log_pos, flags: 0, body: &event.body };
+        let view =
+            LogEvent { timestamp: 1, event_type: event.event_type, server_id: 1, log_pos: event.log_pos, flags: 0, body: &event.body };
         while let Step::NeedTable(need) = self.capture.event(view, 0, &mut self.topic).unwrap() {
             let Need::Described { description } = need else { panic!("by name") };
             let layouts = vec![crate::binlog::table_map::Layout::Int { bytes: 4 }; 2].into();

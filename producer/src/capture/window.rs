@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use super::rows::set_key;
 use super::{Capture, CaptureError, PreparedTable, Sink};
-use crate::encode::envelope::{Operation, Origin};
 use crate::encode::KeySpans;
+use crate::encode::envelope::{Operation, Origin};
 use crate::position::place::FilePosition;
 
 /// More changed keys than this while one chunk is read make it be read again (G9).
@@ -35,11 +35,7 @@ impl EncodedRows {
     ///
     /// # Errors
     /// What `encode` returns; the rows are then as before.
-    pub fn push<E>(
-        &mut self,
-        spans: &mut KeySpans,
-        encode: impl FnOnce(&mut Vec<u8>, &mut KeySpans) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn push<E>(&mut self, spans: &mut KeySpans, encode: impl FnOnce(&mut Vec<u8>, &mut KeySpans) -> Result<(), E>) -> Result<(), E> {
         let start = self.bytes.len();
         if let Err(error) = encode(&mut self.bytes, spans) {
             self.bytes.truncate(start);
@@ -170,7 +166,8 @@ impl Capture {
     ) -> Result<ChunkOutcome, CaptureError<S::Error>> {
         let Some(window) = self.window.take().filter(|window| !window.invalid) else { return Ok(ChunkOutcome::Invalid) };
         let table = Arc::clone(&window.table);
-        let sent = self.publish_rows(&table, rows, origin, handled_us, sink, |key| !key.get(5..).is_some_and(|key| window.keys.contains(key)))?;
+        let sent =
+            self.publish_rows(&table, rows, origin, handled_us, sink, |key| !key.get(5..).is_some_and(|key| window.keys.contains(key)))?;
         Ok(ChunkOutcome::Sent { sent, superseded: rows.len() - sent })
     }
 

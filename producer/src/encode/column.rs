@@ -48,7 +48,9 @@ impl ColumnPlan {
                 }
                 Ok(())
             }
-            Written::InvalidDate if !self.dates_to_null || self.nullability == Nullability::Required || self.key_place.is_some() => Err(ValueError::InvalidDate),
+            Written::InvalidDate if !self.dates_to_null || self.nullability == Nullability::Required || self.key_place.is_some() => {
+                Err(ValueError::InvalidDate)
+            }
             Written::InvalidDate => {
                 out.truncate(start);
                 conversions.dates_to_null += 1;
@@ -195,7 +197,7 @@ impl ColumnPlan {
 
     /// A vector, from its floats' bytes, little-endian as Avro has them.
     pub(super) fn put_vector(bytes: &[u8], out: &mut Vec<u8>) -> Result<Written, ValueError> {
-        if bytes.len() % 4 != 0 {
+        if !bytes.len().is_multiple_of(4) {
             return Err(ValueError::Vector);
         }
         if !bytes.is_empty() {

@@ -16,13 +16,7 @@ impl TablePlan {
     ///
     /// # Errors
     /// [`RowError`]; `out` may then hold part of the row.
-    pub fn selected(
-        &self,
-        row: &Row,
-        out: &mut Vec<u8>,
-        spans: &mut KeySpans,
-        conversions: &mut Conversions,
-    ) -> Result<(), RowError> {
+    pub fn selected(&self, row: &Row, out: &mut Vec<u8>, spans: &mut KeySpans, conversions: &mut Conversions) -> Result<(), RowError> {
         spans.clear();
         spans.resize(self.shape.key.len(), 0..0);
         for (index, column) in self.columns.iter().enumerate() {

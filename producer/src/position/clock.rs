@@ -24,7 +24,7 @@ impl SequenceClock {
 
     /// The next change's `seq`.
     #[must_use]
-    pub fn next(&mut self) -> i64 {
+    pub fn tick(&mut self) -> i64 {
         self.last = self.last.saturating_add(1).max(self.floor);
         self.last
     }
@@ -49,7 +49,7 @@ mod tests {
             for time in times {
                 clock.transaction(time);
                 for _ in 0..rows {
-                    let seq = clock.next();
+                    let seq = clock.tick();
                     prop_assert!(seq > previous);
                     prop_assert!(seq >= time.clamp(0, i64::MAX >> 10) << 10);
                     previous = seq;

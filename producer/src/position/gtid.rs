@@ -44,9 +44,10 @@ impl GtidSet {
     /// Whether every GTID of `other` is in this set.
     #[must_use]
     pub fn contains_all(&self, other: &Self) -> bool {
-        other.ranges.iter().all(|(sid, theirs)| {
-            self.ranges.get(sid).is_some_and(|ours| theirs.iter().all(|&(first, last)| covers(ours, first, last)))
-        })
+        other
+            .ranges
+            .iter()
+            .all(|(sid, theirs)| self.ranges.get(sid).is_some_and(|ours| theirs.iter().all(|&(first, last)| covers(ours, first, last))))
     }
 
     /// The GTIDs of this set that `other` doesn't have.

@@ -41,7 +41,7 @@ pub enum PublishError {
         /// What was tried.
         what: String,
         /// Kafka's answer.
-        cause: KafkaError,
+        cause: Box<KafkaError>,
         /// What to do.
         advice: &'static str,
     },
@@ -53,7 +53,7 @@ pub enum PublishError {
         /// What was tried.
         what: String,
         /// Kafka's answer.
-        cause: KafkaError,
+        cause: Box<KafkaError>,
     },
     /// The settings for librdkafka are wrong.
     #[error("settings, kafka: {0}")]
@@ -256,31 +256,36 @@ impl Publisher {
     fn error(&self, what: &str, cause: KafkaError) -> PublishError {
         let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
         let code = fatal.or(cause.rdkafka_error_code());
-        let refused = |advice| PublishError::Refused { brokers: self.brokers.clone(), what: what.to_owned(), cause: cause.clone(), advice };
+        let refused =
+            |advice| PublishError::Refused { brokers: self.brokers.clone(), what: what.to_owned(), cause: Box::new(cause.clone()), advice };
         match code {
             Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch) => {
                 PublishError::Fenced { name: self.name.clone(), id: self.id.clone() }
             }
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                refused("raise message.max.bytes at the brokers (or max.message.bytes of the topic) and kafka.message.max.bytes in the settings")
-            }
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => refused(
+                "raise message.max.bytes at the brokers (or max.message.bytes of the topic) and kafka.message.max.bytes in the settings",
+            ),
             Some(
                 RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::GroupAuthorizationFailed
                 | RDKafkaErrorCode::ClusterAuthorizationFailed
                 | RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
             ) => refused("grant the user the operation: Write and Create on the topics, Write and Describe on the transactional id"),
-            Some(RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::Authentication) => refused("check the credentials in the kafka settings"),
+            Some(RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::Authentication) => {
+                refused("check the credentials in the kafka settings")
+            }
             Some(RDKafkaErrorCode::InvalidTransactionTimeout) => {
                 refused("lower publish.transaction_timeout to the brokers' transaction.max.timeout.ms")
             }
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                PublishError::Unavailable { brokers: self.brokers.clone(), what: format!("{what}: the topic is gone"), cause }
-            }
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => PublishError::Unavailable {
+                brokers: self.brokers.clone(),
+                what: format!("{what}: the topic is gone"),
+                cause: Box::new(cause),
+            },
             _ => {
                 let said = self.reports.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let what = said.map_or_else(|| what.to_owned(), |said| format!("{what} ({said})"));
-                PublishError::Unavailable { brokers: self.brokers.clone(), what, cause }
+                PublishError::Unavailable { brokers: self.brokers.clone(), what, cause: Box::new(cause) }
             }
         }
     }
@@ -294,7 +299,7 @@ impl Sink for Publisher {
         self.records += 1;
         self.bytes += record.value.map_or(0, <[u8]>::len) as u64;
         self.enqueue(base_record(&record))?;
-        if self.records % 256 == 0 {
+        if self.records.is_multiple_of(256) {
             self.producer.poll(Duration::ZERO);
             self.check_delivered()?;
         }

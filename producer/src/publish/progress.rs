@@ -100,7 +100,11 @@ fn json(value: &impl Serialize) -> String {
 /// # Errors
 /// [`PublishError`].
 pub fn load(topic: &str, settings: &KafkaSettings) -> Result<Progress, PublishError> {
-    let unavailable = |what: &str, cause| PublishError::Unavailable { brokers: settings.brokers(), what: format!("{what} {topic}"), cause };
+    let unavailable = |what: &str, cause: KafkaError| PublishError::Unavailable {
+        brokers: settings.brokers(),
+        what: format!("{what} {topic}"),
+        cause: Box::new(cause),
+    };
     let consumer: BaseConsumer = settings
         .plain_client()
         .set("group.id", "millrace-producer-offsets")

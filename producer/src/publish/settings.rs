@@ -30,7 +30,12 @@ pub struct KafkaSettings {
 impl KafkaSettings {
     /// Reads `kafka` and `publish`.
     pub fn read(r: &mut Reader) -> Self {
-        let properties = r.properties("kafka", "librdkafka's properties, passed through: bootstrap.servers, security.protocol, sasl.*, ssl.* and the rest").into_map();
+        let properties = r
+            .properties(
+                "kafka",
+                "librdkafka's properties, passed through: bootstrap.servers, security.protocol, sasl.*, ssl.* and the rest",
+            )
+            .into_map();
         if !properties.contains_key("bootstrap.servers") {
             r.invalid("kafka", "bootstrap.servers is needed, such as 127.0.0.1:9092");
         }

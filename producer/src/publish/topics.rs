@@ -75,7 +75,8 @@ impl Topics {
     }
 
     fn new_topic<'a>(&self, topic: &'a str, partitions: i32, config: &'a [(String, String)]) -> NewTopic<'a> {
-        let replication = TopicReplication::Fixed(if self.settings.replication_factor == 0 { -1 } else { self.settings.replication_factor });
+        let replication =
+            TopicReplication::Fixed(if self.settings.replication_factor == 0 { -1 } else { self.settings.replication_factor });
         config.iter().fold(NewTopic::new(topic, partitions, replication), |new, (key, value)| new.set(key, value))
     }
 
@@ -100,17 +101,19 @@ impl Topics {
     }
 
     fn unavailable(&self, what: &str, cause: KafkaError) -> PublishError {
-        PublishError::Unavailable { brokers: self.brokers.clone(), what: what.to_owned(), cause }
+        PublishError::Unavailable { brokers: self.brokers.clone(), what: what.to_owned(), cause: Box::new(cause) }
     }
 
     fn refused(&self, what: &str, code: RDKafkaErrorCode) -> PublishError {
         let cause = KafkaError::AdminOp(code);
         let advice = match code {
-            RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed => "grant Create on the topics, or make the topic yourself",
+            RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed => {
+                "grant Create on the topics, or make the topic yourself"
+            }
             RDKafkaErrorCode::InvalidReplicationFactor => "set topics.replication_factor to at most the number of brokers",
             RDKafkaErrorCode::InvalidConfig | RDKafkaErrorCode::PolicyViolation => "correct topics.config",
             _ => return self.unavailable(what, cause),
         };
-        PublishError::Refused { brokers: self.brokers.clone(), what: what.to_owned(), cause, advice }
+        PublishError::Refused { brokers: self.brokers.clone(), what: what.to_owned(), cause: Box::new(cause), advice }
     }
 }

@@ -10,9 +10,7 @@ use schema_registry_converter::schema_registry_common::RawError;
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// Couldn't connect, or the connection broke. Transient.
-    #[error(
-        "can't reach the schema registry at {url} to {what}: {reason}; check that it runs and that its address is right"
-    )]
+    #[error("can't reach the schema registry at {url} to {what}: {reason}; check that it runs and that its address is right")]
     Unreachable {
         /// The registry's address.
         url: String,
@@ -22,9 +20,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// No answer in time. Transient.
-    #[error(
-        "the schema registry at {url} didn't {what} within {timeout:?}; check its load, or raise the timeout"
-    )]
+    #[error("the schema registry at {url} didn't {what} within {timeout:?}; check its load, or raise the timeout")]
     Timeout {
         /// The registry's address.
         url: String,
@@ -34,9 +30,7 @@ pub enum RegistryError {
         timeout: Duration,
     },
     /// 5xx, 429 or 408. Transient.
-    #[error(
-        "the schema registry at {url} can't {what} now: status {status}, {reason}; check its log and its load"
-    )]
+    #[error("the schema registry at {url} can't {what} now: status {status}, {reason}; check its log and its load")]
     Unavailable {
         /// The registry's address.
         url: String,
@@ -48,9 +42,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// 401 or 403.
-    #[error(
-        "the schema registry at {url} doesn't let us {what}: status {status}, {reason}; check user, password and their rights"
-    )]
+    #[error("the schema registry at {url} doesn't let us {what}: status {status}, {reason}; check user, password and their rights")]
     Unauthorized {
         /// The registry's address.
         url: String,
@@ -110,9 +102,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// The answer isn't a registry's.
-    #[error(
-        "what answers at {url} isn't a schema registry ({what}: {reason}); check the address and its path"
-    )]
+    #[error("what answers at {url} isn't a schema registry ({what}: {reason}); check the address and its path")]
     Malformed {
         /// The registry's address.
         url: String,
@@ -122,9 +112,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// The schema isn't an Avro schema.
-    #[error(
-        "can't {what}: it is of type {schema_type}, and only Avro is read; leave its topic out"
-    )]
+    #[error("can't {what}: it is of type {schema_type}, and only Avro is read; leave its topic out")]
     NotAvro {
         /// What was asked.
         what: String,
@@ -143,9 +131,7 @@ pub enum RegistryError {
     #[error("no schema registry is set; set its url")]
     NoAddress,
     /// The HTTP client couldn't be made.
-    #[error(
-        "can't set up HTTP or TLS for the schema registry at {url}: {source}; check the proxy variables and the system's certificates"
-    )]
+    #[error("can't set up HTTP or TLS for the schema registry at {url}: {source}; check the proxy variables and the system's certificates")]
     Client {
         /// The registry's address.
         url: String,
@@ -181,63 +167,29 @@ impl RegistryError {
         let (url, what) = (url.to_owned(), what.to_owned());
         let Some(status) = status(&error) else {
             return match is_malformed(&error) {
-                true => Self::Malformed {
-                    url,
-                    what,
-                    reason: causes(&error),
-                },
-                false => Self::Unreachable {
-                    url,
-                    what,
-                    reason: causes(&error),
-                },
+                true => Self::Malformed { url, what, reason: causes(&error) },
+                false => Self::Unreachable { url, what, reason: causes(&error) },
             };
         };
         let reason = words(&error);
         match (status, subject) {
-            (401 | 403, _) => Self::Unauthorized {
-                url,
-                what,
-                status,
-                reason,
-            },
+            (401 | 403, _) => Self::Unauthorized { url, what, status, reason },
             (404, _) => Self::NotFound { url, what, reason },
-            (409, Some(subject)) => Self::Incompatible {
-                subject: subject.to_owned(),
-                reason,
-            },
+            (409, Some(subject)) => Self::Incompatible { subject: subject.to_owned(), reason },
             (422, _) => Self::Invalid { url, what, reason },
-            (408 | 429 | 500..=599, _) => Self::Unavailable {
-                url,
-                what,
-                status,
-                reason,
-            },
-            _ => Self::Refused {
-                url,
-                what,
-                status,
-                reason,
-            },
+            (408 | 429 | 500..=599, _) => Self::Unavailable { url, what, status, reason },
+            _ => Self::Refused { url, what, status, reason },
         }
     }
 }
 
 fn status(error: &SRCError) -> Option<u16> {
-    error
-        .error
-        .strip_prefix(STATUS_PREFIX)?
-        .get(..3)?
-        .parse()
-        .ok()
+    error.error.strip_prefix(STATUS_PREFIX)?.get(..3)?.parse().ok()
 }
 
 /// What the registry itself said.
 fn words(error: &SRCError) -> String {
-    match error
-        .source()
-        .and_then(|source| source.downcast_ref::<RawError>())
-    {
+    match error.source().and_then(|source| source.downcast_ref::<RawError>()) {
         Some(RawError { error_code: 0, .. }) | None => "no reason given".to_owned(),
         Some(raw) => format!("\"{}\" (code {})", raw.message, raw.error_code),
     }
@@ -272,17 +224,13 @@ fn causes(error: &SRCError) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// Shorter than the head.
-    #[error(
-        "a payload of {bytes} bytes is too short for a schema id (5 bytes); was it written without the schema registry?"
-    )]
+    #[error("a payload of {bytes} bytes is too short for a schema id (5 bytes); was it written without the schema registry?")]
     TooShort {
         /// Its length.
         bytes: usize,
     },
     /// Another first byte than 0.
-    #[error(
-        "a payload starts with byte {found:#04x}, not with 0x00 and a schema id; was it written without the schema registry?"
-    )]
+    #[error("a payload starts with byte {found:#04x}, not with 0x00 and a schema id; was it written without the schema registry?")]
     Magic {
         /// Its first byte.
         found: u8,

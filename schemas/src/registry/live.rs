@@ -18,15 +18,10 @@ fn url() -> Option<String> {
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.stack/env");
     let Ok(text) = std::fs::read_to_string(&path) else {
-        println!(
-            "skipped: SCHEMA_REGISTRY_URL isn't set and {} isn't there",
-            path.display()
-        );
+        println!("skipped: SCHEMA_REGISTRY_URL isn't set and {} isn't there", path.display());
         return None;
     };
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("SCHEMA_REGISTRY_URL="));
+    let line = text.lines().find_map(|line| line.strip_prefix("SCHEMA_REGISTRY_URL="));
     if line.is_none() {
         println!("skipped: {} has no SCHEMA_REGISTRY_URL", path.display());
     }
@@ -34,25 +29,15 @@ fn url() -> Option<String> {
 }
 
 fn client(url: &str) -> Registry {
-    let settings = RegistrySettings {
-        urls: vec![url.trim_end_matches('/').to_owned()],
-        user: None,
-        password: None,
-        timeout: Duration::from_secs(30),
-    };
+    let settings =
+        RegistrySettings { urls: vec![url.trim_end_matches('/').to_owned()], user: None, password: None, timeout: Duration::from_secs(30) };
     Registry::new(&settings).unwrap()
 }
 
 /// A subject that no other test and no other run uses.
 fn subject(test: &str) -> String {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    format!(
-        "millrace-test-{test}-{}-{}-value",
-        std::process::id(),
-        now.as_nanos()
-    )
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("millrace-test-{test}-{}-{}-value", std::process::id(), now.as_nanos())
 }
 
 /// A request that the client itself has no need of.
@@ -89,8 +74,7 @@ async fn a_schema_is_registered_once_and_read_by_its_id() {
     let fresh = client(&url);
     assert_eq!(fresh.register(&subject, V1).await.unwrap(), first);
     assert_eq!(fresh.lookup(&subject, V2).await.unwrap(), Some(second));
-    let read: serde_json::Value =
-        serde_json::from_str(&fresh.schema(second).await.unwrap()).unwrap();
+    let read: serde_json::Value = serde_json::from_str(&fresh.schema(second).await.unwrap()).unwrap();
     assert_eq!(read, serde_json::from_str::<serde_json::Value>(V2).unwrap());
     delete(&url, &subject).await;
 }
@@ -101,35 +85,17 @@ async fn an_incompatible_schema_is_refused_with_a_reason() {
     let subject = subject("incompatible");
     let registry = client(&url);
     registry.register(&subject, V1).await.unwrap();
-    send(
-        &url,
-        "PUT",
-        &format!("/config/{subject}"),
-        r#"{"compatibility":"BACKWARD"}"#,
-    )
-    .await;
+    send(&url, "PUT", &format!("/config/{subject}"), r#"{"compatibility":"BACKWARD"}"#).await;
     assert!(registry.compatible(&subject, V2).await.unwrap());
     assert!(!registry.compatible(&subject, BROKEN).await.unwrap());
     let error = registry.register(&subject, BROKEN).await.unwrap_err();
-    let RegistryError::Incompatible {
-        subject: named,
-        reason,
-    } = &error
-    else {
-        panic!("{error:?}")
-    };
+    let RegistryError::Incompatible { subject: named, reason } = &error else { panic!("{error:?}") };
     assert_eq!(*named, subject);
     assert!(reason.contains("/fields/1"), "{reason}");
     assert!(!error.is_transient());
     assert_eq!(registry.lookup(&subject, BROKEN).await.unwrap(), None);
     // The way out that the error names.
-    send(
-        &url,
-        "PUT",
-        &format!("/config/{subject}"),
-        r#"{"compatibility":"NONE"}"#,
-    )
-    .await;
+    send(&url, "PUT", &format!("/config/{subject}"), r#"{"compatibility":"NONE"}"#).await;
     registry.register(&subject, BROKEN).await.unwrap();
     delete(&url, &subject).await;
 }
@@ -139,23 +105,14 @@ async fn what_is_not_there_is_not_found() {
     let Some(url) = url() else { return };
     let error = client(&url).schema(2_000_000_000).await.unwrap_err();
     assert!(matches!(error, RegistryError::NotFound { .. }), "{error:?}");
-    let elsewhere = client(&format!("{url}/no/such/path"))
-        .register("s", V1)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(elsewhere, RegistryError::NotFound { .. }),
-        "{elsewhere:?}"
-    );
+    let elsewhere = client(&format!("{url}/no/such/path")).register("s", V1).await.unwrap_err();
+    assert!(matches!(elsewhere, RegistryError::NotFound { .. }), "{elsewhere:?}");
 }
 
 #[tokio::test]
 async fn what_is_no_schema_is_invalid() {
     let Some(url) = url() else { return };
-    let error = client(&url)
-        .register(&subject("invalid"), "{")
-        .await
-        .unwrap_err();
+    let error = client(&url).register(&subject("invalid"), "{").await.unwrap_err();
     assert!(matches!(error, RegistryError::Invalid { .. }), "{error:?}");
 }
 
@@ -170,35 +127,13 @@ async fn references_are_resolved() {
         "schema": r#"{"type":"record","name":"Outer","namespace":"x","fields":[{"name":"i","type":"x.Inner"}]}"#,
         "references": [{ "name": "x.Inner", "subject": inner, "version": 1 }],
     });
-    let answer = send(
-        &url,
-        "POST",
-        &format!("/subjects/{outer}/versions"),
-        &body.to_string(),
-    )
-    .await;
-    let id = answer
-        .split("\"id\":")
-        .nth(1)
-        .unwrap()
-        .split(|c: char| !c.is_ascii_digit())
-        .next()
-        .unwrap();
-    let resolved = registry
-        .schema_with_references(id.parse().unwrap())
-        .await
-        .unwrap();
+    let answer = send(&url, "POST", &format!("/subjects/{outer}/versions"), &body.to_string()).await;
+    let id = answer.split("\"id\":").nth(1).unwrap().split(|c: char| !c.is_ascii_digit()).next().unwrap();
+    let resolved = registry.schema_with_references(id.parse().unwrap()).await.unwrap();
     assert!(resolved.schema.contains("Outer"));
     assert_eq!(resolved.references.len(), 1);
     let reference = &resolved.references[0];
-    assert_eq!(
-        (
-            reference.name.as_str(),
-            &reference.subject,
-            reference.version
-        ),
-        ("x.Inner", &inner, 1)
-    );
+    assert_eq!((reference.name.as_str(), &reference.subject, reference.version), ("x.Inner", &inner, 1));
     assert!(reference.schema.contains("Inner"));
     // Together they are what an Avro parser needs, in this order.
     let texts = [&*reference.schema, &*resolved.schema];

@@ -69,16 +69,10 @@ fn first_line(request: &str) -> &str {
     request.lines().next().unwrap_or_default()
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    log: Arc<Mutex<Vec<String>>>,
-    answer: Arc<impl Fn(&str) -> Answer>,
-) {
+async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<String>>>, answer: Arc<impl Fn(&str) -> Answer>) {
     let request = request(&mut stream).await;
     log.lock().unwrap().push(request.clone());
-    let head = |status: u16, length: usize| {
-        format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n")
-    };
+    let head = |status: u16, length: usize| format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
     let bytes = match answer(first_line(&request)) {
         Answer::Reply(status, body) => head(status, body.len()) + &body,
         Answer::Cut => head(200, 1000) + r#"{"id":"#,
@@ -93,11 +87,7 @@ async fn request(stream: &mut TcpStream) -> String {
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| {
-                line.to_lowercase()
-                    .strip_prefix("content-length: ")
-                    .map(str::to_owned)
-            });
+            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
             if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
                 return text;
             }

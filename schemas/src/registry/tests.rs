@@ -23,91 +23,45 @@ fn client(stand_in: &StandIn) -> Registry {
 
 fn impatient(stand_in: &StandIn) -> Registry {
     let timeout = Duration::from_millis(100);
-    Registry::new(&RegistrySettings {
-        timeout,
-        ..settings(&[&stand_in.url])
-    })
-    .unwrap()
+    Registry::new(&RegistrySettings { timeout, ..settings(&[&stand_in.url]) }).unwrap()
 }
 
 #[tokio::test]
 async fn what_is_registered_is_found_and_not_posted() {
-    let stand_in = StandIn::scripted(vec![reply(
-        200,
-        r#"{"id":7,"version":1,"subject":"t-value"}"#,
-    )])
-    .await;
+    let stand_in = StandIn::scripted(vec![reply(200, r#"{"id":7,"version":1,"subject":"t-value"}"#)]).await;
     let registry = client(&stand_in);
     assert_eq!(registry.register("t-value", "\"long\"").await.unwrap(), 7);
-    assert_eq!(
-        registry
-            .clone()
-            .register("t-value", "\"long\"")
-            .await
-            .unwrap(),
-        7
-    );
+    assert_eq!(registry.clone().register("t-value", "\"long\"").await.unwrap(), 7);
     assert_eq!(stand_in.lines(), ["POST /subjects/t-value?deleted=false"]);
     let request = &stand_in.requests()[0];
-    assert!(
-        request.ends_with(r#"{"schema":"\"long\"","schemaType":"AVRO"}"#),
-        "{request}"
-    );
-    assert!(
-        request.contains("authorization: Basic bG9hZGVyOmh1bnRlcjI="),
-        "{request}"
-    );
+    assert!(request.ends_with(r#"{"schema":"\"long\"","schemaType":"AVRO"}"#), "{request}");
+    assert!(request.contains("authorization: Basic bG9hZGVyOmh1bnRlcjI="), "{request}");
 }
 
 #[tokio::test]
 async fn what_is_new_is_checked_and_then_posted() {
-    let script = vec![
-        reply(404, NOT_THERE),
-        reply(200, r#"{"is_compatible":true}"#),
-        reply(200, r#"{"id":8}"#),
-    ];
+    let script = vec![reply(404, NOT_THERE), reply(200, r#"{"is_compatible":true}"#), reply(200, r#"{"id":8}"#)];
     let stand_in = StandIn::scripted(script).await;
-    assert_eq!(
-        client(&stand_in)
-            .register("t-value", "\"long\"")
-            .await
-            .unwrap(),
-        8
-    );
+    assert_eq!(client(&stand_in).register("t-value", "\"long\"").await.unwrap(), 8);
     assert_eq!(
         stand_in.lines(),
-        [
-            "POST /subjects/t-value?deleted=false",
-            "POST /compatibility/subjects/t-value/versions",
-            "POST /subjects/t-value/versions",
-        ]
+        ["POST /subjects/t-value?deleted=false", "POST /compatibility/subjects/t-value/versions", "POST /subjects/t-value/versions",]
     );
 }
 
 #[tokio::test]
 async fn a_registry_without_the_check_decides_when_it_is_posted() {
     for status in [404, 405] {
-        let script = vec![
-            reply(404, NOT_THERE),
-            reply(status, ""),
-            reply(200, r#"{"id":8}"#),
-        ];
+        let script = vec![reply(404, NOT_THERE), reply(status, ""), reply(200, r#"{"id":8}"#)];
         let stand_in = StandIn::scripted(script).await;
-        assert_eq!(
-            client(&stand_in)
-                .register("t-value", "\"long\"")
-                .await
-                .unwrap(),
-            8
-        );
+        assert_eq!(client(&stand_in).register("t-value", "\"long\"").await.unwrap(), 8);
     }
 }
 
 /// The crate's own cache goes by subject, and gave the first schema's id for the second.
 #[tokio::test]
 async fn two_schemas_of_a_subject_are_two_ids() {
-    let stand_in =
-        StandIn::scripted(vec![reply(200, r#"{"id":1}"#), reply(200, r#"{"id":2}"#)]).await;
+    let stand_in = StandIn::scripted(vec![reply(200, r#"{"id":1}"#), reply(200, r#"{"id":2}"#)]).await;
     let registry = client(&stand_in);
     assert_eq!(registry.register("t-value", "\"long\"").await.unwrap(), 1);
     assert_eq!(registry.register("t-value", "\"int\"").await.unwrap(), 2);
@@ -117,12 +71,7 @@ async fn two_schemas_of_a_subject_are_two_ids() {
 #[tokio::test]
 async fn an_incompatible_schema_is_told_with_the_reason_and_not_cached() {
     let refusal = r#"{"error_code":409,"message":"READER_FIELD_MISSING_DEFAULT_VALUE b"}"#;
-    let script = vec![
-        reply(404, NOT_THERE),
-        reply(200, r#"{"is_compatible":false}"#),
-        reply(409, refusal),
-        reply(200, r#"{"id":9}"#),
-    ];
+    let script = vec![reply(404, NOT_THERE), reply(200, r#"{"is_compatible":false}"#), reply(409, refusal), reply(200, r#"{"id":9}"#)];
     let stand_in = StandIn::scripted(script).await;
     let registry = client(&stand_in);
     let error = registry.register("t-value", "\"long\"").await.unwrap_err();
@@ -145,9 +94,7 @@ async fn each_status_has_its_error() {
     })
     .await;
     let registry = client(&stand_in);
-    for status in [
-        400, 401, 403, 404, 405, 406, 408, 409, 410, 422, 429, 500, 501, 502, 503, 504,
-    ] {
+    for status in [400, 401, 403, 404, 405, 406, 408, 409, 410, 422, 429, 500, 501, 502, 503, 504] {
         let error = registry.schema(status).await.unwrap_err();
         let kind = match &error {
             RegistryError::Unauthorized { .. } => "unauthorized",
@@ -167,15 +114,8 @@ async fn each_status_has_its_error() {
         assert_eq!(kind, expected, "{status}");
         assert_eq!(error.is_transient(), expected == "unavailable", "{status}");
         let text = error.to_string();
-        assert!(
-            text.contains(&format!("status {status}, \"said so\" (code 1)")),
-            "{text}"
-        );
-        assert!(
-            text.contains(&stand_in.url)
-                && text.contains(&format!("get the schema with id {status}")),
-            "{text}"
-        );
+        assert!(text.contains(&format!("status {status}, \"said so\" (code 1)")), "{text}");
+        assert!(text.contains(&stand_in.url) && text.contains(&format!("get the schema with id {status}")), "{text}");
         assert!(!text.contains("hunter2"));
     }
 }
@@ -195,20 +135,11 @@ async fn an_error_without_words_of_the_registry_says_so() {
 
 #[tokio::test]
 async fn failures_are_not_cached() {
-    let script = vec![
-        reply(500, "{}"),
-        reply(404, NOT_THERE),
-        reply(429, "{}"),
-        Answer::Close,
-        reply(200, r#"{"schema":"\"long\""}"#),
-    ];
+    let script = vec![reply(500, "{}"), reply(404, NOT_THERE), reply(429, "{}"), Answer::Close, reply(200, r#"{"schema":"\"long\""}"#)];
     let stand_in = StandIn::scripted(script).await;
     let registry = client(&stand_in);
     for transient in [true, false, true, true] {
-        assert_eq!(
-            registry.schema(5).await.unwrap_err().is_transient(),
-            transient
-        );
+        assert_eq!(registry.schema(5).await.unwrap_err().is_transient(), transient);
     }
     assert_eq!(&*registry.schema(5).await.unwrap(), "\"long\"");
     assert_eq!(&*registry.schema(5).await.unwrap(), "\"long\"");
@@ -218,10 +149,7 @@ async fn failures_are_not_cached() {
 #[tokio::test]
 async fn silence_ends_in_time_and_is_transient() {
     let stand_in = StandIn::answering(|_| Answer::Silence).await;
-    let error = impatient(&stand_in)
-        .register("t-value", "\"long\"")
-        .await
-        .unwrap_err();
+    let error = impatient(&stand_in).register("t-value", "\"long\"").await.unwrap_err();
     assert!(matches!(error, RegistryError::Timeout { .. }) && error.is_transient());
     assert_eq!(
         error.to_string(),
@@ -245,21 +173,14 @@ async fn a_broken_connection_is_transient_and_a_foreign_answer_is_not() {
         let stand_in = StandIn::scripted(vec![answer.clone()]).await;
         let error = client(&stand_in).schema(1).await.unwrap_err();
         assert_eq!(error.is_transient(), transient, "{answer:?}: {error}");
-        assert_eq!(
-            matches!(error, RegistryError::Malformed { .. }),
-            !transient,
-            "{answer:?}: {error}"
-        );
+        assert_eq!(matches!(error, RegistryError::Malformed { .. }), !transient, "{answer:?}: {error}");
     }
 }
 
 #[tokio::test]
 async fn a_lookup_without_an_id_is_not_taken_for_an_absent_schema() {
     let stand_in = StandIn::scripted(vec![reply(200, r#"{"version":1}"#)]).await;
-    let error = client(&stand_in)
-        .register("t-value", "\"long\"")
-        .await
-        .unwrap_err();
+    let error = client(&stand_in).register("t-value", "\"long\"").await.unwrap_err();
     assert!(matches!(error, RegistryError::Malformed { .. }), "{error}");
 }
 
@@ -279,10 +200,7 @@ async fn a_definite_answer_of_one_address_is_not_asked_of_the_next() {
     let first = StandIn::scripted(vec![reply(404, NOT_THERE)]).await;
     let second = StandIn::scripted(vec![reply(200, r#"{"schema":"\"long\""}"#)]).await;
     let registry = Registry::new(&settings(&[&first.url, &second.url])).unwrap();
-    assert!(matches!(
-        registry.schema(1).await,
-        Err(RegistryError::NotFound { .. })
-    ));
+    assert!(matches!(registry.schema(1).await, Err(RegistryError::NotFound { .. })));
     assert!(second.requests().is_empty());
 }
 
@@ -292,9 +210,7 @@ async fn no_server_is_transient() {
     let error = registry.schema(1).await.unwrap_err();
     assert!(matches!(error, RegistryError::Unreachable { .. }) && error.is_transient());
     let text = error.to_string();
-    assert!(text.starts_with(
-        "can't reach the schema registry at http://127.0.0.1:1 to get the schema with id 1: "
-    ));
+    assert!(text.starts_with("can't reach the schema registry at http://127.0.0.1:1 to get the schema with id 1: "));
     assert!(text.contains("Connection refused"), "{text}");
 }
 
@@ -316,10 +232,7 @@ async fn those_who_ask_the_same_at_once_share_one_call() {
 async fn one_who_waits_asks_again_when_the_first_fails() {
     let stand_in = StandIn::scripted(vec![reply(500, "{}"), reply(200, r#"{"id":3}"#)]).await;
     let registry = client(&stand_in);
-    let (first, second) = tokio::join!(
-        registry.register("s", "\"long\""),
-        registry.register("s", "\"long\"")
-    );
+    let (first, second) = tokio::join!(registry.register("s", "\"long\""), registry.register("s", "\"long\""));
     assert!(first.unwrap_err().is_transient());
     assert_eq!(second.unwrap(), 3);
 }
@@ -327,27 +240,17 @@ async fn one_who_waits_asks_again_when_the_first_fails() {
 #[tokio::test]
 async fn a_subject_is_one_segment_of_the_path() {
     let stand_in = StandIn::scripted(vec![reply(200, r#"{"id":1}"#)]).await;
-    client(&stand_in)
-        .register("a/../b c?x#%é", "\"long\"")
-        .await
-        .unwrap();
-    assert_eq!(
-        stand_in.lines(),
-        ["POST /subjects/a%2F..%2Fb%20c%3Fx%23%25%C3%A9?deleted=false"]
-    );
+    client(&stand_in).register("a/../b c?x#%é", "\"long\"").await.unwrap();
+    assert_eq!(stand_in.lines(), ["POST /subjects/a%2F..%2Fb%20c%3Fx%23%25%C3%A9?deleted=false"]);
 }
 
 #[tokio::test]
 async fn references_come_before_what_references_them() {
     let stand_in = StandIn::answering(|line| {
-        let reference =
-            |name: &str| format!(r#"{{"name":"{name}","subject":"{name}","version":1}}"#);
+        let reference = |name: &str| format!(r#"{{"name":"{name}","subject":"{name}","version":1}}"#);
         let body = |schema: &str, names: &[&str]| {
             let references: Vec<_> = names.iter().map(|name| reference(name)).collect();
-            format!(
-                r#"{{"id":1,"schema":"{schema}","references":[{}]}}"#,
-                references.join(",")
-            )
+            format!(r#"{{"id":1,"schema":"{schema}","references":[{}]}}"#, references.join(","))
         };
         match line.split(' ').nth(1).unwrap_or_default() {
             "/schemas/ids/1?deleted=true" => reply(200, &body("root", &["c", "b"])),
@@ -360,15 +263,8 @@ async fn references_come_before_what_references_them() {
     .await;
     let registry = client(&stand_in);
     let resolved = registry.schema_with_references(1).await.unwrap();
-    let names: Vec<_> = resolved
-        .references
-        .iter()
-        .map(|r| (r.name.as_str(), &*r.schema))
-        .collect();
-    assert_eq!(
-        (&*resolved.schema, names),
-        ("root", vec![("b", "B"), ("c", "C")])
-    );
+    let names: Vec<_> = resolved.references.iter().map(|r| (r.name.as_str(), &*r.schema)).collect();
+    assert_eq!((&*resolved.schema, names), ("root", vec![("b", "B"), ("c", "C")]));
     assert_eq!(&*registry.schema(1).await.unwrap(), "root");
     assert_eq!(stand_in.requests().len(), 3);
 }
@@ -379,34 +275,18 @@ async fn endless_references_end() {
     let stand_in = StandIn::answering(move |_| {
         let n = next.fetch_add(1, Ordering::Relaxed);
         let reference = format!(r#"{{"name":"n{n}","subject":"s{n}","version":1}}"#);
-        Answer::Reply(
-            200,
-            format!(r#"{{"id":1,"schema":"x","references":[{reference}]}}"#),
-        )
+        Answer::Reply(200, format!(r#"{{"id":1,"schema":"x","references":[{reference}]}}"#))
     })
     .await;
     let error = client(&stand_in).schema(1).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            RegistryError::TooManyReferences {
-                id: 1,
-                max: REFERENCES_MAX
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, RegistryError::TooManyReferences { id: 1, max: REFERENCES_MAX }), "{error}");
 }
 
 #[tokio::test]
 async fn only_avro_is_read() {
-    let stand_in =
-        StandIn::scripted(vec![reply(200, r#"{"schema":"{}","schemaType":"JSON"}"#)]).await;
+    let stand_in = StandIn::scripted(vec![reply(200, r#"{"schema":"{}","schemaType":"JSON"}"#)]).await;
     let error = client(&stand_in).schema(4).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "can't get the schema with id 4: it is of type Json, and only Avro is read; leave its topic out"
-    );
+    assert_eq!(error.to_string(), "can't get the schema with id 4: it is of type Json, and only Avro is read; leave its topic out");
 }
 
 #[tokio::test]
@@ -427,10 +307,7 @@ fn debug_shows_no_password() {
 
 #[test]
 fn a_client_needs_an_address() {
-    assert!(matches!(
-        Registry::new(&settings(&[])),
-        Err(RegistryError::NoAddress)
-    ));
+    assert!(matches!(Registry::new(&settings(&[])), Err(RegistryError::NoAddress)));
 }
 
 #[test]
@@ -447,31 +324,15 @@ fn settings_are_read_and_checked() {
         Ok(settings) => settings.urls,
         Err(error) => error.problems().to_vec(),
     };
-    assert_eq!(
-        told("url: http://a/x/, https://b\n"),
-        ["http://a/x", "https://b"]
-    );
-    assert_eq!(
-        told("url: [http://a, http://b/]\n"),
-        ["http://a", "http://b"]
-    );
-    let scheme =
-        r#"m.yaml:1: "url": every address must start with http:// or https:// and name a host"#;
+    assert_eq!(told("url: http://a/x/, https://b\n"), ["http://a/x", "https://b"]);
+    assert_eq!(told("url: [http://a, http://b/]\n"), ["http://a", "http://b"]);
+    let scheme = r#"m.yaml:1: "url": every address must start with http:// or https:// and name a host"#;
     for url in ["a:8081", "ftp://a", "'http://'", "'http://a,,http://b'"] {
         assert_eq!(told(&format!("url: {url}\n")), [scheme]);
     }
-    assert_eq!(
-        told("url: http://me:hunter2@a\n"),
-        [r#"m.yaml:1: "url": an address must not hold a password; set "user" and "password""#]
-    );
-    assert_eq!(
-        told("url: http://a?b=c\n"),
-        [r#"m.yaml:1: "url": an address must not hold a query, a fragment or a space"#]
-    );
-    assert_eq!(
-        told("url: http://a\npassword: x\n"),
-        [r#"m.yaml:2: "password": needs "user" as well"#]
-    );
+    assert_eq!(told("url: http://me:hunter2@a\n"), [r#"m.yaml:1: "url": an address must not hold a password; set "user" and "password""#]);
+    assert_eq!(told("url: http://a?b=c\n"), [r#"m.yaml:1: "url": an address must not hold a query, a fragment or a space"#]);
+    assert_eq!(told("url: http://a\npassword: x\n"), [r#"m.yaml:2: "password": needs "user" as well"#]);
 }
 
 #[test]
@@ -484,14 +345,8 @@ fn a_frame_is_magic_and_big_endian_id() {
 #[test]
 fn what_is_no_frame_is_refused() {
     assert_eq!(unframe(&[]), Err(FrameError::TooShort { bytes: 0 }));
-    assert_eq!(
-        unframe(&[0, 0, 0, 1]),
-        Err(FrameError::TooShort { bytes: 4 })
-    );
-    assert_eq!(
-        unframe(&[1, 0, 0, 0, 1]),
-        Err(FrameError::Magic { found: 1 })
-    );
+    assert_eq!(unframe(&[0, 0, 0, 1]), Err(FrameError::TooShort { bytes: 4 }));
+    assert_eq!(unframe(&[1, 0, 0, 0, 1]), Err(FrameError::Magic { found: 1 }));
     assert_eq!(unframe(&[0, 0, 0, 0, 1]), Ok((1, &[][..])));
     assert_eq!(
         unframe(b"{\"a\":1}").unwrap_err().to_string(),

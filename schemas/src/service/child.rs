@@ -43,24 +43,13 @@ impl Child {
 
     pub(super) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.process.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &kill])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     /// The exit code and what was written to standard error.
     pub(super) fn end(mut self) -> (Option<i32>, String) {
         let mut err = String::new();
-        self.process
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut err)
-            .unwrap();
+        self.process.stderr.take().unwrap().read_to_string(&mut err).unwrap();
         (self.process.wait().unwrap().code(), err)
     }
 }

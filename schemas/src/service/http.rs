@@ -46,9 +46,7 @@ pub trait Probe: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// Another process listens there.
-    #[error(
-        "can't serve HTTP on {address}: another process uses the port; stop it, or set another address"
-    )]
+    #[error("can't serve HTTP on {address}: another process uses the port; stop it, or set another address")]
     InUse {
         /// The address asked for.
         address: SocketAddr,
@@ -57,9 +55,7 @@ pub enum HttpError {
         source: io::Error,
     },
     /// The operating system refuses the address.
-    #[error(
-        "can't serve HTTP on {address}: {source}; set an address of this machine and a port it may use"
-    )]
+    #[error("can't serve HTTP on {address}: {source}; set an address of this machine and a port it may use")]
     Listen {
         /// The address asked for.
         address: SocketAddr,
@@ -100,29 +96,14 @@ impl Drop for Server {
 /// # Errors
 ///
 /// If the address can't be listened on.
-pub async fn serve(
-    listen: SocketAddr,
-    probe: Arc<dyn Probe>,
-    registry: Arc<Registry>,
-    shutdown: Shutdown,
-) -> Result<Server, HttpError> {
+pub async fn serve(listen: SocketAddr, probe: Arc<dyn Probe>, registry: Arc<Registry>, shutdown: Shutdown) -> Result<Server, HttpError> {
     let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => HttpError::InUse {
-            address: listen,
-            source,
-        },
-        _ => HttpError::Listen {
-            address: listen,
-            source,
-        },
+        io::ErrorKind::AddrInUse => HttpError::InUse { address: listen, source },
+        _ => HttpError::Listen { address: listen, source },
     };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let routes = routes(Endpoints {
-        probe,
-        registry,
-        shutdown,
-    });
+    let routes = routes(Endpoints { probe, registry, shutdown });
     let task = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
             tracing::error!(%address, %error, "the HTTP endpoints ended");
@@ -173,11 +154,7 @@ async fn metrics(State(endpoints): State<Endpoints>) -> Response {
     let mut body = String::new();
     match text::encode(&mut body, &endpoints.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], body).into_response(),
-        Err(error) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("metrics: {error}\n"),
-        )
-            .into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}\n")).into_response(),
     }
 }
 
@@ -262,26 +239,16 @@ mod tests {
         registry.register("rows", "Rows loaded", counter);
         let (probe, shutdown) = (Arc::new(Scripted::default()), Shutdown::new());
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let serving = serve(
-            any_port,
-            probe.clone(),
-            Arc::new(registry),
-            shutdown.clone(),
-        );
+        let serving = serve(any_port, probe.clone(), Arc::new(registry), shutdown.clone());
         let server = serving.await.unwrap();
-        Running {
-            server,
-            probe,
-            shutdown,
-        }
+        Running { server, probe, shutdown }
     }
 
     impl Running {
         /// Status, head in lower case, and body of one request.
         async fn ask(&self, method: &str, path: &str) -> (u16, String, String) {
             let mut stream = TcpStream::connect(self.server.address()).await.unwrap();
-            let request =
-                format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();
@@ -302,10 +269,7 @@ mod tests {
         assert_eq!(running.get("/healthz").await, (200, "ok\n".to_owned()));
         assert_eq!(running.get("/readyz").await, (200, "ok\n".to_owned()));
         *running.probe.readiness.lock().unwrap() = Some("no connection\n  to MySQL".to_owned());
-        assert_eq!(
-            running.get("/readyz").await,
-            (503, "no connection to MySQL\n".to_owned())
-        );
+        assert_eq!(running.get("/readyz").await, (503, "no connection to MySQL\n".to_owned()));
         assert_eq!(running.get("/healthz").await.0, 200);
         *running.probe.health.lock().unwrap() = Some("stuck".to_owned());
         assert_eq!(running.get("/healthz").await, (503, "stuck\n".to_owned()));
@@ -315,27 +279,15 @@ mod tests {
     async fn metrics_are_open_metrics() {
         let (status, head, body) = running().await.ask("GET", "/metrics").await;
         assert_eq!(status, 200);
-        assert!(
-            head.contains(
-                "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"
-            ),
-            "{head}"
-        );
-        assert_eq!(
-            body,
-            "# HELP rows Rows loaded.\n# TYPE rows counter\nrows_total 3\n# EOF\n"
-        );
+        assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
+        assert_eq!(body, "# HELP rows Rows loaded.\n# TYPE rows counter\nrows_total 3\n# EOF\n");
     }
 
     #[tokio::test]
     async fn status_is_json_and_never_stored() {
         let (status, head, body) = running().await.ask("GET", "/status").await;
         assert_eq!(status, 200);
-        assert!(
-            head.contains("content-type: application/json")
-                && head.contains("cache-control: no-store"),
-            "{head}"
-        );
+        assert!(head.contains("content-type: application/json") && head.contains("cache-control: no-store"), "{head}");
         assert_eq!(body, r#"{"state":"<streaming>","tables":2}"#);
     }
 
@@ -343,11 +295,7 @@ mod tests {
     async fn the_page_is_html_and_the_rest_is_not_found() {
         let running = running().await;
         let (status, head, body) = running.ask("GET", "/").await;
-        assert!(
-            status == 200
-                && head.contains("content-type: text/html")
-                && body.contains("fetch(\"status\")")
-        );
+        assert!(status == 200 && head.contains("content-type: text/html") && body.contains("fetch(\"status\")"));
         for path in ["/nothing", "/status/", "/../etc/passwd", "//"] {
             assert_eq!(running.get(path).await.0, 404, "{path}");
         }
@@ -358,10 +306,7 @@ mod tests {
     async fn a_shutdown_ends_readiness_and_nothing_else() {
         let running = running().await;
         running.shutdown.request();
-        assert_eq!(
-            running.get("/readyz").await,
-            (503, "shutting down\n".to_owned())
-        );
+        assert_eq!(running.get("/readyz").await, (503, "shutting down\n".to_owned()));
         assert_eq!(running.get("/healthz").await.0, 200);
         assert_eq!(running.get("/metrics").await.0, 200);
     }
@@ -376,29 +321,19 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), free)
-            .await
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(10), free).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_port_in_use_is_told_with_the_way_out() {
         let running = running().await;
         let address = running.server.address();
-        let again = serve(
-            address,
-            running.probe.clone(),
-            Arc::default(),
-            Shutdown::new(),
-        )
-        .await;
+        let again = serve(address, running.probe.clone(), Arc::default(), Shutdown::new()).await;
         let error = again.unwrap_err();
         assert!(matches!(error, HttpError::InUse { .. }));
         assert_eq!(
             error.to_string(),
-            format!(
-                "can't serve HTTP on {address}: another process uses the port; stop it, or set another address"
-            )
+            format!("can't serve HTTP on {address}: another process uses the port; stop it, or set another address")
         );
     }
 
@@ -406,14 +341,9 @@ mod tests {
     async fn an_address_of_another_machine_is_refused() {
         let elsewhere = SocketAddr::from(([192, 0, 2, 1], 80));
         let probe = Arc::new(Scripted::default());
-        let error = serve(elsewhere, probe, Arc::default(), Shutdown::new())
-            .await
-            .unwrap_err();
+        let error = serve(elsewhere, probe, Arc::default(), Shutdown::new()).await.unwrap_err();
         assert!(matches!(error, HttpError::Listen { .. }));
         let text = error.to_string();
-        assert!(
-            text.starts_with("can't serve HTTP on 192.0.2.1:80: "),
-            "{text}"
-        );
+        assert!(text.starts_with("can't serve HTTP on 192.0.2.1:80: "), "{text}");
     }
 }

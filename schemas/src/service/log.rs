@@ -18,9 +18,7 @@ pub enum Format {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The level, or `RUST_LOG`, isn't a filter.
-    #[error(
-        "{origin} is \"{given}\", not a log filter ({reason}); write e.g. \"info\" or \"info,rdkafka=warn\""
-    )]
+    #[error("{origin} is \"{given}\", not a log filter ({reason}); write e.g. \"info\" or \"info,rdkafka=warn\"")]
     Filter {
         /// `RUST_LOG`, or the setting.
         origin: &'static str,
@@ -45,10 +43,7 @@ pub fn init(format: Format, level: &str) -> Result<(), LogError> {
         Ok(filter) if !filter.trim().is_empty() => parse("RUST_LOG", &filter)?,
         _ => parse("the log level", level)?,
     };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let set = match format {
         Format::Text => log.finish().try_init(),
         Format::Json => log.json().flatten_event(true).finish().try_init(),
@@ -57,11 +52,7 @@ pub fn init(format: Format, level: &str) -> Result<(), LogError> {
 }
 
 fn parse(origin: &'static str, given: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::try_new(given).map_err(|error| LogError::Filter {
-        origin,
-        given: given.to_owned(),
-        reason: error.to_string(),
-    })
+    EnvFilter::try_new(given).map_err(|error| LogError::Filter { origin, given: given.to_owned(), reason: error.to_string() })
 }
 
 #[cfg(test)]
@@ -96,24 +87,15 @@ mod tests {
     #[test]
     fn text_has_fields_and_no_colours_off_a_terminal() {
         let log = logged(&[]);
-        assert!(
-            log.contains("INFO") && log.contains("loaded table=\"shop.orders\" rows=3"),
-            "{log}"
-        );
-        assert!(
-            !log.contains('\u{1b}') && !log.contains("detail") && !log.contains("hushed"),
-            "{log}"
-        );
+        assert!(log.contains("INFO") && log.contains("loaded table=\"shop.orders\" rows=3"), "{log}");
+        assert!(!log.contains('\u{1b}') && !log.contains("detail") && !log.contains("hushed"), "{log}");
     }
 
     #[test]
     fn json_has_an_object_for_each_line() {
         let log = logged(&[("FORMAT", "json")]);
         let line: serde_json::Value = serde_json::from_str(log.trim()).unwrap();
-        assert_eq!(
-            (&line["message"], &line["table"], &line["rows"]),
-            (&"loaded".into(), &"shop.orders".into(), &3.into())
-        );
+        assert_eq!((&line["message"], &line["table"], &line["rows"]), (&"loaded".into(), &"shop.orders".into(), &3.into()));
         assert_eq!(line["level"], "INFO");
     }
 
@@ -125,16 +107,8 @@ mod tests {
 
     #[test]
     fn what_is_no_filter_is_refused() {
-        let error = parse("the log level", "info,x=loud")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("the log level is \"info,x=loud\", not a log filter ("),
-            "{error}"
-        );
-        assert!(
-            error.ends_with("); write e.g. \"info\" or \"info,rdkafka=warn\""),
-            "{error}"
-        );
+        let error = parse("the log level", "info,x=loud").unwrap_err().to_string();
+        assert!(error.starts_with("the log level is \"info,x=loud\", not a log filter ("), "{error}");
+        assert!(error.ends_with("); write e.g. \"info\" or \"info,rdkafka=warn\""), "{error}");
     }
 }

@@ -22,9 +22,7 @@ impl Default for Shutdown {
 impl Shutdown {
     /// A handle that no signal reaches: only [`request`](Self::request) does.
     pub fn new() -> Self {
-        Self {
-            requested: Arc::new(watch::Sender::new(false)),
-        }
+        Self { requested: Arc::new(watch::Sender::new(false)) }
     }
 
     /// A handle on which SIGTERM and SIGINT request the end. A second signal ends the process at once,
@@ -92,10 +90,7 @@ mod tests {
         assert!(!shutdown.is_requested());
         shutdown.request();
         shutdown.request();
-        tokio::time::timeout(Duration::from_secs(10), waiting)
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
         shutdown.requested().await;
         assert!(shutdown.is_requested());
     }

@@ -24,11 +24,7 @@ impl Reader {
         let file_key = format!("{key}_file");
         let overrides = (self.overridden(key), self.overridden(&file_key));
         let both = |reader: &mut Self, place: &Place| {
-            reader.report_key(
-                place,
-                key,
-                &format!("and \"{file_key}\" are both given; remove one"),
-            );
+            reader.report_key(place, key, &format!("and \"{file_key}\" are both given; remove one"));
             Lookup::Invalid
         };
         match overrides {
@@ -56,10 +52,7 @@ impl Reader {
                         text.pop();
                     }
                 }
-                Lookup::Given(Given {
-                    text,
-                    place: given.place,
-                })
+                Lookup::Given(Given { text, place: given.place })
             }
             Err(why) => {
                 let message = format!("names {}, which {why}", given.text);
@@ -95,20 +88,14 @@ impl Reader {
             }
         }
         match sound {
-            true => Lookup::Given(List {
-                items,
-                place: Place::Line(node.line),
-            }),
+            true => Lookup::Given(List { items, place: Place::Line(node.line) }),
             false => Lookup::Invalid,
         }
     }
 
     fn overriding_list(&mut self, key: &str, given: Given) -> Lookup<List> {
         match split_list(&given.text) {
-            Some(items) => Lookup::Given(List {
-                items,
-                place: given.place,
-            }),
+            Some(items) => Lookup::Given(List { items, place: given.place }),
             None => {
                 let message = "must be \"a,b\" or \"[a, b]\", without empty elements";
                 self.report_key(&given.place, key, message);
@@ -124,43 +111,27 @@ impl Reader {
             match &node.value {
                 Value::Map(pairs) => self.flatten(key, "", pairs, &mut map),
                 _ => {
-                    let message = format!(
-                        "must be a section (lines of \"name: value\"), not {}",
-                        node.kind()
-                    );
+                    let message = format!("must be a section (lines of \"name: value\"), not {}", node.kind());
                     self.report_key(&Place::Line(node.line), key, &message);
                 }
             }
         }
         if let Some(canonical) = self.variable_of(key) {
             for (rest, value) in self.environment.take_below(&canonical) {
-                map.insert(
-                    rest.to_lowercase().replace("__", ".").replace('_', "."),
-                    value,
-                );
+                map.insert(rest.to_lowercase().replace("__", ".").replace('_', "."), value);
             }
         }
         map
     }
 
-    fn flatten(
-        &mut self,
-        key: &str,
-        above: &str,
-        pairs: &[Pair],
-        map: &mut BTreeMap<String, String>,
-    ) {
+    fn flatten(&mut self, key: &str, above: &str, pairs: &[Pair], map: &mut BTreeMap<String, String>) {
         for pair in pairs {
             let name = join(above, &pair.key);
             let path = join(key, &name);
             match &pair.node.value {
                 Value::Map(below) => self.flatten(key, &name, below, map),
                 Value::Null => {
-                    self.report_key(
-                        &Place::Line(pair.line),
-                        &path,
-                        "has no value; remove it, or write \"\"",
-                    );
+                    self.report_key(&Place::Line(pair.line), &path, "has no value; remove it, or write \"\"");
                 }
                 Value::Scalar(_) | Value::List(_) => {
                     let Some(text) = self.replaced(&path, &pair.node, "a single value") else {
@@ -183,9 +154,7 @@ fn split_list(text: &str) -> Option<Vec<String>> {
     }
     if !text.starts_with('[') {
         let items = text.split(',').map(|item| item.trim().to_owned());
-        return items
-            .map(|item| (!item.is_empty()).then_some(item))
-            .collect();
+        return items.map(|item| (!item.is_empty()).then_some(item)).collect();
     }
     let (root, _) = yaml::parse(text).ok()?;
     let Value::List(items) = &root.value else {

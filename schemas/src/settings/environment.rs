@@ -27,28 +27,17 @@ impl Environment {
         let variables: BTreeMap<_, _> = variables.into_iter().collect();
         let mut overrides: BTreeMap<String, Override> = BTreeMap::new();
         let mut clashes = Vec::new();
-        for (name, value) in variables
-            .iter()
-            .filter(|(name, _)| name.starts_with(PREFIX))
-        {
+        for (name, value) in variables.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
             let canonical = name.to_uppercase();
             match overrides.get(&canonical) {
                 Some(first) => clashes.push((name.clone(), first.name.clone())),
                 None => {
-                    let given = Override {
-                        name: name.clone(),
-                        value: value.clone(),
-                        used: false,
-                    };
+                    let given = Override { name: name.clone(), value: value.clone(), used: false };
                     overrides.insert(canonical, given);
                 }
             }
         }
-        Self {
-            variables,
-            overrides,
-            clashes,
-        }
+        Self { variables, overrides, clashes }
     }
 
     pub(super) fn variable(&self, name: &str) -> Option<String> {
@@ -75,10 +64,7 @@ impl Environment {
 
     /// Names of overrides that nothing asked for.
     pub(super) fn unused(&self) -> impl Iterator<Item = &str> {
-        self.overrides
-            .values()
-            .filter(|given| !given.used)
-            .map(|given| given.name.as_str())
+        self.overrides.values().filter(|given| !given.used).map(|given| given.name.as_str())
     }
 
     pub(super) fn clashes(&self) -> &[(String, String)] {

@@ -65,22 +65,12 @@ pub(super) struct Given {
 
 impl Frame {
     fn new(path: String, pattern: String) -> Self {
-        Self {
-            path,
-            pattern,
-            node: None,
-            line: None,
-            broken: false,
-            declared: Vec::new(),
-        }
+        Self { path, pattern, node: None, line: None, broken: false, declared: Vec::new() }
     }
 
     fn pairs(&self) -> &[Pair] {
         match self.node.as_deref() {
-            Some(Node {
-                value: Value::Map(pairs),
-                ..
-            }) => pairs,
+            Some(Node { value: Value::Map(pairs), .. }) => pairs,
             _ => &[],
         }
     }
@@ -105,10 +95,7 @@ impl Reader {
             Value::Map(_) => reader.frame_mut().node = Some(root),
             Value::Null => {}
             Value::Scalar(_) | Value::List(_) => {
-                let message = format!(
-                    "the file must consist of lines of \"key: value\", not of {}",
-                    root.kind()
-                );
+                let message = format!("the file must consist of lines of \"key: value\", not of {}", root.kind());
                 reader.report_line(root.line, &message);
                 reader.frame_mut().broken = true;
             }
@@ -117,14 +104,8 @@ impl Reader {
     }
 
     pub(super) fn describing() -> Self {
-        let root = Rc::new(Node {
-            line: 1,
-            value: Value::Null,
-        });
-        Self {
-            describing: true,
-            ..Self::new(String::new(), root, Environment::default())
-        }
+        let root = Rc::new(Node { line: 1, value: Value::Null });
+        Self { describing: true, ..Self::new(String::new(), root, Environment::default()) }
     }
 
     pub(super) fn into_entries(self) -> Vec<Entry> {
@@ -148,10 +129,7 @@ impl Reader {
             self.report(&Place::Variable(name), String::new(), message);
         }
         self.problems.sort_by_key(|problem| problem.order);
-        self.problems
-            .into_iter()
-            .map(|problem| problem.text)
-            .collect()
+        self.problems.into_iter().map(|problem| problem.text).collect()
     }
 
     fn unused_message(&self, name: &str) -> String {
@@ -178,9 +156,7 @@ impl Reader {
     }
 
     pub(super) fn frame_below(&self, key: &str, node: Option<&Node>) -> Frame {
-        let (path, pattern) = self
-            .frame()
-            .map_or(("", ""), |frame| (&frame.path, &frame.pattern));
+        let (path, pattern) = self.frame().map_or(("", ""), |frame| (&frame.path, &frame.pattern));
         let mut frame = Frame::new(join(path, key), join(pattern, key));
         frame.line = self.line_of(key).or(node.map(|node| node.line));
         frame.broken = self.frame().is_some_and(|frame| frame.broken);
@@ -201,10 +177,7 @@ impl Reader {
         let Some(frame) = self.frames.pop() else {
             return;
         };
-        let unknown = frame
-            .pairs()
-            .iter()
-            .filter(|pair| !frame.declared.contains(&pair.key));
+        let unknown = frame.pairs().iter().filter(|pair| !frame.declared.contains(&pair.key));
         self.unknown.extend(unknown.map(|pair| Unknown {
             line: pair.line,
             section: frame.path.clone(),
@@ -236,10 +209,7 @@ impl Reader {
     pub(super) fn overridden(&mut self, key: &str) -> Option<Given> {
         let canonical = self.variable_of(key)?;
         let (name, text) = self.environment.take(&canonical)?;
-        Some(Given {
-            text,
-            place: Place::Variable(name),
-        })
+        Some(Given { text, place: Place::Variable(name) })
     }
 
     /// Where a key's value is, for a problem found after it was read.
@@ -247,9 +217,7 @@ impl Reader {
         if let Some(given) = self.overridden(key) {
             return given.place;
         }
-        let file = self
-            .line_of(key)
-            .or_else(|| self.line_of(&format!("{key}_file")));
+        let file = self.line_of(key).or_else(|| self.line_of(&format!("{key}_file")));
         match file.or_else(|| self.frame().and_then(|frame| frame.line)) {
             Some(line) => Place::Line(line),
             None => Place::File,
@@ -264,10 +232,7 @@ impl Reader {
         match self.node(key) {
             None => self.absent(),
             Some(node) => match self.replaced(key, &node, "a single value") {
-                Some(text) => Lookup::Given(Given {
-                    text,
-                    place: Place::Line(node.line),
-                }),
+                Some(text) => Lookup::Given(Given { text, place: Place::Line(node.line) }),
                 None => Lookup::Invalid,
             },
         }
@@ -285,25 +250,17 @@ impl Reader {
     pub(super) fn replaced(&mut self, key: &str, node: &Node, wanted: &str) -> Option<String> {
         let place = Place::Line(node.line);
         let Value::Scalar(text) = &node.value else {
-            self.report_key(
-                &place,
-                key,
-                &format!("must be {wanted}, not {}", node.kind()),
-            );
+            self.report_key(&place, key, &format!("must be {wanted}, not {}", node.kind()));
             return None;
         };
         let environment = &self.environment;
         let message = match replace_variables(text, |name| environment.variable(name)) {
             Ok(text) => return Some(text),
-            Err(Replacement::Unset(name)) => format!(
-                "needs the environment variable {name}, which isn't set; set it, or write ${{{name}:-default}}"
-            ),
-            Err(Replacement::Unclosed) => {
-                "has a \"${\" without its \"}\"; a \"$\" itself is written \"$$\"".to_owned()
+            Err(Replacement::Unset(name)) => {
+                format!("needs the environment variable {name}, which isn't set; set it, or write ${{{name}:-default}}")
             }
-            Err(Replacement::BadName) => {
-                "has a \"${…}\" that names no variable; a \"$\" itself is written \"$$\"".to_owned()
-            }
+            Err(Replacement::Unclosed) => "has a \"${\" without its \"}\"; a \"$\" itself is written \"$$\"".to_owned(),
+            Err(Replacement::BadName) => "has a \"${…}\" that names no variable; a \"$\" itself is written \"$$\"".to_owned(),
         };
         self.report_key(&place, key, &message);
         None
@@ -313,10 +270,7 @@ impl Reader {
         if self.describing {
             return;
         }
-        let place = match self
-            .line_of(key)
-            .or_else(|| self.frame().and_then(|frame| frame.line))
-        {
+        let place = match self.line_of(key).or_else(|| self.frame().and_then(|frame| frame.line)) {
             Some(line) => Place::Line(line),
             None => Place::File,
         };
@@ -355,15 +309,10 @@ impl Unknown {
         if !self.section.is_empty() {
             message += &format!(" in \"{}\"", self.section);
         }
-        let elsewhere = entries
-            .iter()
-            .find(|entry| entry.path.rsplit('.').next() == Some(&self.key))
-            .map(|entry| &entry.path);
+        let elsewhere = entries.iter().find(|entry| entry.path.rsplit('.').next() == Some(&self.key)).map(|entry| &entry.path);
         match (&self.near, elsewhere) {
             (Some(near), None) => message += &format!("; did you mean \"{near}\"?"),
-            (Some(near), Some(path)) => {
-                message += &format!("; did you mean \"{near}\" or \"{path}\"?")
-            }
+            (Some(near), Some(path)) => message += &format!("; did you mean \"{near}\" or \"{path}\"?"),
             (None, Some(path)) => message += &format!("; did you mean \"{path}\"?"),
             (None, None) if self.known.is_empty() => {}
             (None, None) => message += &format!("; known: {}", self.known.join(", ")),

@@ -67,32 +67,19 @@ enum Content<'a> {
 impl<'a> Source<'a> {
     /// The file at `path` and the process's own environment. Variables that aren't UTF-8 are left out.
     pub fn file(path: impl AsRef<Path>) -> Source<'static> {
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Source {
-            content: Content::File(path.as_ref().to_owned()),
-            environment: Environment::new(variables),
-        }
+        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Source { content: Content::File(path.as_ref().to_owned()), environment: Environment::new(variables) }
     }
 
     /// `text` as the content of a file called `name`, and no environment.
     pub fn text(name: &'a str, text: &'a str) -> Self {
-        Self {
-            content: Content::Text { name, text },
-            environment: Environment::default(),
-        }
+        Self { content: Content::Text { name, text }, environment: Environment::default() }
     }
 
     /// The same with these variables in place of the environment it had.
     #[must_use]
-    pub fn with_environment<N: Into<String>, V: Into<String>>(
-        mut self,
-        variables: impl IntoIterator<Item = (N, V)>,
-    ) -> Self {
-        let variables = variables
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()));
+    pub fn with_environment<N: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
         self.environment = Environment::new(variables);
         self
     }
@@ -118,9 +105,7 @@ fn load_text(path: &Path, bytes_max: u64) -> Result<String, String> {
     use std::io::Read as _;
     let file = std::fs::File::open(path).map_err(|error| format!("can't be opened: {error}"))?;
     let mut bytes = Vec::new();
-    file.take(bytes_max + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("can't be read: {error}"))?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| format!("can't be read: {error}"))?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
         return Err(format!("is larger than {}", value::format_bytes(bytes_max)));
     }
@@ -156,12 +141,9 @@ impl std::error::Error for SettingsError {}
 /// given twice or has a wrong value, a variable isn't set, or `f` called [`Reader::invalid`].
 pub fn read<T>(source: Source<'_>, f: impl FnOnce(&mut Reader) -> T) -> Result<T, SettingsError> {
     let name = source.name();
-    let text = source.load().map_err(|why| SettingsError {
-        problems: vec![format!("{name}: the settings file {why}")],
-    })?;
-    let (root, duplicates) = yaml::parse(&text).map_err(|fault| SettingsError {
-        problems: vec![format!("{name}:{}: {}", fault.line, fault.message)],
-    })?;
+    let text = source.load().map_err(|why| SettingsError { problems: vec![format!("{name}: the settings file {why}")] })?;
+    let (root, duplicates) =
+        yaml::parse(&text).map_err(|fault| SettingsError { problems: vec![format!("{name}:{}: {}", fault.line, fault.message)] })?;
     let mut reader = Reader::new(name, root, source.environment);
     for fault in duplicates {
         reader.report_line(fault.line, &fault.message);

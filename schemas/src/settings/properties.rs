@@ -13,9 +13,7 @@ impl Properties {
     /// Whether a property of this name may hold a credential, and is therefore never shown.
     pub fn is_sensitive(name: &str) -> bool {
         let name = name.to_lowercase();
-        ["password", "secret", "key", "sasl", "token", "credential"]
-            .iter()
-            .any(|part| name.contains(part))
+        ["password", "secret", "key", "sasl", "token", "credential"].iter().any(|part| name.contains(part))
     }
 
     /// The map itself.

@@ -14,10 +14,7 @@ use super::Properties;
 use super::environment::{Environment, PREFIX};
 use super::lookup::{Frame, Given, Lookup, Place, Problem, Unknown};
 use super::reference::{Entry, Kind};
-use super::value::{
-    format_bytes, format_duration, format_range, nearest, parse_bytes, parse_duration,
-    parse_integer, shown,
-};
+use super::value::{format_bytes, format_duration, format_range, nearest, parse_bytes, parse_duration, parse_integer, shown};
 use super::yaml::{Node, Value};
 
 /// Reads settings key by key; handed to the function given to [`read`](super::read) or
@@ -39,12 +36,7 @@ pub struct Reader {
 
 impl Reader {
     /// A group of keys: `f` reads what is below `key`. The group itself may be missing.
-    pub fn section<T>(
-        &mut self,
-        key: &'static str,
-        doc: &'static str,
-        f: impl FnOnce(&mut Reader) -> T,
-    ) -> T {
+    pub fn section<T>(&mut self, key: &'static str, doc: &'static str, f: impl FnOnce(&mut Reader) -> T) -> T {
         self.declare(key, Kind::Section, doc, |_| {});
         let node = self.node(key);
         let frame = self.frame_below(key, node.as_deref());
@@ -57,12 +49,7 @@ impl Reader {
 
     /// A list of groups: `f` reads each element. Empty when not given. Its keys can't be overridden
     /// from the environment.
-    pub fn sections<T>(
-        &mut self,
-        key: &'static str,
-        doc: &'static str,
-        mut f: impl FnMut(&mut Reader) -> T,
-    ) -> Vec<T> {
+    pub fn sections<T>(&mut self, key: &'static str, doc: &'static str, mut f: impl FnMut(&mut Reader) -> T) -> Vec<T> {
         self.declare(key, Kind::Sections, doc, |entry| entry.variable = None);
         if self.describing {
             let frame = self.frame_of_element(key, None);
@@ -108,12 +95,7 @@ impl Reader {
     /// Text that is never shown. Given as `key`, or as `<key>_file`: the path of a UTF-8 file of at
     /// most 64 KiB that holds it, of which one newline at the end is dropped. Without a default it must
     /// be given and not be empty. An override of either form replaces both forms in the file.
-    pub fn secret(
-        &mut self,
-        key: &'static str,
-        default: Option<&str>,
-        doc: &'static str,
-    ) -> SecretString {
+    pub fn secret(&mut self, key: &'static str, default: Option<&str>, doc: &'static str) -> SecretString {
         self.declare(key, Kind::Secret, doc, |entry| {
             entry.required = default.is_none();
             entry.secret = true;
@@ -141,10 +123,7 @@ impl Reader {
         unit: &'static str,
         doc: &'static str,
     ) -> u64 {
-        debug_assert!(
-            default.is_none_or(|value| range.contains(&value)),
-            "default of {key}"
-        );
+        debug_assert!(default.is_none_or(|value| range.contains(&value)), "default of {key}");
         let allowed = format_range(&range, u64::MAX, unit, |value: u64| value.to_string());
         self.declare(key, Kind::Integer, doc, |entry| {
             entry.required = default.is_none();
@@ -167,29 +146,16 @@ impl Reader {
         });
         let lookup = self.scalar(key);
         let allowed = "\"true\", \"false\"";
-        let value = self.parsed(
-            key,
-            lookup,
-            Some(default),
-            "a truth value",
-            allowed,
-            |text| match text.to_lowercase().as_str() {
-                "true" => Some((true, true)),
-                "false" => Some((false, true)),
-                _ => None,
-            },
-        );
+        let value = self.parsed(key, lookup, Some(default), "a truth value", allowed, |text| match text.to_lowercase().as_str() {
+            "true" => Some((true, true)),
+            "false" => Some((false, true)),
+            _ => None,
+        });
         value.unwrap_or(default)
     }
 
     /// A duration within `range`: a whole number and `ms`, `s`, `m`, `h` or `d`.
-    pub fn duration(
-        &mut self,
-        key: &'static str,
-        default: Duration,
-        range: RangeInclusive<Duration>,
-        doc: &'static str,
-    ) -> Duration {
+    pub fn duration(&mut self, key: &'static str, default: Duration, range: RangeInclusive<Duration>, doc: &'static str) -> Duration {
         debug_assert!(range.contains(&default), "default of {key}");
         let allowed = format_range(&range, Duration::MAX, "", format_duration);
         self.declare(key, Kind::Duration, doc, |entry| {
@@ -197,21 +163,13 @@ impl Reader {
             entry.range = Some(allowed.clone());
         });
         let lookup = self.scalar(key);
-        self.duration_value(key, lookup, Some(default), &range, &allowed)
-            .unwrap_or(default)
+        self.duration_value(key, lookup, Some(default), &range, &allowed).unwrap_or(default)
     }
 
     /// A duration within `range`, or None when not given or given as `none` or `unlimited`.
-    pub fn duration_opt(
-        &mut self,
-        key: &'static str,
-        range: RangeInclusive<Duration>,
-        doc: &'static str,
-    ) -> Option<Duration> {
+    pub fn duration_opt(&mut self, key: &'static str, range: RangeInclusive<Duration>, doc: &'static str) -> Option<Duration> {
         let allowed = format_range(&range, Duration::MAX, "", format_duration) + ", or none";
-        self.declare(key, Kind::Duration, doc, |entry| {
-            entry.range = Some(allowed.clone())
-        });
+        self.declare(key, Kind::Duration, doc, |entry| entry.range = Some(allowed.clone()));
         match self.scalar(key) {
             Lookup::Given(given) if matches!(given.text.as_str(), "none" | "unlimited") => None,
             lookup => self.duration_value(key, lookup, None, &range, &allowed),
@@ -219,13 +177,7 @@ impl Reader {
     }
 
     /// A number of bytes within `range`: plain, or with `B`, `KiB`, `MiB`, `GiB` or `TiB`.
-    pub fn bytes(
-        &mut self,
-        key: &'static str,
-        default: u64,
-        range: RangeInclusive<u64>,
-        doc: &'static str,
-    ) -> u64 {
+    pub fn bytes(&mut self, key: &'static str, default: u64, range: RangeInclusive<u64>, doc: &'static str) -> u64 {
         debug_assert!(range.contains(&default), "default of {key}");
         let allowed = format_range(&range, u64::MAX, "", format_bytes);
         self.declare(key, Kind::Bytes, doc, |entry| {
@@ -234,9 +186,8 @@ impl Reader {
         });
         let lookup = self.scalar(key);
         let kind = "a size such as 64KiB, 16MiB or 1GiB";
-        let value = self.parsed(key, lookup, Some(default), kind, &allowed, |text| {
-            parse_bytes(text).map(|value| (value, range.contains(&value)))
-        });
+        let value =
+            self.parsed(key, lookup, Some(default), kind, &allowed, |text| parse_bytes(text).map(|value| (value, range.contains(&value))));
         value.unwrap_or(default)
     }
 
@@ -245,29 +196,15 @@ impl Reader {
     /// # Panics
     ///
     /// If there are no choices: there is nothing it could return.
-    pub fn choice<T: Copy>(
-        &mut self,
-        key: &'static str,
-        default: Option<&str>,
-        choices: &[(&'static str, T)],
-        doc: &'static str,
-    ) -> T {
+    pub fn choice<T: Copy>(&mut self, key: &'static str, default: Option<&str>, choices: &[(&'static str, T)], doc: &'static str) -> T {
         let words: Vec<&'static str> = choices.iter().map(|(word, _)| *word).collect();
-        debug_assert!(
-            default.is_none_or(|word| words.contains(&word)),
-            "default of {key}"
-        );
+        debug_assert!(default.is_none_or(|word| words.contains(&word)), "default of {key}");
         self.declare(key, Kind::Choice, doc, |entry| {
             entry.required = default.is_none();
             entry.default = default.map(str::to_owned);
             entry.choices.clone_from(&words);
         });
-        let value_of = |word: &str| {
-            choices
-                .iter()
-                .find(|(name, _)| *name == word)
-                .map(|(_, value)| *value)
-        };
+        let value_of = |word: &str| choices.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
         let placeholder = default.and_then(value_of).unwrap_or(choices[0].1);
         let given = match self.scalar(key) {
             Lookup::Given(given) => given,
@@ -285,11 +222,7 @@ impl Reader {
                 Some(word) => format!("; did you mean \"{word}\"?"),
                 None => String::new(),
             };
-            let message = format!(
-                "is {}; allowed: {}{hint}",
-                shown(&given.text),
-                quoted.join(", ")
-            );
+            let message = format!("is {}; allowed: {}{hint}", shown(&given.text), quoted.join(", "));
             self.report_key(&given.place, key, &message);
             placeholder
         })
@@ -297,12 +230,7 @@ impl Reader {
 
     /// A list of texts, none empty; a single text is a list of one. As an override: `a,b` or `[a, b]`.
     /// Without a default it must be given and have an element.
-    pub fn texts(
-        &mut self,
-        key: &'static str,
-        default: Option<&[&str]>,
-        doc: &'static str,
-    ) -> Vec<String> {
+    pub fn texts(&mut self, key: &'static str, default: Option<&[&str]>, doc: &'static str) -> Vec<String> {
         self.declare(key, Kind::Texts, doc, |entry| {
             entry.required = default.is_none();
             entry.default = default.map(|items| format!("[{}]", items.join(", ")));
@@ -313,9 +241,7 @@ impl Reader {
                 Vec::new()
             }
             (Lookup::Given(list), _) => list.items,
-            (Lookup::Absent, Some(default)) => {
-                default.iter().map(|item| (*item).to_owned()).collect()
-            }
+            (Lookup::Absent, Some(default)) => default.iter().map(|item| (*item).to_owned()).collect(),
             (Lookup::Absent, None) => {
                 self.missing(key);
                 Vec::new()
@@ -351,12 +277,7 @@ impl Reader {
         self.report(&place, path, message);
     }
 
-    fn text_value(
-        &mut self,
-        key: &'static str,
-        lookup: Lookup<Given>,
-        default: Option<&str>,
-    ) -> String {
+    fn text_value(&mut self, key: &'static str, lookup: Lookup<Given>, default: Option<&str>) -> String {
         match (lookup, default) {
             (Lookup::Given(given), None) if given.text.is_empty() => {
                 self.report_key(&given.place, key, "must not be empty");
@@ -384,9 +305,7 @@ impl Reader {
             return None;
         }
         let kind = "a duration such as 250ms, 10s, 5m, 2h or 7d";
-        self.parsed(key, lookup, default, kind, allowed, |text| {
-            parse_duration(text).map(|value| (value, range.contains(&value)))
-        })
+        self.parsed(key, lookup, default, kind, allowed, |text| parse_duration(text).map(|value| (value, range.contains(&value))))
     }
 
     /// The value that `parse` finds, if it also says that it is allowed. None after a problem.
@@ -419,18 +338,9 @@ impl Reader {
     }
 
     /// Adds the key to what this level knows, and to the reference once.
-    fn declare(
-        &mut self,
-        key: &'static str,
-        kind: Kind,
-        doc: &'static str,
-        complete: impl FnOnce(&mut Entry),
-    ) {
+    fn declare(&mut self, key: &'static str, kind: Kind, doc: &'static str, complete: impl FnOnce(&mut Entry)) {
         let frame = self.frame_mut();
-        debug_assert!(
-            !frame.declared.iter().any(|known| known == key),
-            "{key} is declared twice"
-        );
+        debug_assert!(!frame.declared.iter().any(|known| known == key), "{key} is declared twice");
         frame.declared.push(key.to_owned());
         if kind == Kind::Secret {
             frame.declared.push(format!("{key}_file"));
@@ -471,8 +381,7 @@ impl Reader {
             Value::Scalar(_) | Value::List(_) => {
                 let path = frame.path.clone();
                 let kind = node.kind();
-                let message =
-                    format!("\"{path}\" must be a section (lines of \"key: value\"), not {kind}");
+                let message = format!("\"{path}\" must be a section (lines of \"key: value\"), not {kind}");
                 self.report(&Place::Line(node.line), path, message);
                 frame.broken = true;
             }

@@ -75,15 +75,11 @@ pub struct Entry {
 
 impl Entry {
     fn section(&self) -> &str {
-        self.path
-            .rsplit_once('.')
-            .map_or("", |(section, _)| section)
+        self.path.rsplit_once('.').map_or("", |(section, _)| section)
     }
 
     fn key(&self) -> &str {
-        self.path
-            .rsplit_once('.')
-            .map_or(&self.path, |(_, key)| key)
+        self.path.rsplit_once('.').map_or(&self.path, |(_, key)| key)
     }
 
     fn is_group(&self) -> bool {
@@ -108,11 +104,7 @@ pub fn reference_markdown(title: &str, entries: &[Entry]) -> String {
 }
 
 fn table(out: &mut String, entries: &[Entry], section: &str) {
-    let rows = || {
-        entries
-            .iter()
-            .filter(|entry| !entry.is_group() && entry.section() == section)
-    };
+    let rows = || entries.iter().filter(|entry| !entry.is_group() && entry.section() == section);
     if rows().next().is_none() {
         return;
     }
@@ -126,10 +118,7 @@ fn table(out: &mut String, entries: &[Entry], section: &str) {
             entry.kind.name(),
             default(entry),
             cell(&allowed(entry)),
-            entry
-                .variable
-                .as_ref()
-                .map_or(String::new(), |name| format!("`{name}`")),
+            entry.variable.as_ref().map_or(String::new(), |name| format!("`{name}`")),
             cell(entry.doc),
         );
     }
@@ -153,19 +142,12 @@ fn default(entry: &Entry) -> String {
 
 fn allowed(entry: &Entry) -> String {
     if !entry.choices.is_empty() {
-        let choices: Vec<_> = entry
-            .choices
-            .iter()
-            .map(|choice| format!("`{choice}`"))
-            .collect();
+        let choices: Vec<_> = entry.choices.iter().map(|choice| format!("`{choice}`")).collect();
         return choices.join(", ");
     }
     entry.range.clone().unwrap_or_default()
 }
 
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    text.replace('|', "\\|").split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -34,28 +34,22 @@ struct Sample {
 }
 
 fn sample(r: &mut Reader) -> Sample {
-    let (host, port, user, password, token, tables, tls) =
-        r.section("source", "The MySQL server.", |r| {
-            (
-                r.text("host", None, "Name or address."),
-                r.integer("port", Some(3306), 1..=65_535, "", "TCP port."),
-                r.text_opt("user", "User."),
-                r.secret("password", None, "Password."),
-                r.secret_opt("token", "Token | or so."),
-                r.texts("tables", Some(&["*.*"]), "Patterns of tables."),
-                r.boolean("tls", false, "Whether to encrypt."),
-            )
-        });
+    let (host, port, user, password, token, tables, tls) = r.section("source", "The MySQL server.", |r| {
+        (
+            r.text("host", None, "Name or address."),
+            r.integer("port", Some(3306), 1..=65_535, "", "TCP port."),
+            r.text_opt("user", "User."),
+            r.secret("password", None, "Password."),
+            r.secret_opt("token", "Token | or so."),
+            r.texts("tables", Some(&["*.*"]), "Patterns of tables."),
+            r.boolean("tls", false, "Whether to encrypt."),
+        )
+    });
     let (mode, flush, idle, batch) = r.section("load", "Loading.", |r| {
         let choices = [("full-load", Mode::Full), ("cdc", Mode::Cdc)];
         (
             r.choice("mode", Some("cdc"), &choices, "What to do."),
-            r.duration(
-                "flush_interval",
-                Duration::from_secs(1),
-                Duration::from_millis(10)..=MINUTE,
-                "Age.",
-            ),
+            r.duration("flush_interval", Duration::from_secs(1), Duration::from_millis(10)..=MINUTE, "Age."),
             r.duration_opt("idle", Duration::from_secs(1)..=Duration::MAX, "Idle time."),
             r.bytes("batch_bytes", 16 << 20, 1..=(1 << 30), "Size of a batch."),
         )
@@ -63,10 +57,7 @@ fn sample(r: &mut Reader) -> Sample {
     let kafka = r.properties("kafka", "Passed to librdkafka.");
     let routes = r.sections("routes", "Where tables go.", |r| {
         let table = r.text("table", None, "Its name.");
-        (
-            table,
-            r.integer("weight", Some(1), 0..=u64::MAX, "parts", "Its weight."),
-        )
+        (table, r.integer("weight", Some(1), 0..=u64::MAX, "parts", "Its weight."))
     });
     Sample {
         host,
@@ -110,10 +101,7 @@ fn defaults() {
     assert_eq!((sample.user, sample.token, sample.idle), (None, None, None));
     assert_eq!(sample.tables, ["*.*"]);
     assert_eq!((sample.tls, sample.mode), (false, Mode::Cdc));
-    assert_eq!(
-        (sample.flush, sample.batch),
-        (Duration::from_secs(1), 16 << 20)
-    );
+    assert_eq!((sample.flush, sample.batch), (Duration::from_secs(1), 16 << 20));
     assert!(sample.kafka.is_empty() && sample.routes.is_empty());
 }
 
@@ -135,119 +123,69 @@ routes:
 "#;
     let sample = good(text, &[]);
     assert_eq!((sample.port, sample.user.as_deref()), (3307, Some("42")));
-    assert_eq!(
-        (sample.password.as_str(), sample.token.as_deref()),
-        ("p: #x", Some("t"))
-    );
+    assert_eq!((sample.password.as_str(), sample.token.as_deref()), ("p: #x", Some("t")));
     assert_eq!(sample.tables, ["shop.*", "a,b"]);
     assert_eq!((sample.tls, sample.mode), (true, Mode::Full));
     assert_eq!(sample.flush, Duration::from_millis(250));
     assert_eq!(sample.idle, Some(Duration::from_secs(7 * 86_400)));
     assert_eq!(sample.batch, 64 << 10);
-    let kafka: Vec<_> = sample
-        .kafka
-        .iter()
-        .map(|(k, v)| (k.as_str(), v.as_str()))
-        .collect();
-    assert_eq!(
-        kafka,
-        [
-            ("bootstrap.servers", "a:1,b:2"),
-            ("queue.buffering.max.ms", "5")
-        ]
-    );
+    let kafka: Vec<_> = sample.kafka.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(kafka, [("bootstrap.servers", "a:1,b:2"), ("queue.buffering.max.ms", "5")]);
     assert_eq!(sample.routes, [("x".to_owned(), 1), ("y".to_owned(), 3)]);
 }
 
 #[test]
 fn a_single_text_is_a_list_of_one_and_is_not_split() {
-    assert_eq!(
-        good(&format!("{LEAST}  tables: a,b\n"), &[]).tables,
-        ["a,b"]
-    );
+    assert_eq!(good(&format!("{LEAST}  tables: a,b\n"), &[]).tables, ["a,b"]);
 }
 
 #[test]
 fn a_key_without_a_value_is_not_given() {
     let text = format!("{LEAST}  port:\n  user: ~\n  tables: null\nload:\nkafka:\n");
     let sample = good(&text, &[]);
-    assert_eq!(
-        (sample.port, sample.user, sample.tables),
-        (3306, None, vec!["*.*".to_owned()])
-    );
+    assert_eq!((sample.port, sample.user, sample.tables), (3306, None, vec!["*.*".to_owned()]));
 }
 
 #[test]
 fn quoted_null_is_a_text() {
-    assert_eq!(
-        good(&format!("{LEAST}  user: \"null\"\n"), &[])
-            .user
-            .as_deref(),
-        Some("null")
-    );
+    assert_eq!(good(&format!("{LEAST}  user: \"null\"\n"), &[]).user.as_deref(), Some("null"));
 }
 
 #[test]
 fn none_and_unlimited_are_no_duration() {
     for word in ["none", "unlimited"] {
-        assert_eq!(
-            good(&format!("{LEAST}load: {{idle: {word}}}\n"), &[]).idle,
-            None
-        );
+        assert_eq!(good(&format!("{LEAST}load: {{idle: {word}}}\n"), &[]).idle, None);
     }
 }
 
 #[test]
 fn an_unknown_key_names_the_nearest() {
-    assert_eq!(
-        added("  tabels: [a]\n"),
-        [r#"m.yaml:4: unknown key "tabels" in "source"; did you mean "tables"?"#]
-    );
-    assert_eq!(
-        added("sorce: {}\n"),
-        [r#"m.yaml:4: unknown key "sorce"; did you mean "source"?"#]
-    );
+    assert_eq!(added("  tabels: [a]\n"), [r#"m.yaml:4: unknown key "tabels" in "source"; did you mean "tables"?"#]);
+    assert_eq!(added("sorce: {}\n"), [r#"m.yaml:4: unknown key "sorce"; did you mean "source"?"#]);
     assert_eq!(
         added("load:\n  Flush-Interval: 1s\n"),
         [r#"m.yaml:5: unknown key "Flush-Interval" in "load"; did you mean "flush_interval"?"#]
     );
-    assert_eq!(
-        added("  pasword_file: /x\n"),
-        [r#"m.yaml:4: unknown key "pasword_file" in "source"; did you mean "password_file"?"#]
-    );
+    assert_eq!(added("  pasword_file: /x\n"), [r#"m.yaml:4: unknown key "pasword_file" in "source"; did you mean "password_file"?"#]);
 }
 
 #[test]
 fn an_unknown_key_that_another_level_has_names_that_level() {
-    assert_eq!(
-        added("host: x\n"),
-        [r#"m.yaml:4: unknown key "host"; did you mean "source.host"?"#]
-    );
-    assert_eq!(
-        added("load:\n  user: x\n"),
-        [r#"m.yaml:5: unknown key "user" in "load"; did you mean "source.user"?"#]
-    );
+    assert_eq!(added("host: x\n"), [r#"m.yaml:4: unknown key "host"; did you mean "source.host"?"#]);
+    assert_eq!(added("load:\n  user: x\n"), [r#"m.yaml:5: unknown key "user" in "load"; did you mean "source.user"?"#]);
 }
 
 #[test]
 fn an_unknown_key_like_no_other_lists_the_known_ones() {
-    assert_eq!(
-        added("zebra: 1\n"),
-        [r#"m.yaml:4: unknown key "zebra"; known: source, load, kafka, routes"#]
-    );
-    assert_eq!(
-        added("routes:\n  - table: a\n    zebra: 1\n"),
-        [r#"m.yaml:6: unknown key "zebra" in "routes[0]"; known: table, weight"#]
-    );
+    assert_eq!(added("zebra: 1\n"), [r#"m.yaml:4: unknown key "zebra"; known: source, load, kafka, routes"#]);
+    assert_eq!(added("routes:\n  - table: a\n    zebra: 1\n"), [r#"m.yaml:6: unknown key "zebra" in "routes[0]"; known: table, weight"#]);
 }
 
 #[test]
 fn a_missing_key_names_its_section_and_variable() {
     assert_eq!(
         problems("load: {}\nsource:\n  host: x\n", &[]),
-        [
-            r#"m.yaml:2: "source.password" is required; set it in the file or as MILLRACE__SOURCE__PASSWORD"#
-        ]
+        [r#"m.yaml:2: "source.password" is required; set it in the file or as MILLRACE__SOURCE__PASSWORD"#]
     );
     assert_eq!(
         problems("", &[]),
@@ -256,20 +194,14 @@ fn a_missing_key_names_its_section_and_variable() {
             r#"m.yaml: "source.password" is required; set it in the file or as MILLRACE__SOURCE__PASSWORD"#,
         ]
     );
-    assert_eq!(
-        added("routes:\n  - weight: 1\n"),
-        [r#"m.yaml:5: "routes[0].table" is required"#]
-    );
+    assert_eq!(added("routes:\n  - weight: 1\n"), [r#"m.yaml:5: "routes[0].table" is required"#]);
 }
 
 #[test]
 fn a_required_text_must_not_be_empty() {
     assert_eq!(
         problems("source:\n  host: ''\n  password: ''\n", &[]),
-        [
-            r#"m.yaml:2: "source.host" must not be empty"#,
-            r#"m.yaml:3: "source.password" must not be empty"#,
-        ]
+        [r#"m.yaml:2: "source.host" must not be empty"#, r#"m.yaml:3: "source.password" must not be empty"#,]
     );
 }
 
@@ -282,66 +214,27 @@ fn an_empty_optional_text_is_not_given() {
 #[test]
 fn wrong_values_say_what_is_allowed() {
     let cases = [
-        (
-            "  port: abc\n",
-            r#"m.yaml:4: "source.port" is "abc", not a whole number; allowed: 1 to 65535"#,
-        ),
-        (
-            "  port: 70000\n",
-            r#"m.yaml:4: "source.port" is 70000; allowed: 1 to 65535"#,
-        ),
-        (
-            "  port: 0\n",
-            r#"m.yaml:4: "source.port" is 0; allowed: 1 to 65535"#,
-        ),
-        (
-            "  port: -1\n",
-            r#"m.yaml:4: "source.port" is "-1", not a whole number; allowed: 1 to 65535"#,
-        ),
-        (
-            "  port: 1e3\n",
-            r#"m.yaml:4: "source.port" is "1e3", not a whole number; allowed: 1 to 65535"#,
-        ),
-        (
-            "  port: 99999999999999999999\n",
-            r#"m.yaml:4: "source.port" is 99999999999999999999; allowed: 1 to 65535"#,
-        ),
-        (
-            "  tls: yes\n",
-            r#"m.yaml:4: "source.tls" is "yes", not a truth value; allowed: "true", "false""#,
-        ),
-        (
-            "load: {mode: ful-load}\n",
-            r#"m.yaml:4: "load.mode" is "ful-load"; allowed: "full-load", "cdc"; did you mean "full-load"?"#,
-        ),
-        (
-            "load: {mode: x}\n",
-            r#"m.yaml:4: "load.mode" is "x"; allowed: "full-load", "cdc""#,
-        ),
+        ("  port: abc\n", r#"m.yaml:4: "source.port" is "abc", not a whole number; allowed: 1 to 65535"#),
+        ("  port: 70000\n", r#"m.yaml:4: "source.port" is 70000; allowed: 1 to 65535"#),
+        ("  port: 0\n", r#"m.yaml:4: "source.port" is 0; allowed: 1 to 65535"#),
+        ("  port: -1\n", r#"m.yaml:4: "source.port" is "-1", not a whole number; allowed: 1 to 65535"#),
+        ("  port: 1e3\n", r#"m.yaml:4: "source.port" is "1e3", not a whole number; allowed: 1 to 65535"#),
+        ("  port: 99999999999999999999\n", r#"m.yaml:4: "source.port" is 99999999999999999999; allowed: 1 to 65535"#),
+        ("  tls: yes\n", r#"m.yaml:4: "source.tls" is "yes", not a truth value; allowed: "true", "false""#),
+        ("load: {mode: ful-load}\n", r#"m.yaml:4: "load.mode" is "ful-load"; allowed: "full-load", "cdc"; did you mean "full-load"?"#),
+        ("load: {mode: x}\n", r#"m.yaml:4: "load.mode" is "x"; allowed: "full-load", "cdc""#),
         (
             "load: {flush_interval: 10}\n",
             r#"m.yaml:4: "load.flush_interval" is "10", not a duration such as 250ms, 10s, 5m, 2h or 7d; allowed: 10ms to 1m"#,
         ),
-        (
-            "load: {flush_interval: 2h}\n",
-            r#"m.yaml:4: "load.flush_interval" is 2h; allowed: 10ms to 1m"#,
-        ),
-        (
-            "load: {idle: 0s}\n",
-            r#"m.yaml:4: "load.idle" is 0s; allowed: at least 1s, or none"#,
-        ),
+        ("load: {flush_interval: 2h}\n", r#"m.yaml:4: "load.flush_interval" is 2h; allowed: 10ms to 1m"#),
+        ("load: {idle: 0s}\n", r#"m.yaml:4: "load.idle" is 0s; allowed: at least 1s, or none"#),
         (
             "load: {batch_bytes: 1GB}\n",
             r#"m.yaml:4: "load.batch_bytes" is "1GB", not a size such as 64KiB, 16MiB or 1GiB; allowed: 1B to 1GiB"#,
         ),
-        (
-            "load: {batch_bytes: 2TiB}\n",
-            r#"m.yaml:4: "load.batch_bytes" is 2TiB; allowed: 1B to 1GiB"#,
-        ),
-        (
-            "routes: [{table: a, weight: b}]\n",
-            r#"m.yaml:4: "routes[0].weight" is "b", not a whole number; allowed: at least 0 parts"#,
-        ),
+        ("load: {batch_bytes: 2TiB}\n", r#"m.yaml:4: "load.batch_bytes" is 2TiB; allowed: 1B to 1GiB"#),
+        ("routes: [{table: a, weight: b}]\n", r#"m.yaml:4: "routes[0].weight" is "b", not a whole number; allowed: at least 0 parts"#),
     ];
     for (text, message) in cases {
         assert_eq!(added(text), [message]);
@@ -351,58 +244,19 @@ fn wrong_values_say_what_is_allowed() {
 #[test]
 fn wrong_shapes_say_what_is_wanted() {
     let cases = [
-        (
-            "  user: [a]\n",
-            r#"m.yaml:4: "source.user" must be a single value, not a list"#,
-        ),
-        (
-            "  user: {a: b}\n",
-            r#"m.yaml:4: "source.user" must be a single value, not a section"#,
-        ),
-        (
-            "  tables: {a: b}\n",
-            r#"m.yaml:4: "source.tables" must be a list of texts, not a section"#,
-        ),
-        (
-            "  tables:\n    - a\n    - [b]\n",
-            r#"m.yaml:6: "source.tables" must be a list of texts, not a list"#,
-        ),
-        (
-            "  tables:\n    - a\n    - ''\n",
-            r#"m.yaml:6: "source.tables" has an empty element"#,
-        ),
-        (
-            "load: x\n",
-            r#"m.yaml:4: "load" must be a section (lines of "key: value"), not a single value"#,
-        ),
-        (
-            "load: [x]\n",
-            r#"m.yaml:4: "load" must be a section (lines of "key: value"), not a list"#,
-        ),
-        (
-            "kafka: x\n",
-            r#"m.yaml:4: "kafka" must be a section (lines of "name: value"), not a single value"#,
-        ),
-        (
-            "kafka: {a: [b]}\n",
-            r#"m.yaml:4: "kafka.a" must be a single value, not a list"#,
-        ),
-        (
-            "kafka: {a: }\n",
-            r#"m.yaml:4: "kafka.a" has no value; remove it, or write """#,
-        ),
-        (
-            "kafka: {a.b: 1, a: {b: 2}}\n",
-            r#"m.yaml:4: "kafka.a.b" is given twice"#,
-        ),
-        (
-            "routes: {table: a}\n",
-            r#"m.yaml:4: "routes" must be a list of sections, not a section"#,
-        ),
-        (
-            "routes:\n  - a\n",
-            r#"m.yaml:5: "routes[0]" must be a section (lines of "key: value"), not a single value"#,
-        ),
+        ("  user: [a]\n", r#"m.yaml:4: "source.user" must be a single value, not a list"#),
+        ("  user: {a: b}\n", r#"m.yaml:4: "source.user" must be a single value, not a section"#),
+        ("  tables: {a: b}\n", r#"m.yaml:4: "source.tables" must be a list of texts, not a section"#),
+        ("  tables:\n    - a\n    - [b]\n", r#"m.yaml:6: "source.tables" must be a list of texts, not a list"#),
+        ("  tables:\n    - a\n    - ''\n", r#"m.yaml:6: "source.tables" has an empty element"#),
+        ("load: x\n", r#"m.yaml:4: "load" must be a section (lines of "key: value"), not a single value"#),
+        ("load: [x]\n", r#"m.yaml:4: "load" must be a section (lines of "key: value"), not a list"#),
+        ("kafka: x\n", r#"m.yaml:4: "kafka" must be a section (lines of "name: value"), not a single value"#),
+        ("kafka: {a: [b]}\n", r#"m.yaml:4: "kafka.a" must be a single value, not a list"#),
+        ("kafka: {a: }\n", r#"m.yaml:4: "kafka.a" has no value; remove it, or write """#),
+        ("kafka: {a.b: 1, a: {b: 2}}\n", r#"m.yaml:4: "kafka.a.b" is given twice"#),
+        ("routes: {table: a}\n", r#"m.yaml:4: "routes" must be a list of sections, not a section"#),
+        ("routes:\n  - a\n", r#"m.yaml:5: "routes[0]" must be a section (lines of "key: value"), not a single value"#),
     ];
     for (text, message) in cases {
         assert_eq!(added(text), [message]);
@@ -411,23 +265,14 @@ fn wrong_shapes_say_what_is_wanted() {
 
 #[test]
 fn a_section_of_the_wrong_shape_is_told_once() {
-    assert_eq!(
-        problems("source: hunter2\n", &[]),
-        [r#"m.yaml:1: "source" must be a section (lines of "key: value"), not a single value"#]
-    );
-    assert_eq!(
-        problems("- a\n", &[]),
-        [r#"m.yaml:1: the file must consist of lines of "key: value", not of a list"#]
-    );
+    assert_eq!(problems("source: hunter2\n", &[]), [r#"m.yaml:1: "source" must be a section (lines of "key: value"), not a single value"#]);
+    assert_eq!(problems("- a\n", &[]), [r#"m.yaml:1: the file must consist of lines of "key: value", not of a list"#]);
 }
 
 #[test]
 fn all_problems_are_told_in_the_order_of_the_lines() {
     let text = "zebra: 1\nsource:\n  host: a\n  port: x\n  host: b\n  password: ${NOT_SET}\nload:\n  batch_bytes: 0\n";
-    let environment = [
-        ("MILLRACE__LOAD__MODE", "x"),
-        ("MILLRACE__LOAD__ZEBRA", "y"),
-    ];
+    let environment = [("MILLRACE__LOAD__MODE", "x"), ("MILLRACE__LOAD__ZEBRA", "y")];
     assert_eq!(
         problems(text, &environment),
         [
@@ -445,10 +290,7 @@ fn all_problems_are_told_in_the_order_of_the_lines() {
 #[test]
 fn display_has_a_line_for_each_problem() {
     let error = read(Source::text("m.yaml", "a: 1\nb: 2\n"), |_| ()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "m.yaml:1: unknown key \"a\"\nm.yaml:2: unknown key \"b\""
-    );
+    assert_eq!(error.to_string(), "m.yaml:1: unknown key \"a\"\nm.yaml:2: unknown key \"b\"");
 }
 
 #[test]
@@ -479,45 +321,22 @@ fn malformed_yaml_is_told_with_its_line() {
         assert!(told[0].starts_with(start), "{}", told[0]);
     }
     assert!(problems("a:\n\tb: 1\n", &[])[0].ends_with("; indent with spaces, not tabs"));
-    assert!(
-        problems("a: *.users\n", &[])[0].ends_with("; a value that starts with * needs quotes")
-    );
+    assert!(problems("a: *.users\n", &[])[0].ends_with("; a value that starts with * needs quotes"));
 }
 
 #[test]
 fn malformed_yaml_shows_nothing_of_a_password() {
     let told = problems("source:\n  password: @hunter2\n", &[]);
-    assert_eq!(
-        told,
-        [
-            "m.yaml:2: not valid YAML: unexpected character; a value that starts with a special character needs quotes"
-        ]
-    );
+    assert_eq!(told, ["m.yaml:2: not valid YAML: unexpected character; a value that starts with a special character needs quotes"]);
 }
 
 #[test]
 fn what_yaml_can_do_beyond_settings_is_refused() {
     let cases = [
-        (
-            "a: &x 1\n",
-            1,
-            "anchors (&name) aren't supported; repeat the value, or put it in quotes if the & is meant",
-        ),
-        (
-            "a: !!int 1\n",
-            1,
-            "tags (!name) aren't supported; put the value in quotes if the ! is meant",
-        ),
-        (
-            "a: 1\n---\nb: 2\n",
-            2,
-            "a settings file holds one YAML document; remove the \"---\"",
-        ),
-        (
-            "? [a]\n: b\n",
-            1,
-            "a key must be a single word, not a list or a section",
-        ),
+        ("a: &x 1\n", 1, "anchors (&name) aren't supported; repeat the value, or put it in quotes if the & is meant"),
+        ("a: !!int 1\n", 1, "tags (!name) aren't supported; put the value in quotes if the ! is meant"),
+        ("a: 1\n---\nb: 2\n", 2, "a settings file holds one YAML document; remove the \"---\""),
+        ("? [a]\n: b\n", 1, "a key must be a single word, not a list or a section"),
     ];
     for (text, line, message) in cases {
         assert_eq!(problems(text, &[]), [format!("m.yaml:{line}: {message}")]);
@@ -546,10 +365,7 @@ fn variables_are_replaced_in_any_value() {
     let text = "source:\n  host: ${NAME}-${ZONE:-a}.db\n  port: ${PORT}\n  password: $$${NAME}$\n  tables: ['${NAME}.*', b]\nkafka:\n  client.id: ${NAME}\n";
     let sample = good(text, &[("NAME", "shop"), ("PORT", "3307")]);
     assert_eq!((sample.host.as_str(), sample.port), ("shop-a.db", 3307));
-    assert_eq!(
-        (sample.password.as_str(), sample.tables[0].as_str()),
-        ("$shop$", "shop.*")
-    );
+    assert_eq!((sample.password.as_str(), sample.tables[0].as_str()), ("$shop$", "shop.*"));
     assert_eq!(sample.kafka["client.id"], "shop");
 }
 
@@ -561,43 +377,19 @@ fn a_default_stands_in_for_an_empty_variable() {
 
 #[test]
 fn broken_variables_are_told_without_the_value() {
-    let with = |password: &str| {
-        problems(
-            &format!("source: {{host: a, password: '{password}'}}\n"),
-            &[],
-        )
-    };
-    assert_eq!(
-        with("hunter2${X"),
-        [r#"m.yaml:1: "source.password" has a "${" without its "}"; a "$" itself is written "$$""#]
-    );
-    assert_eq!(
-        with("hunter2${ 2x}"),
-        [
-            r#"m.yaml:1: "source.password" has a "${…}" that names no variable; a "$" itself is written "$$""#
-        ]
-    );
+    let with = |password: &str| problems(&format!("source: {{host: a, password: '{password}'}}\n"), &[]);
+    assert_eq!(with("hunter2${X"), [r#"m.yaml:1: "source.password" has a "${" without its "}"; a "$" itself is written "$$""#]);
+    assert_eq!(with("hunter2${ 2x}"), [r#"m.yaml:1: "source.password" has a "${…}" that names no variable; a "$" itself is written "$$""#]);
     assert_eq!(
         with("hunter2${X}"),
-        [
-            r#"m.yaml:1: "source.password" needs the environment variable X, which isn't set; set it, or write ${X:-default}"#
-        ]
+        [r#"m.yaml:1: "source.password" needs the environment variable X, which isn't set; set it, or write ${X:-default}"#]
     );
 }
 
 #[test]
 fn a_variable_holds_no_yaml_and_no_variable() {
     let text = format!("{LEAST}  user: ${{V}}\n  tables: ${{V}}\n");
-    for value in [
-        "a: b",
-        "[a, b]",
-        "x\nport: 1",
-        "${HOME}",
-        "$$",
-        "# c",
-        "~",
-        "'",
-    ] {
+    for value in ["a: b", "[a, b]", "x\nport: 1", "${HOME}", "$$", "# c", "~", "'"] {
         let sample = good(&text, &[("V", value), ("HOME", "/root")]);
         assert_eq!(sample.user.as_deref(), Some(value));
         assert_eq!(sample.tables, [value]);
@@ -621,27 +413,13 @@ fn overrides_win_over_the_file() {
     assert_eq!((sample.port, sample.password.as_str()), (3308, "$${X}"));
     assert_eq!(sample.tables, ["a.*", "b.*"]);
     assert_eq!((sample.flush, sample.idle), (Duration::from_secs(2), None));
-    let kafka: Vec<_> = sample
-        .kafka
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    assert_eq!(
-        kafka,
-        [
-            "bootstrap.servers=k:9092",
-            "client.id=b",
-            "ssl.ca.location=/ca"
-        ]
-    );
+    let kafka: Vec<_> = sample.kafka.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(kafka, ["bootstrap.servers=k:9092", "client.id=b", "ssl.ca.location=/ca"]);
 }
 
 #[test]
 fn overrides_need_no_file_content() {
-    let environment = [
-        ("MILLRACE__SOURCE__HOST", "h"),
-        ("MILLRACE__SOURCE__PASSWORD", "p"),
-    ];
+    let environment = [("MILLRACE__SOURCE__HOST", "h"), ("MILLRACE__SOURCE__PASSWORD", "p")];
     assert_eq!(good("", &environment).host, "h");
 }
 
@@ -655,9 +433,7 @@ fn a_list_is_overridden_by_commas_or_a_flow_list() {
     for value in ["a,,b", "[a", "[[a]]", "[a, '']", ","] {
         assert_eq!(
             problems(LEAST, &[("MILLRACE__SOURCE__TABLES", value)]),
-            [
-                r#"MILLRACE__SOURCE__TABLES: "source.tables" must be "a,b" or "[a, b]", without empty elements"#
-            ]
+            [r#"MILLRACE__SOURCE__TABLES: "source.tables" must be "a,b" or "[a, b]", without empty elements"#]
         );
     }
 }
@@ -667,22 +443,11 @@ fn an_unknown_override_names_the_nearest() {
     let one = |name: &str| problems(LEAST, &[(name, "hunter2")]);
     assert_eq!(
         one("MILLRACE__SOURCE__PASWORD_FILE"),
-        [
-            "MILLRACE__SOURCE__PASWORD_FILE: no key has this name; did you mean MILLRACE__SOURCE__PASSWORD_FILE?"
-        ]
+        ["MILLRACE__SOURCE__PASWORD_FILE: no key has this name; did you mean MILLRACE__SOURCE__PASSWORD_FILE?"]
     );
-    assert_eq!(
-        one("MILLRACE__SOURCE__TABELS"),
-        ["MILLRACE__SOURCE__TABELS: no key has this name; did you mean MILLRACE__SOURCE__TABLES?"]
-    );
-    let twice = [
-        ("MILLRACE__SOURCE__HOST", "a"),
-        ("MILLRACE__SOURCE__host", "b"),
-    ];
-    assert_eq!(
-        problems(LEAST, &twice),
-        ["MILLRACE__SOURCE__host: sets the same key as MILLRACE__SOURCE__HOST; unset one"]
-    );
+    assert_eq!(one("MILLRACE__SOURCE__TABELS"), ["MILLRACE__SOURCE__TABELS: no key has this name; did you mean MILLRACE__SOURCE__TABLES?"]);
+    let twice = [("MILLRACE__SOURCE__HOST", "a"), ("MILLRACE__SOURCE__host", "b")];
+    assert_eq!(problems(LEAST, &twice), ["MILLRACE__SOURCE__host: sets the same key as MILLRACE__SOURCE__HOST; unset one"]);
 }
 
 #[test]
@@ -691,65 +456,34 @@ fn a_secret_is_read_from_a_file() {
     let path = directory.path().join("password");
     let path = path.to_str().unwrap();
     let text = format!("source: {{host: a, password_file: '{path}'}}\n");
-    for (content, secret) in [
-        ("x", "x"),
-        ("x\n", "x"),
-        ("x\r\n", "x"),
-        ("x\n\n", "x\n"),
-        (" x ", " x "),
-    ] {
+    for (content, secret) in [("x", "x"), ("x\n", "x"), ("x\r\n", "x"), ("x\n\n", "x\n"), (" x ", " x ")] {
         std::fs::write(path, content).unwrap();
         assert_eq!(good(&text, &[]).password, secret);
-        assert_eq!(
-            good(LEAST, &[("MILLRACE__SOURCE__PASSWORD_FILE", path)]).password,
-            secret
-        );
+        assert_eq!(good(LEAST, &[("MILLRACE__SOURCE__PASSWORD_FILE", path)]).password, secret);
     }
-    assert_eq!(
-        good(&text, &[("MILLRACE__SOURCE__PASSWORD", "y")]).password,
-        "y"
-    );
+    assert_eq!(good(&text, &[("MILLRACE__SOURCE__PASSWORD", "y")]).password, "y");
     std::fs::write(path, [0xff]).unwrap();
-    assert_eq!(
-        problems(&text, &[]),
-        [format!(
-            "m.yaml:1: \"source.password_file\" names {path}, which isn't UTF-8 text"
-        )]
-    );
+    assert_eq!(problems(&text, &[]), [format!("m.yaml:1: \"source.password_file\" names {path}, which isn't UTF-8 text")]);
     std::fs::write(path, "x".repeat(70_000)).unwrap();
-    assert_eq!(
-        problems(&text, &[]),
-        [format!(
-            "m.yaml:1: \"source.password_file\" names {path}, which is larger than 64KiB"
-        )]
-    );
+    assert_eq!(problems(&text, &[]), [format!("m.yaml:1: \"source.password_file\" names {path}, which is larger than 64KiB")]);
 }
 
 #[test]
 fn a_secret_file_that_is_missing_is_told_with_its_path() {
     assert_eq!(
         problems("source:\n  host: a\n  password_file: /no/such\n", &[]),
-        [
-            r#"m.yaml:3: "source.password_file" names /no/such, which can't be opened: No such file or directory (os error 2)"#
-        ]
+        [r#"m.yaml:3: "source.password_file" names /no/such, which can't be opened: No such file or directory (os error 2)"#]
     );
 }
 
 #[test]
 fn a_secret_given_twice_is_an_error() {
-    let both = [
-        r#"m.yaml:4: "source.password" and "password_file" are both given; remove one"#.to_owned(),
-    ];
+    let both = [r#"m.yaml:4: "source.password" and "password_file" are both given; remove one"#.to_owned()];
     assert_eq!(added("  password_file: /x\n"), both);
-    let environment = [
-        ("MILLRACE__SOURCE__PASSWORD", "a"),
-        ("MILLRACE__SOURCE__PASSWORD_FILE", "/x"),
-    ];
+    let environment = [("MILLRACE__SOURCE__PASSWORD", "a"), ("MILLRACE__SOURCE__PASSWORD_FILE", "/x")];
     assert_eq!(
         problems(LEAST, &environment),
-        [
-            r#"MILLRACE__SOURCE__PASSWORD_FILE: "source.password" and "password_file" are both given; remove one"#
-        ]
+        [r#"MILLRACE__SOURCE__PASSWORD_FILE: "source.password" and "password_file" are both given; remove one"#]
     );
 }
 
@@ -777,25 +511,11 @@ fn no_message_shows_a_secret() {
 
 #[test]
 fn properties_do_not_show_credentials() {
-    let names = [
-        "sasl.username",
-        "SSL.Key.Location",
-        "x.secret",
-        "ssl.keystore.password",
-        "oauth.token",
-    ];
-    let map = names
-        .iter()
-        .chain(&["client.id"])
-        .map(|name| ((*name).to_owned(), "hunter2".to_owned()));
-    let shown = format!(
-        "{:?}",
-        Properties::from(map.collect::<std::collections::BTreeMap<_, _>>())
-    );
+    let names = ["sasl.username", "SSL.Key.Location", "x.secret", "ssl.keystore.password", "oauth.token"];
+    let map = names.iter().chain(&["client.id"]).map(|name| ((*name).to_owned(), "hunter2".to_owned()));
+    let shown = format!("{:?}", Properties::from(map.collect::<std::collections::BTreeMap<_, _>>()));
     assert_eq!(shown.matches("hunter2").count(), 1);
-    assert!(
-        shown.contains(r#""client.id": "hunter2""#) && shown.contains(r#""x.secret": "[hidden]""#)
-    );
+    assert!(shown.contains(r#""client.id": "hunter2""#) && shown.contains(r#""x.secret": "[hidden]""#));
 }
 
 #[test]
@@ -813,23 +533,11 @@ fn a_failed_check_across_keys_is_told_with_the_line_of_its_key() {
         let source = Source::text("m.yaml", text).with_environment(environment.iter().copied());
         read(source, check).unwrap_err().to_string()
     };
-    assert_eq!(
-        told("s:\n  a: 5\n  b: 3\n", &[]),
-        "m.yaml:3: \"s.b\": must be greater than \"a\""
-    );
-    assert_eq!(
-        told("s:\n  a: 5\n", &[]),
-        "m.yaml:1: \"s.b\": must be greater than \"a\""
-    );
-    assert_eq!(
-        told("", &[("MILLRACE__S__A", "5"), ("MILLRACE__S__B", "2")]),
-        "MILLRACE__S__B: \"s.b\": must be greater than \"a\""
-    );
+    assert_eq!(told("s:\n  a: 5\n  b: 3\n", &[]), "m.yaml:3: \"s.b\": must be greater than \"a\"");
+    assert_eq!(told("s:\n  a: 5\n", &[]), "m.yaml:1: \"s.b\": must be greater than \"a\"");
+    assert_eq!(told("", &[("MILLRACE__S__A", "5"), ("MILLRACE__S__B", "2")]), "MILLRACE__S__B: \"s.b\": must be greater than \"a\"");
     // The placeholder of a wrong "b" must not be judged as well.
-    assert_eq!(
-        told("s: {a: 5, b: x}", &[]),
-        "m.yaml:1: \"s.b\" is \"x\", not a whole number; allowed: 0 to 9"
-    );
+    assert_eq!(told("s: {a: 5, b: x}", &[]), "m.yaml:1: \"s.b\" is \"x\", not a whole number; allowed: 0 to 9");
 }
 
 #[test]
@@ -838,20 +546,10 @@ fn a_file_is_read_from_its_path() {
     let path = directory.path().join("m.yaml");
     let missing = read(Source::file(&path), sample).unwrap_err().to_string();
     let path_text = path.display();
-    assert_eq!(
-        missing,
-        format!(
-            "{path_text}: the settings file can't be opened: No such file or directory (os error 2)"
-        )
-    );
+    assert_eq!(missing, format!("{path_text}: the settings file can't be opened: No such file or directory (os error 2)"));
     std::fs::write(&path, LEAST).unwrap();
     let none: [(&str, &str); 0] = [];
-    assert_eq!(
-        read(Source::file(&path).with_environment(none), sample)
-            .unwrap()
-            .host,
-        "db"
-    );
+    assert_eq!(read(Source::file(&path).with_environment(none), sample).unwrap().host, "db");
 }
 
 #[test]
@@ -880,12 +578,7 @@ fn the_description_has_every_key_once_in_order() {
             "routes[].weight",
         ]
     );
-    assert!(
-        entries
-            .iter()
-            .filter(|entry| entry.secret)
-            .all(|entry| entry.kind == Kind::Secret)
-    );
+    assert!(entries.iter().filter(|entry| entry.secret).all(|entry| entry.kind == Kind::Secret));
 }
 
 #[test]

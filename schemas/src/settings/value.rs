@@ -15,10 +15,7 @@ pub(super) enum Replacement {
 /// Replaces `${NAME}` and `${NAME:-default}` once, from left to right, and `$$` by `$`. What a variable
 /// holds is taken literally: it is never looked through for further variables. Any other `$` stands for
 /// itself, so that patterns such as `^a$` need no escape.
-pub(super) fn replace_variables(
-    text: &str,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<String, Replacement> {
+pub(super) fn replace_variables(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<String, Replacement> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -39,10 +36,7 @@ pub(super) fn replace_variables(
     Ok(out)
 }
 
-fn replacement(
-    reference: &str,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<String, Replacement> {
+fn replacement(reference: &str, variable: impl Fn(&str) -> Option<String>) -> Result<String, Replacement> {
     let (name, default) = match reference.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (reference, None),
@@ -63,9 +57,7 @@ fn replacement(
 /// A number with its unit, split: `"16MiB"` is `(16, "MiB")`. None unless digits come first; a number
 /// beyond `u64` is its maximum, which every range refuses.
 fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '_')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
     Some((parse_integer(&text[..end])?, text[end..].trim_start()))
 }
 
@@ -79,13 +71,7 @@ pub(super) fn parse_integer(text: &str) -> Option<u64> {
     Some(digits.parse().unwrap_or(u64::MAX))
 }
 
-const DURATION_UNITS: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("s", 1000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
+const DURATION_UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// `250ms`, `10s`, `5m`, `2h`, `7d`: a whole number and one unit.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
@@ -108,14 +94,7 @@ pub(super) fn format_duration(duration: Duration) -> String {
     format!("{millis}ms")
 }
 
-const BYTE_UNITS: [(&str, u64); 6] = [
-    ("", 1),
-    ("B", 1),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("TiB", 1 << 40),
-];
+const BYTE_UNITS: [(&str, u64); 6] = [("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
 
 /// `16MiB`, `64KiB`, `1GiB`, `2TiB`, `100B` or a plain number of bytes.
 pub(super) fn parse_bytes(text: &str) -> Option<u64> {
@@ -164,20 +143,12 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The candidate most like `given`, if one is alike enough to be what was meant.
-pub(super) fn nearest<'a>(
-    given: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let given = plain(given);
     let allowed = (given.chars().count() / 3).clamp(1, 4);
     candidates
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&given, &plain(candidate)),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&given, &plain(candidate)), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min()
         .map(|(_, candidate)| candidate)

@@ -72,12 +72,7 @@ pub(super) fn parse(text: &str) -> Result<(Rc<Node>, Vec<Fault>), Fault> {
         let (event, span) = event.map_err(|error| not_yaml(text, &error))?;
         builder.take(event, span.start.line())?;
     }
-    let root = builder.root.unwrap_or_else(|| {
-        Rc::new(Node {
-            line: 1,
-            value: Value::Null,
-        })
-    });
+    let root = builder.root.unwrap_or_else(|| Rc::new(Node { line: 1, value: Value::Null }));
     Ok((root, builder.duplicates))
 }
 
@@ -95,10 +90,7 @@ fn not_yaml(text: &str, error: &ScanError) -> Fault {
     } else {
         ""
     };
-    Fault {
-        line,
-        message: format!("not valid YAML: {info}{hint}"),
-    }
+    Fault { line, message: format!("not valid YAML: {info}{hint}") }
 }
 
 /// Whether a value on this line starts with an unquoted `*`, which YAML takes for an alias.
@@ -115,15 +107,8 @@ struct Builder {
 }
 
 enum Open {
-    List {
-        line: usize,
-        items: Vec<Rc<Node>>,
-    },
-    Map {
-        line: usize,
-        pairs: Vec<Pair>,
-        key: Option<(String, usize)>,
-    },
+    List { line: usize, items: Vec<Rc<Node>> },
+    Map { line: usize, pairs: Vec<Pair>, key: Option<(String, usize)> },
 }
 
 impl Builder {
@@ -133,41 +118,22 @@ impl Builder {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return refuse(
-                        line,
-                        "a settings file holds one YAML document; remove the \"---\"",
-                    );
+                    return refuse(line, "a settings file holds one YAML document; remove the \"---\"");
                 }
                 Ok(())
             }
-            Event::Alias(_) => refuse(
-                line,
-                "aliases (*name) aren't supported; repeat the value, or put it in quotes if the * is meant",
-            ),
+            Event::Alias(_) => refuse(line, "aliases (*name) aren't supported; repeat the value, or put it in quotes if the * is meant"),
             Event::Scalar(text, style, anchor, tag) => {
                 plain(line, anchor, tag.is_some())?;
                 self.scalar(text.into_owned(), style, line)
             }
             Event::SequenceStart(anchor, tag) => {
                 plain(line, anchor, tag.is_some())?;
-                self.open(
-                    Open::List {
-                        line,
-                        items: Vec::new(),
-                    },
-                    line,
-                )
+                self.open(Open::List { line, items: Vec::new() }, line)
             }
             Event::MappingStart(anchor, tag) => {
                 plain(line, anchor, tag.is_some())?;
-                self.open(
-                    Open::Map {
-                        line,
-                        pairs: Vec::new(),
-                        key: None,
-                    },
-                    line,
-                )
+                self.open(Open::Map { line, pairs: Vec::new(), key: None }, line)
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 self.close();
@@ -189,34 +155,20 @@ impl Builder {
 
     fn close(&mut self) {
         let node = match self.open.pop() {
-            Some(Open::List { line, items }) => Node {
-                line,
-                value: Value::List(items),
-            },
-            Some(Open::Map { line, pairs, .. }) => Node {
-                line,
-                value: Value::Map(pairs),
-            },
+            Some(Open::List { line, items }) => Node { line, value: Value::List(items) },
+            Some(Open::Map { line, pairs, .. }) => Node { line, value: Value::Map(pairs) },
             None => return,
         };
         self.place(node);
     }
 
     fn scalar(&mut self, text: String, style: ScalarStyle, line: usize) -> Result<(), Fault> {
-        if let Some(Open::Map {
-            key: key @ None, ..
-        }) = self.open.last_mut()
-        {
+        if let Some(Open::Map { key: key @ None, .. }) = self.open.last_mut() {
             *key = Some((text, line));
             return Ok(());
         }
-        let null = style == ScalarStyle::Plain
-            && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL");
-        let value = if null {
-            Value::Null
-        } else {
-            Value::Scalar(text)
-        };
+        let null = style == ScalarStyle::Plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL");
+        let value = if null { Value::Null } else { Value::Scalar(text) };
         self.place(Node { line, value });
         Ok(())
     }
@@ -231,14 +183,9 @@ impl Builder {
                     return;
                 };
                 match pairs.iter().find(|pair| pair.key == key) {
-                    Some(first) => self.duplicates.push(Fault {
-                        line,
-                        message: format!(
-                            "duplicate key {}, first given on line {}",
-                            shown(&key),
-                            first.line
-                        ),
-                    }),
+                    Some(first) => self
+                        .duplicates
+                        .push(Fault { line, message: format!("duplicate key {}, first given on line {}", shown(&key), first.line) }),
                     None => pairs.push(Pair { key, line, node }),
                 }
             }
@@ -248,23 +195,14 @@ impl Builder {
 
 fn plain(line: usize, anchor: usize, tagged: bool) -> Result<(), Fault> {
     if anchor != 0 {
-        return refuse(
-            line,
-            "anchors (&name) aren't supported; repeat the value, or put it in quotes if the & is meant",
-        );
+        return refuse(line, "anchors (&name) aren't supported; repeat the value, or put it in quotes if the & is meant");
     }
     if tagged {
-        return refuse(
-            line,
-            "tags (!name) aren't supported; put the value in quotes if the ! is meant",
-        );
+        return refuse(line, "tags (!name) aren't supported; put the value in quotes if the ! is meant");
     }
     Ok(())
 }
 
 fn refuse(line: usize, message: &str) -> Result<(), Fault> {
-    Err(Fault {
-        line,
-        message: message.to_owned(),
-    })
+    Err(Fault { line, message: message.to_owned() })
 }
