@@ -23,7 +23,7 @@ use crate::source::log::{LogStream, Start};
 use crate::source::{Connector, Session, SourceError, server};
 use crate::status::Status;
 use crate::tables::{Charsets, Tables};
-use crate::writer::{LogQueue, Writer};
+use crate::writer::{LogQueue, LogReceiver, SnapshotMessage, Writer};
 
 /// Snapshot messages that may wait for the writer; each chunk is answered before the next is sent.
 const SNAPSHOT_QUEUE: usize = 4;
@@ -34,15 +34,28 @@ const SNAPSHOT_QUEUE: usize = 4;
 /// Why it ended.
 pub async fn run(settings: &Settings, status: &Arc<Status>, shutdown: &Shutdown) -> Result<(), Error> {
     status.session_begins();
+    tokio::select! {
+        biased;
+        // Nothing is sent before the parts run: the end may come at once.
+        () = shutdown.requested() => Ok(()),
+        parts = Box::pin(connect(settings, status)) => follow(parts?, status, shutdown).await,
+    }
+}
+
+/// What runs during a session, connected and ready.
+struct Parts {
+    log: LogStream,
+    snapshot: Snapshot,
+    snapshot_receiver: mpsc::Receiver<SnapshotMessage>,
+    writer: Writer,
+}
+
+async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Error> {
     let connector = Connector::new(settings.source.clone());
     let mut session = connector.connect().await?;
-    let listed = catalog::tables(&mut session, &settings.tables, &KeyOverrides::new()).await?;
+    let mut listed = catalog::tables(&mut session, &settings.tables, &KeyOverrides::new()).await?;
     let shapes: Vec<_> = listed.iter().map(|table| table.shape.clone()).collect();
     let facts = server::check(&mut session, &shapes).await?;
-    if listed.is_empty() {
-        tracing::warn!("no table matches tables.include yet; tables made later that match are captured from their first row");
-    }
-
     // From here on no other producer of this name can commit, so what is remembered can't change any more.
     let publisher = connect_publisher(settings).await?;
     let offsets_topic = millrace_schemas::names::offsets_topic(&settings.name);
@@ -50,6 +63,13 @@ pub async fn run(settings: &Settings, status: &Arc<Status>, shutdown: &Shutdown)
     topics.ensure_offsets(&offsets_topic).await?;
     let remembered = load_progress(settings, &offsets_topic).await?;
     let position = start(&mut session, &connector, &facts.server_uuid, remembered.position.clone()).await?;
+    if remembered.position.is_none() {
+        // Once more, now that the place is fixed: a table that isn't in this list has all its rows after it.
+        listed = catalog::tables(&mut session, &settings.tables, &KeyOverrides::new()).await?;
+    }
+    if listed.is_empty() {
+        tracing::warn!("no table matches tables.include yet; tables made later that match are captured from their first row");
+    }
 
     let registry = Arc::new(Registry::new(&settings.registry)?);
     let charsets = Charsets::load(&mut session).await?;
@@ -83,7 +103,6 @@ pub async fn run(settings: &Settings, status: &Arc<Status>, shutdown: &Shutdown)
         first,
     );
     let log = LogStream::open(session, start, settings.source.server_id(&settings.name), settings.source.heartbeat_interval).await?;
-    let (queue, receiver) = LogQueue::new();
     let (snapshot_sender, snapshot_receiver) = mpsc::channel(SNAPSHOT_QUEUE);
     let snapshot = Snapshot {
         connector: connector.clone(),
@@ -94,8 +113,14 @@ pub async fn run(settings: &Settings, status: &Arc<Status>, shutdown: &Shutdown)
         server_id: facts.server_id,
         pending: pending.into_iter().map(|(_, table, progress)| (table, progress)).collect(),
     };
-    status.streaming(!snapshot.pending.is_empty());
+    Ok(Parts { log, snapshot, snapshot_receiver, writer })
+}
 
+/// Runs the parts until `shutdown` or the first error of one.
+async fn follow(parts: Parts, status: &Status, shutdown: &Shutdown) -> Result<(), Error> {
+    let Parts { log, snapshot, snapshot_receiver, writer } = parts;
+    status.streaming(!snapshot.pending.is_empty());
+    let (queue, receiver) = LogQueue::new();
     // Dropping a guard ends its task: none outlives the session.
     let _reader = Guard(tokio::spawn(read_log(log, queue)));
     let mut snapshot = Guard(tokio::spawn(snapshot.run()));
@@ -150,8 +175,8 @@ async fn read_log(mut log: LogStream, queue: LogQueue) {
 /// Runs the writer on a thread of its own: it blocks while it commits.
 fn run_writer(
     writer: Writer,
-    receiver: crate::writer::LogReceiver,
-    snapshot: mpsc::Receiver<crate::writer::SnapshotMessage>,
+    receiver: LogReceiver,
+    snapshot: mpsc::Receiver<SnapshotMessage>,
     stop: Shutdown,
 ) -> oneshot::Receiver<Result<(), Error>> {
     let (sender, ended) = oneshot::channel();

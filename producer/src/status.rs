@@ -165,7 +165,7 @@ impl Status {
         self.changes.inc_by(held.changes);
         self.dates_to_null.inc_by(held.dates_to_null);
         let event_s = self.event_s.load(Ordering::Relaxed);
-        if event_s > 0 {
+        if event_s > 0 && held.changes > 0 {
             let now_ms =
                 SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
             let lag_ms = (now_ms - event_s * 1000).max(0);

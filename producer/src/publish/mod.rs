@@ -17,6 +17,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer,
 use crate::capture::{Record, Sink};
 use settings::KafkaSettings;
 
+/// How long the first call may take: who waits for a broker that isn't there is told soon.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one call may take that waits for the brokers.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a poll for delivery reports waits when there is nothing else to do.
@@ -135,7 +137,7 @@ pub struct Publisher {
 impl Publisher {
     /// Connects, and fences whoever published under this name before: after this call nothing of theirs is committed any more.
     ///
-    /// Blocks, for at most half a minute.
+    /// Blocks, for at most ten seconds.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -162,7 +164,7 @@ impl Publisher {
             bytes: 0,
             partitions: std::collections::HashMap::new(),
         };
-        publisher.producer.init_transactions(CALL_TIMEOUT).map_err(|cause| publisher.error("starting to publish", cause))?;
+        publisher.producer.init_transactions(CONNECT_TIMEOUT).map_err(|cause| publisher.error("starting to publish", cause))?;
         Ok(publisher)
     }
 

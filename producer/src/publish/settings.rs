@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use millrace_schemas::settings::Reader;
+use millrace_schemas::settings::{Properties, Reader};
 use rdkafka::ClientConfig;
 
 /// Properties that guarantees stand on: not to be set by users.
@@ -18,7 +18,7 @@ const OURS: [(&str, &str); 5] = [
 /// Kafka's properties, and how transactions are cut.
 #[derive(Debug, Clone)]
 pub struct KafkaSettings {
-    properties: BTreeMap<String, String>,
+    properties: Properties,
     /// How long the brokers let a transaction stay open.
     pub transaction_timeout: Duration,
     /// How old a transaction becomes before it is committed.
@@ -30,12 +30,10 @@ pub struct KafkaSettings {
 impl KafkaSettings {
     /// Reads `kafka` and `publish`.
     pub fn read(r: &mut Reader) -> Self {
-        let properties = r
-            .properties(
-                "kafka",
-                "librdkafka's properties, passed through: bootstrap.servers, security.protocol, sasl.*, ssl.* and the rest",
-            )
-            .into_map();
+        let properties = r.properties(
+            "kafka",
+            "librdkafka's properties, passed through: bootstrap.servers, security.protocol, sasl.*, ssl.* and the rest",
+        );
         if !properties.contains_key("bootstrap.servers") {
             r.invalid("kafka", "bootstrap.servers is needed, such as 127.0.0.1:9092");
         }
