@@ -4,14 +4,14 @@
 //!
 //! | MySQL | Form |
 //! | --- | --- |
-//! | integers, YEAR | decimal digits |
+//! | integers, YEAR | decimal digits, without those that ZEROFILL shows |
 //! | FLOAT, DOUBLE | the double's bits (a FLOAT is widened, which is exact; MySQL's own text of a FLOAT has six digits and isn't) |
 //! | DECIMAL | all digits of the scale, on both sides |
 //! | BIT | the number; ClickHouse's Bool is 0 or 1 |
 //! | TIME, DATETIME, TIMESTAMP | zeros at the fraction's end are left out, on both sides; TIMESTAMP in UTC |
 //! | SET | labels joined by a comma, in the declared order |
 //! | BINARY, BLOB, texts, ENUM, JSON, DATE | the bytes as they are (texts as UTF-8) |
-//! | geometry | the WKB, and the SRID beside it (ClickHouse's column `<name>_srid`) |
+//! | geometry | the WKB, and the SRID beside it (ClickHouse's column `<name>_srid`); SRID 0, which says that there is none, is NULL as in Debezium |
 //!
 //! NULL is only equal to NULL. ClickHouse is read with FINAL, so that the engine's own merge decides which version counts.
 
@@ -172,7 +172,8 @@ fn column(name: &str, of: &str, scale: &str, key: bool, target: &str) -> Column 
         // The product of a FLOAT and a double is a double: exact, printed with as many digits as tell it from every other.
         "float" | "double" => (Form::Float, format!("{ours} * 1e0"), vec![format!("toString(toFloat64({theirs}))")]),
         "decimal" => (Form::AsIs, ours, vec![format!("toDecimalString({theirs}, {scale})")]),
-        "bit" | "year" => (Form::AsIs, format!("{ours} + 0"), vec![plain]),
+        // A ZEROFILL is how the client is to show a number, and no part of it.
+        "bit" | "year" | "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => (Form::AsIs, format!("{ours} + 0"), vec![plain]),
         "time" | "datetime" | "timestamp" => (Form::Temporal, ours, vec![plain]),
         "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon" | "geometry" | "geomcollection"
         | "geometrycollection" => (Form::Geometry, ours, vec![theirs, format!("toString({})", quote(&format!("{name}_srid")))]),
@@ -193,7 +194,8 @@ async fn mysql_rows(mysql: &mut Source, database: &str, table: &str, columns: &[
                     (Form::Geometry, Some(value)) => {
                         let (srid, wkb) = value.split_first_chunk::<4>().context(format_args!("'{}' is no geometry", column.name))?;
                         formed.push(Some(wkb.to_vec()));
-                        formed.push(Some(u32::from_le_bytes(*srid).to_string().into_bytes()));
+                        let srid = u32::from_le_bytes(*srid);
+                        formed.push((srid != 0).then(|| srid.to_string().into_bytes()));
                     }
                     (Form::Geometry, None) => formed.extend([None, None]),
                     (form, value) => formed.push(value.map(|value| in_form(form, value)).transpose()?),

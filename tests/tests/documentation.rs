@@ -2,19 +2,21 @@
 
 use std::process::Command;
 
+use millrace_tests::failure::Result;
 use millrace_tests::processes::Binary;
+use millrace_tests::scenario::must;
 use millrace_tests::stack;
 
-fn settings_of(binary: Binary) -> String {
-    let output = Command::new(binary.path().unwrap()).arg("settings").output().unwrap();
-    assert!(output.status.success(), "{} settings: {}", binary.name(), output.status);
-    String::from_utf8(output.stdout).unwrap()
+fn settings_of(binary: Binary) -> Result<String> {
+    let output = Command::new(binary.path()?).arg("settings").output()?;
+    must(output.status.success(), || format!("{} settings: {}", binary.name(), output.status))?;
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 #[test]
 fn the_settings_reference_is_what_the_binaries_print() {
     let written = std::fs::read_to_string(stack::repository().join("docs/reference/settings.md")).unwrap();
-    let printed = format!("{}\n{}", settings_of(Binary::Producer), settings_of(Binary::Consumer));
+    let printed = format!("{}\n{}", settings_of(Binary::Producer).unwrap(), settings_of(Binary::Consumer).unwrap());
     assert!(written == printed, "docs/reference/settings.md is not what the binaries print: run `make docs`");
 }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod consumers;
+mod documentation;
 mod evolution;
 mod independent;
 mod kill9;

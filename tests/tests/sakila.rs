@@ -18,7 +18,7 @@ const CHANGES: [&[&str]; 15] = [
         "INSERT INTO film_category (film_id, category_id) SELECT MAX(film_id), 3 FROM film",
         "INSERT INTO inventory (film_id, store_id) SELECT MAX(film_id), 1 FROM film",
     ],
-    &["UPDATE film SET description = CONCAT(description, ' 🎬'), rating = 'NC-17' WHERE film_id % 7 = 0"],
+    &["UPDATE film SET description = CONCAT(description, ' …é'), rating = 'NC-17' WHERE film_id % 7 = 0"],
     &["UPDATE film_text SET title = LOWER(title) WHERE film_id <= 20"],
     &[
         "INSERT INTO rental (rental_date, inventory_id, customer_id, staff_id) VALUES ('2024-02-29 23:59:59', 1, 1, 1)",

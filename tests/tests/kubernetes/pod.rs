@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use millrace_tests::failure::{Context, Failure, Result};
-use millrace_tests::processes::{Binary, append};
+use millrace_tests::processes::{Binary, READY_WITHIN, append};
 use millrace_tests::scenario::must;
 use millrace_tests::stack::Stack;
 use millrace_tests::wait::{Probe, until};
@@ -163,6 +163,17 @@ impl Pod {
                 Ok((code, body)) => Probe::NotYet(format!("{code} {}", body.trim())),
                 Err(error) => Probe::NotYet(error.to_string()),
             })
+        })
+        .await
+    }
+
+    /// Waits until a consumer has partitions.
+    pub(super) async fn has_partitions(&self) -> Result<()> {
+        let port = port(&self.container, &Value::from("http"))?;
+        let url = format!("http://{}:{port}/status", self.address);
+        until(&format!("{} has partitions", self.name), READY_WITHIN, async || {
+            let status: Value = serde_json::from_slice(&self.http.get(&url).send().await.context(&url)?.bytes().await?)?;
+            Ok(Probe::of(!items(&status["partitions"]).is_empty(), || status.to_string()))
         })
         .await
     }
