@@ -1,7 +1,5 @@
 //! What people get wrong: each ends, or retries where it can heal, with one line that says what, where and what to do.
 
-mod server;
-
 use std::time::Duration;
 
 use millrace_tests::failure::{Context, Failure, Result};
@@ -9,6 +7,8 @@ use millrace_tests::processes::{Binary, Process, free_address};
 use millrace_tests::scenario::{World, must, scenario};
 use millrace_tests::wait::{Probe, until};
 use serde_json::{Value, json};
+
+use crate::server;
 
 use Binary::{Consumer, Producer};
 

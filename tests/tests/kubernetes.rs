@@ -60,6 +60,28 @@ fn the_manifests_pods_carry_rows_and_end_in_time() {
 }
 
 #[test]
+fn a_producer_that_is_replaced_while_it_runs_is_shut_out() {
+    scenario("k8s_two", async |world| {
+        let mut mysql = world.mysql().await?;
+        mysql.run("CREATE TABLE item (id INT PRIMARY KEY, name VARCHAR(100) NOT NULL)").await?;
+        let producer_settings = world.producer_settings()?;
+        let source = |key: &str| text(&producer_settings["source"][key]).map(str::to_owned);
+        let cluster = cluster(&world.stack, &source("password")?)?;
+        let overrides = producer_overrides(world, source("user")?);
+        let mut lost = start(world, &cluster, "millrace-producer", &overrides, 1).await?;
+        mysql.run("INSERT INTO item VALUES (1, 'by the first')").await?;
+        // What the Deployment does when nobody knows whether the node still lives.
+        let mut replaced = start(world, &cluster, "millrace-producer", &overrides, 3).await?;
+        mysql.run("INSERT INTO item VALUES (2, 'by the second')").await?;
+        for _ in 0..200 {
+            eprintln!("{:?} {:?}", lost[0].state()?, replaced[0].state()?);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        must(false, || "see".to_owned())
+    });
+}
+
+#[test]
 fn the_manifests_job_runs_to_its_end() {
     scenario("k8s_job", async |world| {
         let cluster = cluster(&world.stack, "unused")?;
@@ -233,7 +255,7 @@ async fn start(world: &World, cluster: &Cluster, name: &str, overrides: &[(&str,
         let address = pod_address(network, replica);
         let mut overrides = overrides.to_vec();
         overrides.push(("MILLRACE__HTTP__LISTEN", format!("{address}:{}", image.port)));
-        let label = format!("{name}-{replica}");
+        let label = format!("{name}-{network}-{replica}");
         let mut pod = Pod::start(cluster, (&label, spec), &image, (&world.stack, &world.directory), (address, &overrides))?;
         pod.passes("startupProbe", Duration::ZERO).await?;
         pod.passes("readinessProbe", READY_WITHIN).await?;

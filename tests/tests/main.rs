@@ -2,11 +2,14 @@
 
 mod bad_input;
 mod consumers;
+mod decoder;
 mod documentation;
 mod evolution;
 mod independent;
+mod keys;
 mod kill9;
 mod kubernetes;
 mod sakila;
+mod server;
 mod stop;
 mod types;

@@ -13,19 +13,19 @@ use millrace_tests::source::Source;
 use millrace_tests::wait::{Probe, until};
 
 /// A user that may capture, and its password.
-pub(super) const USER: (&str, &str) = ("capture", "of-a-test");
+pub(crate) const USER: (&str, &str) = ("capture", "of-a-test");
 
 /// It is killed, and its data removed, when this is dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     data: PathBuf,
     /// Where it listens, on 127.0.0.1.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 impl Server {
     /// Starts one with an empty password for root; none, after printing why, if the local stack's MySQL isn't in the cache.
-    pub(super) async fn start(directory: &Path, options: &[&str]) -> Result<Option<Self>> {
+    pub(crate) async fn start(directory: &Path, options: &[&str]) -> Result<Option<Self>> {
         let Some(home) = home() else {
             eprintln!("skipped: the MySQL of deploy/local is not in the cache (MILLRACE_CACHE)");
             return Ok(None);
