@@ -121,7 +121,8 @@ async fn one_table(mysql: &mut Source, clickhouse: &ClickHouse, names: (&str, &s
     let columns = match columns(mysql, names.0, table, &types).await? {
         Ok(columns) => columns,
         Err(reason) => {
-            result.rows = usize::try_from(mysql.number(&format!("SELECT COUNT(*) FROM {}.{}", quote(names.0), quote(table))).await?).unwrap_or(0);
+            result.rows =
+                usize::try_from(mysql.number(&format!("SELECT COUNT(*) FROM {}.{}", quote(names.0), quote(table))).await?).unwrap_or(0);
             result.missing = result.rows;
             result.examples.push(reason);
             return Ok(result);
@@ -211,7 +212,8 @@ async fn clickhouse_rows(clickhouse: &ClickHouse, database: &str, table: &str, c
     let forms: Vec<Form> = columns.iter().flat_map(|column| column.clickhouse.iter().map(|_| column.form)).collect();
     let select = format!("SELECT {} FROM {}.{} FINAL", list.join(", "), quote(database), quote(table));
     let rows = clickhouse.rows(&select, list.len()).await?;
-    let formed = |row: TextRow| row.into_iter().zip(&forms).map(|(value, form)| value.map(|value| in_form(*form, value)).transpose()).collect();
+    let formed =
+        |row: TextRow| row.into_iter().zip(&forms).map(|(value, form)| value.map(|value| in_form(*form, value)).transpose()).collect();
     rows.into_iter().map(formed).collect()
 }
 
@@ -279,7 +281,9 @@ fn diff(result: &mut TableComparison, columns: &[&Column], ours: &Rows, theirs: 
 fn difference(columns: &[&Column], ours: &TextRow, theirs: &TextRow) -> String {
     let names = columns.iter().flat_map(|column| column.clickhouse.iter().map(|_| column.name.as_str()));
     let values = names.zip(ours.iter().zip(theirs)).filter(|(_, (ours, theirs))| ours != theirs);
-    let told: Vec<String> = values.map(|(name, (ours, theirs))| format!("{name}: MySQL {}, ClickHouse {}", shown(ours.as_deref()), shown(theirs.as_deref()))).collect();
+    let told: Vec<String> = values
+        .map(|(name, (ours, theirs))| format!("{name}: MySQL {}, ClickHouse {}", shown(ours.as_deref()), shown(theirs.as_deref())))
+        .collect();
     told.join("; ")
 }
 

@@ -28,7 +28,8 @@ pub async fn topics(stack: &Stack, prefix: &str) -> Result<Vec<(String, i32)>> {
         let client: BaseConsumer = config.create()?;
         let metadata = client.fetch_metadata(None, TIMEOUT).context("asking Kafka for its topics")?;
         let found = metadata.topics().iter().filter(|topic| topic.name().starts_with(&prefix));
-        let mut found: Vec<_> = found.map(|topic| (topic.name().to_owned(), i32::try_from(topic.partitions().len()).unwrap_or(0))).collect();
+        let mut found: Vec<_> =
+            found.map(|topic| (topic.name().to_owned(), i32::try_from(topic.partitions().len()).unwrap_or(0))).collect();
         found.sort();
         Ok(found)
     })

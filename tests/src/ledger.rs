@@ -60,7 +60,8 @@ pub async fn fill(mysql: &mut Source, table: &str, rows: usize, writers: usize) 
     let writers_count = i64::try_from(writers)?;
     let ids: Vec<i64> = (0..i64::try_from(rows)?).map(|row| row % writers_count * IDS_PER_WRITER + row / writers_count + 1).collect();
     for some in ids.chunks(ROWS_PER_INSERT) {
-        let values: Vec<String> = some.iter().map(|id| format!("({id}, 1, 'first {id}', {id}.25, 'old', REPEAT('x', {}))", id % 50)).collect();
+        let values: Vec<String> =
+            some.iter().map(|id| format!("({id}, 1, 'first {id}', {id}.25, 'old', REPEAT('x', {}))", id % 50)).collect();
         mysql.run(&format!("INSERT INTO {table} (id, version, name, amount, kind, note) VALUES {}", values.join(", "))).await?;
     }
     Ok(ids.into_iter().map(|id| (table.to_owned(), id)).collect())
@@ -175,7 +176,11 @@ impl Writer {
         let table = self.random.pick(&plan.tables).context("no tables")?.clone();
         let (id, bits) = (self.new_id(), self.random.bits());
         let name = ["NULL", "'Ærø 🚲'", "''", "'o''neill'"][usize::try_from(bits % 4)?];
-        let sql = format!("INSERT INTO {table} (id, version, name, amount, kind) VALUES ({id}, 1, {name}, {}.{:04}, 'new')", bits % 1_000_000, bits % 10_000);
+        let sql = format!(
+            "INSERT INTO {table} (id, version, name, amount, kind) VALUES ({id}, 1, {name}, {}.{:04}, 'new')",
+            bits % 1_000_000,
+            bits % 10_000
+        );
         self.exactly_one(&sql).await?;
         self.rows.push(((table.clone(), id), 1));
         self.note((table, id), (Op::Create, 1));
@@ -184,7 +189,9 @@ impl Writer {
 
     async fn update(&mut self, chosen: usize) -> Result<()> {
         let ((table, id), version) = self.rows[chosen].clone();
-        let sql = format!("UPDATE {table} SET version = version + 1, kind = 'a,b', amount = -amount, note = CONCAT(version, ' times') WHERE id = {id}");
+        let sql = format!(
+            "UPDATE {table} SET version = version + 1, kind = 'a,b', amount = -amount, note = CONCAT(version, ' times') WHERE id = {id}"
+        );
         self.exactly_one(&sql).await?;
         self.rows[chosen].1 = version + 1;
         self.note((table, id), (Op::Update, version + 1));
@@ -345,7 +352,8 @@ fn check_key(committed: &[Step], filled: bool, found: &[Step]) -> Result<(), &'s
     if left_out > usize::from(filled) {
         return Err("changes are missing");
     }
-    let reads: Vec<(usize, i64)> = found.iter().enumerate().filter(|(_, (op, _))| *op == Op::Read).map(|(at, (_, version))| (at, *version)).collect();
+    let reads: Vec<(usize, i64)> =
+        found.iter().enumerate().filter(|(_, (op, _))| *op == Op::Read).map(|(at, (_, version))| (at, *version)).collect();
     match reads.as_slice() {
         [] if logged.is_empty() => Err("nothing is in the topic"),
         [] => Ok(()),

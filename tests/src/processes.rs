@@ -80,7 +80,14 @@ impl Process {
     ///
     /// # Errors
     /// If the binary isn't built or can't be started.
-    pub fn start_with(binary: Binary, directory: &Path, label: &str, settings: &str, http: Option<String>, variables: &[(&str, &str)]) -> Result<Self> {
+    pub fn start_with(
+        binary: Binary,
+        directory: &Path,
+        label: &str,
+        settings: &str,
+        http: Option<String>,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let config = directory.join(format!("{label}.yaml"));
         let log = directory.join(format!("{label}.log"));
         std::fs::write(&config, settings).context(config.display())?;
@@ -132,10 +139,9 @@ impl Process {
     /// If it takes longer than `bound`, or ended by a signal.
     pub async fn exit_code(&mut self, bound: Duration) -> Result<i32> {
         let what = format!("{} ends", self.label);
-        let status = until(&what, bound, async || {
-            Ok(self.child.try_wait()?.map_or(Probe::NotYet("it still runs".to_owned()), Probe::Holds))
-        })
-        .await?;
+        let status =
+            until(&what, bound, async || Ok(self.child.try_wait()?.map_or(Probe::NotYet("it still runs".to_owned()), Probe::Holds)))
+                .await?;
         status.code().context(format_args!("{} ended by signal {:?}", self.label, status.signal()))
     }
 

@@ -19,7 +19,9 @@ impl Random {
     #[must_use]
     pub fn seed() -> u64 {
         let given = std::env::var("MILLRACE_SEED").ok().and_then(|seed| seed.parse().ok());
-        given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| u64::from(since.subsec_nanos()) ^ since.as_secs() << 20))
+        given.unwrap_or_else(|| {
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| u64::from(since.subsec_nanos()) ^ since.as_secs() << 20)
+        })
     }
 
     /// The next 64 bits.

@@ -238,7 +238,8 @@ impl World {
     fn show_logs(&self) {
         let mut text = format!("settings and logs are in {}\n", self.directory.display());
         let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        let mut logs: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect();
+        let mut logs: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect();
         logs.sort();
         for log in logs {
             text.push_str(&last_lines(&log));
@@ -275,7 +276,12 @@ fn last_lines(log: &Path) -> String {
     let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let shown = lines.len().saturating_sub(LOG_LINES_SHOWN);
-    format!("--- {} (last {LOG_LINES_SHOWN} of {} lines)\n{}\n", log.display(), lines.len(), lines.get(shown..).unwrap_or_default().join("\n"))
+    format!(
+        "--- {} (last {LOG_LINES_SHOWN} of {} lines)\n{}\n",
+        log.display(),
+        lines.len(),
+        lines.get(shown..).unwrap_or_default().join("\n")
+    )
 }
 
 /// Fails with these words unless the condition holds: what a test asserts outside a `#[test]` function.

@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn statements_end_at_the_delimiter_that_holds() {
-        let script = "-- one; line\nSELECT ';' , \"a\\\";\";\nDELIMITER //\nCREATE TRIGGER t BEGIN a; b; END//\nDELIMITER ;\n/*! x; */;\nSELECT 2";
+        let script =
+            "-- one; line\nSELECT ';' , \"a\\\";\";\nDELIMITER //\nCREATE TRIGGER t BEGIN a; b; END//\nDELIMITER ;\n/*! x; */;\nSELECT 2";
         let found: Vec<String> = statements(script).iter().map(|statement| statement.trim().to_owned()).collect();
         assert_eq!(found, ["SELECT ';' , \"a\\\";\"", "CREATE TRIGGER t BEGIN a; b; END", "/*! x; */", "SELECT 2"]);
     }

@@ -90,16 +90,30 @@ pub async fn create(mysql: &mut Source) -> Result<()> {
     })
     .await?;
     insert(mysql, "products", PRODUCTS, |n| {
-        format!("('SKU-{n}', 'Product {n} 🎁', {}.{:02}, {n} / 7, {}, UNHEX(SHA2({n}, 256)), '{:02}:30:00', {})", n % 900 + 1, n % 100, n * 3, n % 24, 1990 + n % 30)
+        format!(
+            "('SKU-{n}', 'Product {n} 🎁', {}.{:02}, {n} / 7, {}, UNHEX(SHA2({n}, 256)), '{:02}:30:00', {})",
+            n % 900 + 1,
+            n % 100,
+            n * 3,
+            n % 24,
+            1990 + n % 30
+        )
     })
     .await?;
     insert(mysql, "orders (customer_id, state, total, placed_at)", ORDERS, |n| {
         format!("({}, ELT({n} % 4 + 1, 'new', 'paid', 'sent', 'returned'), {n} * 1.25, '2024-03-01 10:00:00.{n:06}')", n % CUSTOMERS + 1)
     })
     .await?;
-    insert(mysql, "order_items", ORDERS * 2, |n| format!("({}, {}, 'SKU-{}', {}, {}.99)", n / 2 + 1, n % 2 + 1, n % PRODUCTS, n % 5 + 1, n % 300)).await?;
-    insert(mysql, "payments (id, order_id, amount, provider, flags)", ORDERS / 2, |n| format!("(UNHEX(MD5({n})), {}, {n} * 1.25, 'Crédit', {})", n + 1, n % 64)).await?;
-    insert(mysql, "carriers", 12, |n| format!("('C{n}', ST_GeomFromText('POINT({n}.5 {n}.25)', 4326), {n} / 3e0, REPEAT('term ', {n}))")).await
+    insert(mysql, "order_items", ORDERS * 2, |n| {
+        format!("({}, {}, 'SKU-{}', {}, {}.99)", n / 2 + 1, n % 2 + 1, n % PRODUCTS, n % 5 + 1, n % 300)
+    })
+    .await?;
+    insert(mysql, "payments (id, order_id, amount, provider, flags)", ORDERS / 2, |n| {
+        format!("(UNHEX(MD5({n})), {}, {n} * 1.25, 'Crédit', {})", n + 1, n % 64)
+    })
+    .await?;
+    insert(mysql, "carriers", 12, |n| format!("('C{n}', ST_GeomFromText('POINT({n}.5 {n}.25)', 4326), {n} / 3e0, REPEAT('term ', {n}))"))
+        .await
 }
 
 async fn insert(mysql: &mut Source, into: &str, rows: u64, row: impl Fn(u64) -> String) -> Result<()> {
@@ -165,5 +179,7 @@ async fn order(mysql: &mut Source, (customer, product, lines): (u64, u64, u64), 
     for line in 1..=lines {
         mysql.run(&format!("INSERT INTO order_items VALUES ({id}, {line}, 'SKU-{product}', {line}, 9.95)")).await?;
     }
-    mysql.run(&format!("UPDATE orders SET total = (SELECT SUM(quantity * price) FROM order_items WHERE order_id = {id}) WHERE id = {id}")).await
+    mysql
+        .run(&format!("UPDATE orders SET total = (SELECT SUM(quantity * price) FROM order_items WHERE order_id = {id}) WHERE id = {id}"))
+        .await
 }

@@ -108,9 +108,9 @@ fn read_to_the_end(config: &ClientConfig, topics: &[(String, i32)]) -> Result<Ve
 }
 
 fn record(message: &impl Message) -> Record {
-    let headers = message.headers().map(|headers| {
-        headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect()
-    });
+    let headers = message
+        .headers()
+        .map(|headers| headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect());
     Record {
         topic: message.topic().to_owned(),
         partition: message.partition(),
@@ -173,7 +173,14 @@ impl Decoder {
             other => return Err(Failure::new(format!("{}: op is {other:?}", record.place()))),
         };
         let row = |value: Value| if matches!(value, Value::Null) { None } else { Some(value) };
-        Ok(Some(Change { op, seq, before: row(take("before")?), after: row(take("after")?), source, after_bytes: after_bytes.map(<[u8]>::to_vec) }))
+        Ok(Some(Change {
+            op,
+            seq,
+            before: row(take("before")?),
+            after: row(take("after")?),
+            source,
+            after_bytes: after_bytes.map(<[u8]>::to_vec),
+        }))
     }
 
     /// The schema, parsed and as JSON, and what comes after the frame.

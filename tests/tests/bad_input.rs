@@ -60,7 +60,9 @@ async fn judge(process: &mut Process, follows: Follows, words: &[&str]) -> Resul
     }
     must(!log.contains("millrace-tests\""), || format!("{}: a password in the log", process.label))?;
     match follows {
-        Follows::Ends(_) => must(troubles.len() == 1, || format!("{}: {} lines, not one:\n{}", process.label, troubles.len(), troubles.join("\n"))),
+        Follows::Ends(_) => {
+            must(troubles.len() == 1, || format!("{}: {} lines, not one:\n{}", process.label, troubles.len(), troubles.join("\n")))
+        }
         Follows::Retries => Ok(()),
     }
 }
@@ -108,17 +110,23 @@ fn a_source_that_does_not_answer_is_retried() {
 
 #[test]
 fn a_producer_without_brokers_retries() {
-    scenario("no_broker_p", async |world| check_away(world, Producer, "/kafka/bootstrap.servers", |address| json!(address), &["Kafka"]).await);
+    scenario("no_broker_p", async |world| {
+        check_away(world, Producer, "/kafka/bootstrap.servers", |address| json!(address), &["Kafka"]).await
+    });
 }
 
 #[test]
 fn a_producer_without_its_registry_retries() {
-    scenario("no_registry_p", async |world| check_away(world, Producer, "/registry/url", |address| json!(format!("http://{address}")), &["registry"]).await);
+    scenario("no_registry_p", async |world| {
+        check_away(world, Producer, "/registry/url", |address| json!(format!("http://{address}")), &["registry"]).await
+    });
 }
 
 #[test]
 fn a_consumer_without_brokers_retries() {
-    scenario("no_broker_c", async |world| check_away(world, Consumer, "/kafka/bootstrap.servers", |address| json!(address), &["Kafka"]).await);
+    scenario("no_broker_c", async |world| {
+        check_away(world, Consumer, "/kafka/bootstrap.servers", |address| json!(address), &["Kafka"]).await
+    });
 }
 
 #[test]
@@ -139,7 +147,10 @@ fn a_consumer_without_its_registry_retries() {
         let mut settings = world.consumer_settings()?;
         settings["registry"]["url"] = json!(format!("http://{address}"));
         let mut consumer = world.start(Consumer, "consumer", &settings)?;
-        until("it tells of its trouble", TELLS_WITHIN, async || Ok(Probe::of(!troubles(&consumer.log()?).is_empty(), || "nothing told".to_owned()))).await?;
+        until("it tells of its trouble", TELLS_WITHIN, async || {
+            Ok(Probe::of(!troubles(&consumer.log()?).is_empty(), || "nothing told".to_owned()))
+        })
+        .await?;
         let log = consumer.log()?;
         let line = troubles(&log).first().copied().unwrap_or_default();
         must(line.contains("registry") && line.contains(&address), || line.to_owned())?;
@@ -198,9 +209,24 @@ fn wrong_settings_are_named_with_their_line() {
         let consumer = "group: g\ntopics: [\"a.*\"]\nkafka: {bootstrap.servers: \"127.0.0.1:1\"}\nregistry: {url: \"http://127.0.0.1:1\"}\nclickhouse: {url: \"http://127.0.0.1:1\"}\n";
         let cases: [(Binary, &str, String, Vec<&str>); 6] = [
             (Producer, "typo", format!("{good}snapshot: {{chunk_row: 5}}\n"), vec!["typo.yaml:6", "chunk_row", "chunk_rows"]),
-            (Consumer, "typo_consumer", format!("{consumer}batch: {{age_maxx: 1s}}\n"), vec!["typo_consumer.yaml:6", "age_maxx", "age_max"]),
-            (Producer, "unset", good.replace("password: p", "password: \"${MILLRACE_TESTS_UNSET}\""), vec!["unset.yaml:2", "MILLRACE_TESTS_UNSET"]),
-            (Consumer, "unset_consumer", consumer.replace("group: g", "group: \"${MILLRACE_TESTS_UNSET}\""), vec!["unset_consumer.yaml:1", "MILLRACE_TESTS_UNSET"]),
+            (
+                Consumer,
+                "typo_consumer",
+                format!("{consumer}batch: {{age_maxx: 1s}}\n"),
+                vec!["typo_consumer.yaml:6", "age_maxx", "age_max"],
+            ),
+            (
+                Producer,
+                "unset",
+                good.replace("password: p", "password: \"${MILLRACE_TESTS_UNSET}\""),
+                vec!["unset.yaml:2", "MILLRACE_TESTS_UNSET"],
+            ),
+            (
+                Consumer,
+                "unset_consumer",
+                consumer.replace("group: g", "group: \"${MILLRACE_TESTS_UNSET}\""),
+                vec!["unset_consumer.yaml:1", "MILLRACE_TESTS_UNSET"],
+            ),
             (Producer, "missing", good.replace("name: x\n", ""), vec!["missing.yaml", "name"]),
             (Producer, "no_yaml", "name: [\n".to_owned(), vec!["no_yaml.yaml:"]),
         ];

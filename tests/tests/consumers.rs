@@ -23,20 +23,24 @@ fn three_consumers_share_the_work_and_two_leave() {
         let mut first = world.consumer("consumer_1").await?;
         let mut second = world.consumer("consumer_2").await?;
         let mut third = world.consumer("consumer_3").await?;
-        let load = Load::start(&world.stack, &ledger::Plan {
-            database: world.name.clone(),
-            tables: tables.to_vec(),
-            filled: filled.clone(),
-            writers: 2,
-            pause: Duration::from_millis(4),
-            seed: 3,
-        });
+        let load = Load::start(
+            &world.stack,
+            &ledger::Plan {
+                database: world.name.clone(),
+                tables: tables.to_vec(),
+                filled: filled.clone(),
+                writers: 2,
+                pause: Duration::from_millis(4),
+                seed: 3,
+            },
+        );
         let topics = kafka::topics(&world.stack, &world.topic_prefix()).await?;
         let partitions: i32 = topics.iter().filter(|(topic, _)| !topic.contains(".millrace.")).map(|(_, partitions)| partitions).sum();
         must(partitions == 6, || format!("{partitions} partitions in {topics:?}"))?;
         let more = async |changes: u64| {
             let goal = load.changes() + changes;
-            until("the load goes on", Duration::from_secs(30), async || Ok(Probe::of(load.changes() > goal, || load.changes().to_string()))).await
+            until("the load goes on", Duration::from_secs(30), async || Ok(Probe::of(load.changes() > goal, || load.changes().to_string())))
+                .await
         };
         until("each consumer has partitions", Duration::from_secs(40), async || {
             let mut shares = Vec::new();

@@ -44,7 +44,12 @@ fn another_decoder_reads_the_same_rows() {
         let mut producer = world.start(Binary::Producer, "producer", &settings)?;
         producer.ready().await?;
         let status = mysql.rows("SHOW MASTER STATUS").await?;
-        let place: Vec<String> = status.first().context("no binlog")?.iter().map(|value| String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned()).collect();
+        let place: Vec<String> = status
+            .first()
+            .context("no binlog")?
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned())
+            .collect();
         insert(&mut mysql).await?;
         let port = server.port;
         let (file, position) = (place[0].clone(), place[1].parse()?);

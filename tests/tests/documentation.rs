@@ -23,7 +23,10 @@ fn the_settings_reference_is_what_the_binaries_print() {
 #[test]
 fn links_between_documents_lead_somewhere() {
     let repository = stack::repository();
-    let mut documents: Vec<_> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "deploy/local/README.md"].map(|name| repository.join(name)).to_vec();
+    let mut documents: Vec<_> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "deploy/local/README.md"]
+            .map(|name| repository.join(name))
+            .to_vec();
     for folder in ["docs/how-to", "docs/reference", "docs/decisions"] {
         documents.extend(std::fs::read_dir(repository.join(folder)).unwrap().map(|entry| entry.unwrap().path()));
     }

@@ -42,7 +42,12 @@ fn another_client_reads_the_topics() {
         }
         // The last state of each key, as the client decoded it, is what MySQL has.
         let rows = mysql.rows("SELECT a, b, v, u, DATE_FORMAT(t, '%Y-%m-%dT%H:%i:%s') FROM pair ORDER BY b, a").await?;
-        let ours: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().map(|value| value.map_or("None".to_owned(), |value| String::from_utf8_lossy(&value).into_owned())).collect()).collect();
+        let ours: Vec<Vec<String>> = rows
+            .into_iter()
+            .map(|row| {
+                row.into_iter().map(|value| value.map_or("None".to_owned(), |value| String::from_utf8_lossy(&value).into_owned())).collect()
+            })
+            .collect();
         let theirs: Vec<Vec<String>> = pair["rows"].as_array().context("rows")?.iter().map(strings).collect();
         must(ours == theirs, || format!("MySQL {:?} … Python {:?} …", ours.iter().zip(&theirs).find(|(a, b)| a != b), theirs.len()))
     });
@@ -57,7 +62,11 @@ fn read_with_python(stack: &Stack, prefix: &str) -> Result<Value> {
     let python = Command::new(root.join("deploy/local/stack")).arg("python-tests").output().context("deploy/local/stack python-tests")?;
     must(python.status.success(), || String::from_utf8_lossy(&python.stderr).into_owned())?;
     let python = String::from_utf8_lossy(&python.stdout).trim().to_owned();
-    let output = Command::new(&python).arg(root.join("tests/python/read_topics.py")).args([&stack.brokers, &stack.registry, prefix]).output().context(&python)?;
+    let output = Command::new(&python)
+        .arg(root.join("tests/python/read_topics.py"))
+        .args([&stack.brokers, &stack.registry, prefix])
+        .output()
+        .context(&python)?;
     if !output.status.success() {
         return Err(Failure::new(String::from_utf8_lossy(&output.stderr).into_owned()));
     }

@@ -31,14 +31,17 @@ fn ten_kills_of_either_binary_under_load() {
         let mut producer = world.start(Binary::Producer, "producer", &settings)?;
         producer.ready().await?;
         let mut consumer = world.consumer("consumer").await?;
-        let load = Load::start(&world.stack, &ledger::Plan {
-            database: world.name.clone(),
-            tables: vec!["a".to_owned(), "b".to_owned()],
-            filled: filled.clone(),
-            writers: 2,
-            pause: Duration::from_millis(8),
-            seed,
-        });
+        let load = Load::start(
+            &world.stack,
+            &ledger::Plan {
+                database: world.name.clone(),
+                tables: vec!["a".to_owned(), "b".to_owned()],
+                filled: filled.clone(),
+                writers: 2,
+                pause: Duration::from_millis(8),
+                seed,
+            },
+        );
         let mut in_snapshot = 0;
         for number in 0..KILLS {
             // Not a wait for anything: the moment is to be any.
@@ -46,7 +49,8 @@ fn ten_kills_of_either_binary_under_load() {
             // Both in any order; of the first two one each.
             let of_producer = if number < 2 { number == 0 } else { random.below(2) == 0 };
             let victim = if of_producer { &mut producer } else { &mut consumer };
-            let state = victim.status().await.ok().and_then(|status| status.get("state").and_then(|state| state.as_str().map(str::to_owned)));
+            let state =
+                victim.status().await.ok().and_then(|status| status.get("state").and_then(|state| state.as_str().map(str::to_owned)));
             in_snapshot += usize::from(of_producer && state.as_deref() == Some("snapshot"));
             world.note(&format!("kill {}: {} in state {state:?}, after {} changes", number + 1, victim.label, load.changes()));
             victim.kill()?;

@@ -69,9 +69,12 @@ fn a_producer_that_is_replaced_while_it_runs_is_shut_out() {
         let cluster = cluster(&world.stack, &source("password")?)?;
         let overrides = producer_overrides(world, source("user")?);
         let mut lost = start(world, &cluster, "millrace-producer", &overrides, 1).await?;
-        mysql.run("INSERT INTO item VALUES (1, 'by the first')").await?;
         // What the Deployment does when nobody knows whether the node still lives.
         let mut replaced = start(world, &cluster, "millrace-producer", &overrides, 3).await?;
+        for _ in 0..150 {
+            eprintln!("idle {:?} {:?}", lost[0].state()?, replaced[0].state()?);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         mysql.run("INSERT INTO item VALUES (2, 'by the second')").await?;
         for _ in 0..200 {
             eprintln!("{:?} {:?}", lost[0].state()?, replaced[0].state()?);

@@ -39,7 +39,10 @@ const CHANGES: [&[&str]; 15] = [
         "UPDATE category SET name = 'Gone' WHERE category_id = 200",
         "DELETE FROM category WHERE category_id = 200",
     ],
-    &["DELETE FROM film_actor WHERE actor_id = 2", "INSERT INTO film_actor (actor_id, film_id) SELECT 2, film_id FROM film WHERE film_id % 50 = 0"],
+    &[
+        "DELETE FROM film_actor WHERE actor_id = 2",
+        "INSERT INTO film_actor (actor_id, film_id) SELECT 2, film_id FROM film WHERE film_id % 50 = 0",
+    ],
     &["UPDATE staff SET picture = REPEAT(x'ff00', 20000), password = NULL"],
     &["UPDATE address SET location = ST_GeomFromText('POINT(13.4 52.5)'), address2 = NULL WHERE address_id % 5 = 0"],
     &["REPLACE INTO film_category (film_id, category_id, last_update) VALUES (1, 6, '2024-01-01 00:00:00')"],

@@ -53,7 +53,14 @@ impl Server {
         must(made.success(), || format!("mysqld --initialize-insecure: {made}, see {}/mysqld.txt", directory.display()))?;
         let mut run = Command::new(home.join("bin/mysqld"));
         base(&mut run);
-        run.args(["--bind-address=127.0.0.1", "--mysqlx=OFF", "--server-id=9", "--log-bin=binlog", "--gtid-mode=ON", "--enforce-gtid-consistency=ON"]);
+        run.args([
+            "--bind-address=127.0.0.1",
+            "--mysqlx=OFF",
+            "--server-id=9",
+            "--log-bin=binlog",
+            "--gtid-mode=ON",
+            "--enforce-gtid-consistency=ON",
+        ]);
         run.args(["--binlog-row-metadata=FULL", "--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0"]).args(options);
         run.arg(format!("--port={port}")).arg(format!("--socket={}", link.join("s").display()));
         let child = run.stdout(Stdio::null()).stderr(log).spawn().context("mysqld")?;
@@ -86,9 +93,13 @@ impl Drop for Server {
 /// Where `deploy/local` has unpacked its MySQL.
 fn home() -> Option<PathBuf> {
     let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = of("MILLRACE_CACHE").or_else(|| of("XDG_CACHE_HOME").map(|cache| cache.join("millrace"))).or_else(|| of("HOME").map(|home| home.join(".cache/millrace")))?;
+    let cache = of("MILLRACE_CACHE")
+        .or_else(|| of("XDG_CACHE_HOME").map(|cache| cache.join("millrace")))
+        .or_else(|| of("HOME").map(|home| home.join(".cache/millrace")))?;
     let entries = std::fs::read_dir(cache).ok()?.flatten();
-    entries.map(|entry| entry.path()).find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mysql-")) && path.join("bin/mysqld").is_file())
+    entries
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mysql-")) && path.join("bin/mysqld").is_file())
 }
 
 /// `deploy/local/mysql.sh` links libraries there that have another name on this system.

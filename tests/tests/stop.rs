@@ -19,17 +19,25 @@ fn sigterm_drains_and_ends_with_0() {
         let filled = ledger::fill(&mut mysql, "a", 500, 1).await?;
         let mut producer = world.producer().await?;
         let mut consumer = world.consumer("consumer").await?;
-        let load = Load::start(&world.stack, &ledger::Plan {
-            database: world.name.clone(),
-            tables: vec!["a".to_owned()],
-            filled: filled.clone(),
-            writers: 1,
-            pause: Duration::from_millis(5),
-            seed: 1,
-        });
+        let load = Load::start(
+            &world.stack,
+            &ledger::Plan {
+                database: world.name.clone(),
+                tables: vec!["a".to_owned()],
+                filled: filled.clone(),
+                writers: 1,
+                pause: Duration::from_millis(5),
+                seed: 1,
+            },
+        );
         millrace_tests::wait::until("rows were loaded under load", Duration::from_secs(30), async || {
-            let rows = world.clickhouse().number(&format!("SELECT sum(rows) FROM system.parts WHERE active AND database = '{}'", world.name)).await?;
-            Ok(millrace_tests::wait::Probe::of(rows.unwrap_or(0) > 600 && load.changes() > 200, || format!("{rows:?} rows, {} changes", load.changes())))
+            let rows = world
+                .clickhouse()
+                .number(&format!("SELECT sum(rows) FROM system.parts WHERE active AND database = '{}'", world.name))
+                .await?;
+            Ok(millrace_tests::wait::Probe::of(rows.unwrap_or(0) > 600 && load.changes() > 200, || {
+                format!("{rows:?} rows, {} changes", load.changes())
+            }))
         })
         .await?;
         for process in [&mut producer, &mut consumer] {
@@ -65,7 +73,11 @@ async fn check_endpoints(process: &Process) -> Result<()> {
     must(!shown.contains("millrace-tests") && !shown.contains("'first"), || format!("a secret or a row in {shown}"))?;
     let (code, page) = process.get("/").await?;
     must(code == 200 && page.starts_with("<!doctype html>"), || format!("{} /: {code}", process.label))?;
-    status.get("ready").or(status.get("state")).and_then(|field| field.as_str().map(str::len).or(field.as_bool().map(usize::from))).context(shown_state(&status))?;
+    status
+        .get("ready")
+        .or(status.get("state"))
+        .and_then(|field| field.as_str().map(str::len).or(field.as_bool().map(usize::from)))
+        .context(shown_state(&status))?;
     Ok(())
 }
 

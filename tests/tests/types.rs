@@ -35,7 +35,8 @@ fn every_type_is_the_same_bytes_from_both_ways_and_exact_in_clickhouse() {
         for family in EVERY.iter().chain([&TOO_WIDE]) {
             fill(&mut mysql, family, "after").await?;
         }
-        let tables: Vec<String> = EVERY.iter().flat_map(|family| ["before", "after"].map(|when| format!("{}_{when}", family.name))).collect();
+        let tables: Vec<String> =
+            EVERY.iter().flat_map(|family| ["before", "after"].map(|when| format!("{}_{when}", family.name))).collect();
         let loaded = world.equal_these(&tables, &mut [&mut producer, &mut consumer]).await;
         let same = EVERY.iter().chain([&TOO_WIDE]).map(|family| family.name);
         let bytes = same_bytes(world, &same.collect::<Vec<_>>()).await;
@@ -66,7 +67,13 @@ fn a_value_that_clickhouse_cannot_hold_stops_the_consumer_and_is_named() {
 
 async fn make(mysql: &mut Source, family: &Family) -> Result<()> {
     for when in ["before", "after"] {
-        mysql.run(&format!("CREATE TABLE {}_{when} (id INT NOT NULL PRIMARY KEY, {}) CHARACTER SET utf8mb4", family.name, family.columns.join(", "))).await?;
+        mysql
+            .run(&format!(
+                "CREATE TABLE {}_{when} (id INT NOT NULL PRIMARY KEY, {}) CHARACTER SET utf8mb4",
+                family.name,
+                family.columns.join(", ")
+            ))
+            .await?;
     }
     Ok(())
 }

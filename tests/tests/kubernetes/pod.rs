@@ -188,7 +188,9 @@ impl Pod {
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 
-    pub(super) fn state(&mut self) -> Result<Option<ExitStatus>> { Ok(self.child.try_wait()?) }
+    pub(super) fn state(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
 
     /// SIGTERM, as when the pod is deleted. It must end with 0 before it would be killed, and have written nothing but its log.
     pub(super) async fn delete(mut self) -> Result<()> {

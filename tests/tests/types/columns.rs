@@ -15,7 +15,8 @@ pub(super) struct Family {
 const STRICT: &str = "STRICT_ALL_TABLES";
 
 /// Families whose every value ClickHouse can hold.
-pub(super) const EVERY: [Family; 12] = [INTEGERS, DECIMALS, FLOATS, TEMPORAL, TEXTS, CHARSETS, BINARIES, BITS, LABELS, JSONS, SCALARS, GEOMETRIES];
+pub(super) const EVERY: [Family; 12] =
+    [INTEGERS, DECIMALS, FLOATS, TEMPORAL, TEXTS, CHARSETS, BINARIES, BITS, LABELS, JSONS, SCALARS, GEOMETRIES];
 
 const INTEGERS: Family = Family {
     name: "integers",
@@ -46,7 +47,17 @@ const INTEGERS: Family = Family {
 const DECIMALS: Family = Family {
     name: "decimals",
     sql_mode: STRICT,
-    columns: &["a DECIMAL(65,30)", "b DECIMAL(65,0)", "c DECIMAL(30,30)", "d DECIMAL(1,0)", "e DECIMAL(18,9)", "f DECIMAL(19,2)", "g DECIMAL(38,10)", "h DECIMAL(10,2) UNSIGNED", "i DECIMAL(9,9)"],
+    columns: &[
+        "a DECIMAL(65,30)",
+        "b DECIMAL(65,0)",
+        "c DECIMAL(30,30)",
+        "d DECIMAL(1,0)",
+        "e DECIMAL(18,9)",
+        "f DECIMAL(19,2)",
+        "g DECIMAL(38,10)",
+        "h DECIMAL(10,2) UNSIGNED",
+        "i DECIMAL(9,9)",
+    ],
     rows: &[
         "99999999999999999999999999999999999.999999999999999999999999999999, 99999999999999999999999999999999999999999999999999999999999999999, 0.999999999999999999999999999999, 9, 999999999.999999999, 99999999999999999.99, 9999999999999999999999999999.9999999999, 99999999.99, 0.999999999",
         "-99999999999999999999999999999999999.999999999999999999999999999999, -99999999999999999999999999999999999999999999999999999999999999999, -0.999999999999999999999999999999, -9, -999999999.999999999, -99999999999999999.99, -9999999999999999999999999999.9999999999, 0, -0.999999999",
@@ -123,7 +134,16 @@ const TEMPORAL: Family = Family {
 const TEXTS: Family = Family {
     name: "texts",
     sql_mode: STRICT,
-    columns: &["c CHAR(10)", "v VARCHAR(300)", "tt TINYTEXT", "t TEXT", "m MEDIUMTEXT", "l LONGTEXT", "n NATIONAL VARCHAR(20)", "ci VARCHAR(10) COLLATE utf8mb4_bin"],
+    columns: &[
+        "c CHAR(10)",
+        "v VARCHAR(300)",
+        "tt TINYTEXT",
+        "t TEXT",
+        "m MEDIUMTEXT",
+        "l LONGTEXT",
+        "n NATIONAL VARCHAR(20)",
+        "ci VARCHAR(10) COLLATE utf8mb4_bin",
+    ],
     rows: &[
         "'', '', '', '', '', '', '', ''",
         "'abc  ', 'abc  ', 'abc  ', 'abc  ', 'abc  ', 'abc  ', 'abc  ', 'abc  '",
@@ -260,7 +280,17 @@ const SCALARS: Family = Family {
 const GEOMETRIES: Family = Family {
     name: "geometries",
     sql_mode: STRICT,
-    columns: &["p POINT", "l LINESTRING", "y POLYGON", "mp MULTIPOINT", "ml MULTILINESTRING", "my MULTIPOLYGON", "gc GEOMETRYCOLLECTION", "g GEOMETRY", "earth POINT SRID 4326"],
+    columns: &[
+        "p POINT",
+        "l LINESTRING",
+        "y POLYGON",
+        "mp MULTIPOINT",
+        "ml MULTILINESTRING",
+        "my MULTIPOLYGON",
+        "gc GEOMETRYCOLLECTION",
+        "g GEOMETRY",
+        "earth POINT SRID 4326",
+    ],
     rows: &[
         "ST_GeomFromText('POINT(1.5 -2.25)'), ST_GeomFromText('LINESTRING(0 0,1 1,2 4)'), ST_GeomFromText('POLYGON((0 0,10 0,10 10,0 10,0 0),(2 2,4 2,4 4,2 4,2 2))'), \
          ST_GeomFromText('MULTIPOINT(0 0,1 1)'), ST_GeomFromText('MULTILINESTRING((0 0,1 1),(2 2,3 3))'), ST_GeomFromText('MULTIPOLYGON(((0 0,1 0,1 1,0 0)),((5 5,6 5,6 6,5 5)))'), \

@@ -52,7 +52,10 @@ async fn demo() -> Result<bool> {
     shop::create(&mut mysql).await?;
     pipeline::create_user(&mut mysql).await?;
     let tables = mysql.tables(DATABASE).await?;
-    screen::say(&format!("MySQL has the database '{DATABASE}': {} tables. Starting one producer and two consumers, and the trade.", tables.len()));
+    screen::say(&format!(
+        "MySQL has the database '{DATABASE}': {} tables. Starting one producer and two consumers, and the trade.",
+        tables.len()
+    ));
     let pipeline = Pipeline::start(&stack)?;
     let (stop, transactions) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let trade = {
@@ -84,7 +87,14 @@ async fn clean(stack: &Stack) -> Result<()> {
 }
 
 /// Shows rows and lag for each table while the shop trades.
-async fn watch(stack: &Stack, mysql: &mut Source, tables: &[String], pipeline: &Pipeline, transactions: &AtomicU64, ended: impl Fn() -> bool) -> Result<()> {
+async fn watch(
+    stack: &Stack,
+    mysql: &mut Source,
+    tables: &[String],
+    pipeline: &Pipeline,
+    transactions: &AtomicU64,
+    ended: impl Fn() -> bool,
+) -> Result<()> {
     let begun = Instant::now();
     let mut screen = Screen::new();
     while begun.elapsed() < TRADING && !ended() {

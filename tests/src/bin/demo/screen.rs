@@ -79,7 +79,11 @@ pub(crate) fn say(text: &str) {
 pub(crate) fn result(comparison: &Comparison) -> String {
     let mut text = format!("{:<14}{:>10}{:>10}{:>10}{:>10}{:>11}\n", "table", "rows", "equal", "missing", "extra", "different");
     for table in &comparison.tables {
-        let _ = writeln!(text, "{:<14}{:>10}{:>10}{:>10}{:>10}{:>11}", table.table, table.rows, table.equal, table.missing, table.extra, table.different);
+        let _ = writeln!(
+            text,
+            "{:<14}{:>10}{:>10}{:>10}{:>10}{:>11}",
+            table.table, table.rows, table.equal, table.missing, table.extra, table.different
+        );
     }
     match comparison.is_equal() {
         true => {
