@@ -188,10 +188,6 @@ impl Pod {
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 
-    pub(super) fn state(&mut self) -> Result<Option<ExitStatus>> {
-        Ok(self.child.try_wait()?)
-    }
-
     /// SIGTERM, as when the pod is deleted. It must end with 0 before it would be killed, and have written nothing but its log.
     pub(super) async fn delete(mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
@@ -208,14 +204,17 @@ impl Pod {
 
     /// Waits until it has ended with 0, and returns its log.
     pub(super) async fn completes(&mut self, bound: Duration) -> Result<String> {
-        let what = format!("{} ends", self.name);
-        let status = until(&what, bound, async || {
-            Ok(self.child.try_wait()?.map_or_else(|| Probe::NotYet("it still runs".to_owned()), Probe::Holds))
-        })
-        .await?;
+        let status = self.ends(bound).await?;
         let log = self.log()?;
         must(status.success() && !log.contains("panicked"), || format!("{} ended with {status}: {log}", self.name))?;
         Ok(log)
+    }
+
+    /// Waits until it has ended.
+    pub(super) async fn ends(&mut self, bound: Duration) -> Result<ExitStatus> {
+        let what = format!("{} ends", self.name);
+        until(&what, bound, async || Ok(self.child.try_wait()?.map_or_else(|| Probe::NotYet("it still runs".to_owned()), Probe::Holds)))
+            .await
     }
 
     fn log(&self) -> Result<String> {
