@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use millrace_tests::failure::Result;
-use millrace_tests::ledger::{self, Load};
+use millrace_tests::ledger::{self, History, Load, Op};
 use millrace_tests::processes::{Binary, Process};
 use millrace_tests::random::Random;
 use millrace_tests::scenario::{World, must, scenario};
@@ -30,7 +30,11 @@ fn ten_kills_of_either_binary_under_load() {
         settings["snapshot"] = serde_json::json!({ "chunk_rows": 40 });
         let mut producer = world.start(Binary::Producer, "producer", &settings)?;
         producer.ready().await?;
-        let mut consumer = world.consumer("consumer").await?;
+        let mut settings = world.consumer_settings()?;
+        // A member known by name has its partitions back as soon as it is back: so kills meet it at work.
+        settings["kafka"]["group.instance.id"] = "the-one".into();
+        let mut consumer = world.start(Binary::Consumer, "consumer", &settings)?;
+        consumer.ready().await?;
         let load = Load::start(
             &world.stack,
             &ledger::Plan {
@@ -65,6 +69,44 @@ fn ten_kills_of_either_binary_under_load() {
         let verdict = ledger::judge_topics(&world.stack, &world.topic_prefix(), &history, &filled).await?;
         world.note(&format!("{verdict:?}"));
         Ok(())
+    });
+}
+
+#[test]
+fn a_transaction_larger_than_kafkas_is_cut_by_kills() {
+    const ROWS: usize = 15_000;
+    const KILLS_WITHIN: usize = 3;
+    scenario("kill9_large", async |world| {
+        let mut mysql = world.mysql().await?;
+        mysql.run(&ledger::definition("a")).await?;
+        let mut settings = world.producer_settings()?;
+        // The transaction has many times as many bytes: it is published in many Kafka transactions.
+        settings["publish"] = serde_json::json!({ "transaction_bytes_max": "1MiB", "commit_interval": "20ms" });
+        let mut producer = world.start(Binary::Producer, "producer", &settings)?;
+        producer.ready().await?;
+        let mut consumer = world.consumer("consumer").await?;
+        mysql.run("BEGIN").await?;
+        let keys = ledger::fill(&mut mysql, "a", ROWS, 1).await?;
+        mysql.run("UPDATE a SET version = version + 1, note = REPEAT('y', 400)").await?;
+        mysql.run("COMMIT").await?;
+        let history: History = keys.into_iter().map(|key| (key, vec![(Op::Create, 1), (Op::Update, 2)])).collect();
+        let mut cut = 0;
+        for _ in 0..KILLS_WITHIN {
+            let records = until("some of it is published", Duration::from_secs(40), async || {
+                let records = producer.status().await.ok().and_then(|status| status["records"].as_u64()).unwrap_or(0);
+                Ok(if records > 0 { Probe::Holds(records) } else { Probe::NotYet("none".to_owned()) })
+            })
+            .await?;
+            world.note(&format!("kill after {records} records of {}", 2 * ROWS));
+            cut += usize::from(records < u64::try_from(2 * ROWS)?);
+            producer.kill()?;
+            producer.start_again()?;
+        }
+        must(cut > 0, || "no kill met the transaction: make it larger".to_owned())?;
+        producer.ready().await?;
+        world.equal(&mut [&mut producer, &mut consumer]).await?;
+        let verdict = ledger::judge_topics(&world.stack, &world.topic_prefix(), &history, &BTreeSet::new()).await?;
+        must(verdict.changes == 2 * ROWS && verdict.reads == 0, || format!("{verdict:?}"))
     });
 }
 
