@@ -65,7 +65,9 @@ async fn demo() -> Result<bool> {
     watch(&stack, &mut mysql, &tables, &pipeline, &transactions, || trade.is_finished()).await?;
     stop.store(true, Ordering::Relaxed);
     trade.await.context("the trade")??;
-    screen::say("The trade has stopped. Waiting until all of it is in ClickHouse, then comparing every row.");
+    screen::say(
+        "The trade has stopped; on its way the table orders got the column 'channel'. Waiting until all is in ClickHouse, then comparing every row.",
+    );
     let comparison = settle(&stack, &mut mysql, &tables, &pipeline).await?;
     screen::say(&screen::result(&comparison));
     screen::say(&pipeline.addresses(&stack));
