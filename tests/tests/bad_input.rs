@@ -161,32 +161,35 @@ fn a_consumer_without_its_registry_retries() {
     });
 }
 
+/// Captures as a user that has only this grant.
+async fn check_grant(world: &World, grant: &str, words: &[&str]) -> Result<()> {
+    let mut mysql = world.mysql().await?;
+    mysql.run("CREATE TABLE a (id INT PRIMARY KEY)").await?;
+    let user = format!("g_{}", world.name).chars().take(32).collect::<String>();
+    mysql
+        .run_all([
+            format!("CREATE USER '{user}'@'%' IDENTIFIED WITH mysql_native_password BY 'other'").as_str(),
+            &format!("GRANT {grant} ON *.* TO '{user}'@'%'"),
+        ])
+        .await?;
+    let mut settings = world.producer_settings()?;
+    settings["source"]["user"] = json!(user);
+    settings["source"]["password"] = json!("other");
+    let mut process = world.start(Producer, "producer", &settings)?;
+    let judged = judge(&mut process, Follows::Ends(1), words).await;
+    mysql.run(&format!("DROP USER '{user}'@'%'")).await?;
+    judged
+}
+
 #[test]
-fn missing_grants_are_named() {
-    scenario("grants", async |world| {
-        let mut mysql = world.mysql().await?;
-        mysql.run("CREATE TABLE a (id INT PRIMARY KEY)").await?;
-        for (label, grant, words) in [
-            ("no_replication", "SELECT", ["REPLICATION SLAVE", "GRANT"]),
-            ("no_select", "REPLICATION SLAVE, REPLICATION CLIENT", ["SELECT", "GRANT"]),
-        ] {
-            let user = format!("{}_{label}", world.name).chars().take(32).collect::<String>();
-            mysql
-                .run_all([
-                    format!("CREATE USER '{user}'@'%' IDENTIFIED WITH mysql_native_password BY 'other'").as_str(),
-                    &format!("GRANT {grant} ON *.* TO '{user}'@'%'"),
-                ])
-                .await?;
-            let mut settings = world.producer_settings()?;
-            settings["source"]["user"] = json!(user);
-            settings["source"]["password"] = json!("other");
-            let mut process = world.start(Producer, label, &settings)?;
-            let judged = judge(&mut process, Follows::Ends(1), &words).await;
-            mysql.run(&format!("DROP USER '{user}'@'%'")).await?;
-            judged?;
-        }
-        Ok(())
-    });
+fn a_missing_replication_grant_is_named() {
+    scenario("no_replication", async |world| check_grant(world, "SELECT", &["REPLICATION SLAVE", "REPLICATION CLIENT", "GRANT"]).await);
+}
+
+/// MySQL hides tables that a user may not read: this must not look like a selection that matches nothing yet.
+#[test]
+fn a_missing_select_grant_is_named() {
+    scenario("no_select", async |world| check_grant(world, "REPLICATION SLAVE, REPLICATION CLIENT", &["SELECT", "GRANT"]).await);
 }
 
 #[test]
