@@ -265,7 +265,8 @@ impl Session {
 
     fn answer(&mut self, note: Note) -> Event<'_> {
         match note {
-            Note::Assign(partitions) => match accept(&self.consumer, &partitions) {
+            // librdkafka keeps a pause of ours on a partition that left while it was paused: one that comes back would never be read.
+            Note::Assign(partitions) => match accept(&self.consumer, &partitions).and_then(|()| self.consumer.resume(&partitions)) {
                 Ok(()) => Event::Assigned(names(&partitions)),
                 Err(error) => Event::Failed(Error::Defect(format!("could not accept partitions: {error}"))),
             },

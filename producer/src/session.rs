@@ -55,7 +55,7 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
     let mut session = connector.connect().await?;
     let mut listed = catalog::tables(&mut session, &settings.tables, &KeyOverrides::new()).await?;
     let shapes: Vec<_> = listed.iter().map(|table| table.shape.clone()).collect();
-    let facts = server::check(&mut session, &shapes).await?;
+    let facts = server::check(&mut session, &shapes, &settings.tables).await?;
     // From here on no other producer of this name can commit, so what is remembered can't change any more.
     let publisher = connect_publisher(settings).await?;
     let offsets_topic = millrace_schemas::names::offsets_topic(&settings.name);
@@ -66,6 +66,15 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
     if remembered.position.is_none() {
         // Once more, now that the place is fixed: a table that isn't in this list has all its rows after it.
         listed = catalog::tables(&mut session, &settings.tables, &KeyOverrides::new()).await?;
+    }
+    let cascades = catalog::cascades(&mut session, &settings.tables).await?;
+    if !cascades.is_empty() {
+        let foreign_keys = cascades.join(", ");
+        tracing::warn!(
+            foreign_keys,
+            "the binlog doesn't show the rows that these foreign keys change by themselves (ON UPDATE or ON DELETE CASCADE, SET NULL): such changes of captured \
+             tables are not captured; change those rows by statements of your own, or drop the rules"
+        );
     }
     if listed.is_empty() {
         tracing::warn!("no table matches tables.include yet; tables made later that match are captured from their first row");

@@ -33,8 +33,12 @@ impl Charsets {
     /// # Errors
     /// The source's.
     pub async fn load(session: &mut Session) -> Result<Self, Error> {
-        let charsets: HashMap<String, Arc<Charset>> =
+        let mut charsets: HashMap<String, Arc<Charset>> =
             charsets::load(session).await?.into_iter().map(|charset| (charset.name().to_owned(), Arc::new(charset))).collect();
+        // Servers before 8.0.29 call it by its old name.
+        if let Some(three_bytes) = charsets.get("utf8mb3").cloned() {
+            charsets.insert("utf8".to_owned(), three_bytes);
+        }
         let collations = catalog::collations(session)
             .await?
             .into_iter()

@@ -1,6 +1,7 @@
 //! The server's catalogue: which tables there are and what shape they have.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
 use millrace_schemas::shape::{Column, ColumnType, DefaultValue, TableShape, quote};
 use mysql_async::{Row, Value};
@@ -94,6 +95,34 @@ pub async fn collations(session: &mut Session) -> Result<HashMap<u16, String>, S
         charsets.insert(number, session.name(DOING, &row, 1)?);
     }
     Ok(charsets)
+}
+
+/// The foreign keys of captured tables through which InnoDB changes or deletes rows by itself, each as `database.table.constraint ON … CASCADE`. Where the
+/// storage engine does that by itself, as in 8.0, the binlog has no rows of those changes.
+///
+/// # Errors
+///
+/// The server's errors, and answers that can't be understood.
+pub async fn cascades(session: &mut Session, filter: &TableFilter) -> Result<Vec<String>, SourceError> {
+    const DOING: &str = "listing foreign keys";
+    let sql = "SELECT constraint_schema, table_name, constraint_name, update_rule, delete_rule FROM information_schema.referential_constraints \
+               WHERE update_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT') OR delete_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ORDER BY 1, 2, 3";
+    let mut cascades = Vec::new();
+    for row in session.rows(DOING, sql).await? {
+        let (database, table) = (session.name(DOING, &row, 0)?, session.name(DOING, &row, 1)?);
+        if !filter.matches(&database, &table) {
+            continue;
+        }
+        let mut text = format!("{database}.{table}.{}", session.name(DOING, &row, 2)?);
+        for (event, column) in [("UPDATE", 3), ("DELETE", 4)] {
+            let rule = session.name(DOING, &row, column)?;
+            if !matches!(rule.as_str(), "RESTRICT" | "NO ACTION") {
+                let _ = write!(text, " ON {event} {rule}");
+            }
+        }
+        cascades.push(text);
+    }
+    Ok(cascades)
 }
 
 /// About how many rows the table has, by the storage engine's statistics; for progress only. They may be a day old, and 0 where there are none.

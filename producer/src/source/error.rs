@@ -193,11 +193,11 @@ pub enum SourceError {
         log_pos: u32,
     },
     /// The server isn't set up for capture.
-    #[error("{}", lines(target, findings))]
+    #[error("{}", listed(target, findings))]
     Unfit {
         /// Where.
         target: String,
-        /// All that must be mended, a line each.
+        /// All that must be mended.
         findings: Vec<String>,
     },
     /// A table can't be captured as it is.
@@ -310,13 +310,8 @@ fn is_io(error: &mysql_async::TlsError) -> bool {
     false
 }
 
-fn lines(target: &str, findings: &[String]) -> String {
-    let mut text = format!("the source {target} isn't set up for capture:");
-    for finding in findings {
-        text.push_str("\n  ");
-        text.push_str(finding);
-    }
-    text
+fn listed(target: &str, findings: &[String]) -> String {
+    format!("the source {target} isn't set up for capture: {}", findings.join("; "))
 }
 
 fn shown(duration: Duration) -> String {

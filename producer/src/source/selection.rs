@@ -47,10 +47,10 @@ impl TableFilter {
             && !self.exclude.iter().any(|pattern| pattern.matches(database, table))
     }
 
-    /// The patterns to include that match none of these tables: misspelt, or of tables that the user may not see.
-    pub fn unmatched<'a>(&'a self, tables: &'a [(String, String)]) -> impl Iterator<Item = &'a str> {
+    /// The patterns to include that match none of these tables, each with its pattern of databases: misspelt, or of tables that the user may not see.
+    pub fn unmatched<'a>(&'a self, tables: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = (&'a str, &'a str)> {
         let idle = |pattern: &&Pattern| !tables.iter().any(|(database, table)| pattern.matches(database, table));
-        self.include.iter().filter(idle).map(|pattern| pattern.written.as_str())
+        self.include.iter().filter(idle).map(|pattern| (pattern.written.as_str(), pattern.database.as_str()))
     }
 }
 
@@ -74,7 +74,7 @@ impl Pattern {
 }
 
 /// Whether `*` and `?` in the pattern can be filled so that it is the name. Linear in memory, at most the product of both in time.
-fn wildcard(pattern: &str, name: &str) -> bool {
+pub(super) fn wildcard(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
     let (mut p, mut n) = (0, 0);
@@ -164,7 +164,6 @@ mod tests {
     #[test]
     fn a_pattern_that_matches_nothing_is_told() {
         let filter = filter(&["shop.*", "shpo.orders"], &[]);
-        let tables = [("shop".to_owned(), "orders".to_owned())];
-        assert_eq!(filter.unmatched(&tables).collect::<Vec<_>>(), ["shpo.orders"]);
+        assert_eq!(filter.unmatched(&[("shop", "orders")]).collect::<Vec<_>>(), [("shpo.orders", "shpo")]);
     }
 }

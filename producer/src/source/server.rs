@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use millrace_schemas::shape::TableShape;
+use millrace_schemas::shape::{TableShape, quote};
 use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 
 use super::connect::Session;
 use super::error::SourceError;
 use super::grants::Grants;
+use super::selection::{TableFilter, wildcard};
 
 /// What the server is and how it is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,17 +78,17 @@ pub async fn facts(session: &mut Session) -> Result<ServerFacts, SourceError> {
     ServerFacts::new(variables).map_err(|what| session.unexpected(DOING, &what))
 }
 
-/// Checks that the server is set up for capture and that the user may read these tables and the binlog.
+/// Checks that the server is set up for capture and that the user may read the binlog and these tables: those that the filter matches and the user sees.
 ///
 /// # Errors
 ///
-/// [`SourceError::Unfit`] with all that must be mended, a line each; and the server's errors.
-pub async fn check(session: &mut Session, tables: &[TableShape]) -> Result<ServerFacts, SourceError> {
+/// [`SourceError::Unfit`] with all that must be mended; and the server's errors.
+pub async fn check(session: &mut Session, tables: &[TableShape], filter: &TableFilter) -> Result<ServerFacts, SourceError> {
     let facts = facts(session).await?;
     let mut findings = facts.findings();
     // Another kind of server has other privileges: no use in telling about them.
     if facts.is_supported() {
-        findings.extend(missing_grants(session, &facts, tables).await?);
+        findings.extend(missing_grants(session, &facts, tables, filter).await?);
     }
     if findings.is_empty() {
         return Ok(facts);
@@ -255,7 +256,12 @@ impl ServerFacts {
     }
 }
 
-async fn missing_grants(session: &mut Session, facts: &ServerFacts, tables: &[TableShape]) -> Result<Vec<String>, SourceError> {
+async fn missing_grants(
+    session: &mut Session,
+    facts: &ServerFacts,
+    tables: &[TableShape],
+    filter: &TableFilter,
+) -> Result<Vec<String>, SourceError> {
     const DOING: &str = "reading the user's grants";
     let row = session.row(DOING, "SELECT CURRENT_USER()").await?;
     let user = account(&session.name(DOING, &row, 0)?);
@@ -278,6 +284,21 @@ async fn missing_grants(session: &mut Session, facts: &ServerFacts, tables: &[Ta
         }
         if is_denied(session, &format!("SELECT * FROM {} LIMIT 0", table.quoted())).await? {
             findings.push(format!("user {user} lacks SELECT on {0}: GRANT SELECT ON {0} TO {user}", table.quoted()));
+        }
+    }
+    // What the user may not read at all isn't in the catalogue either: a pattern that matches nothing may be want of a privilege.
+    let seen: Vec<(&str, &str)> = tables.iter().map(|table| (table.database.as_str(), table.table.as_str())).collect();
+    let unmatched: Vec<(&str, &str)> = filter.unmatched(&seen).collect();
+    if !unmatched.is_empty() && !grants.everywhere("SELECT") {
+        let mut databases = Vec::new();
+        for row in session.rows(DOING, "SELECT schema_name FROM information_schema.schemata").await? {
+            databases.push(session.name(DOING, &row, 0)?);
+        }
+        for (pattern, database) in unmatched {
+            if !grants.on_table("SELECT", database, "*") && !databases.iter().any(|name| wildcard(database, name)) {
+                let place = if database.contains(['*', '?']) { "*".to_owned() } else { quote(database) };
+                findings.push(format!("user {user} sees no table that matches {pattern}: GRANT SELECT ON {place}.* TO {user}"));
+            }
         }
     }
     tracing::debug!(target = %session.target, version = %facts.version, findings = findings.len(), "checked grants");
