@@ -5,7 +5,7 @@
 //! 1. [`kafka`] polls the record; [`loader`] finds its topic, and stashes it where something must come first.
 //! 2. [`topic`] decides what it means: [`envelope`] finds the row image in its Avro bytes, and the first of each schema asks
 //!    [`target`] for a [`plan`] ([`schema`] reads the writer's schema, [`types`] maps it) and a table ([`ddl`]).
-//! 3. The plan appends the image's values to the [`column`]s of a [`native`] block.
+//! 3. The plan appends the image's values to the [`mod@column`]s of a [`native`] block.
 //! 4. [`jobs`] inserts the block through [`clickhouse`], again and again until ClickHouse acknowledges it.
 //! 5. [`offsets`] tells what that makes committable, and [`kafka`] commits it.
 //!
