@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use millrace_schemas::{names, registry};
 
-use super::{Buffers, Capture, CaptureError, LogEvent, LoggedTable, Mapped, PreparedTable, Record, Sink, table_name};
+use super::{Buffers, Capture, CaptureError, LogEvent, LoggedTable, Mapped, PreparedTable, Record, Sink, XA, table_name};
 use crate::binlog::event::{RowsEvent, RowsKind};
 use crate::binlog::reader::Reader;
 use crate::encode::envelope::{self, Operation, Origin};
@@ -25,6 +25,9 @@ impl Capture {
             None if rows.rows.is_empty() => return Ok(()),
             None => return Err(CaptureError::Undescribed(rows.table_id)),
         };
+        if self.transaction.as_ref().is_some_and(|transaction| transaction.xa) {
+            return Err(CaptureError::Unsupported(XA));
+        }
         self.set_source(event, &logged.table);
         let mut reader = Reader::new(rows.rows);
         let mut place = 0;

@@ -378,3 +378,39 @@ proptest! {
         prop_assert_eq!(&folded, &model.rows, "the topic, folded by key, is the table");
     }
 }
+
+/// The rows of an XA transaction are logged when it is prepared; publishing them then would show what a rollback may take back.
+#[test]
+fn rows_of_a_prepared_xa_transaction_are_never_published() {
+    let mut model = Model::default();
+    model.transaction(&[(1, 2)]);
+    let begin = model.log.iter_mut().find(|event| event.event_type == kind::QUERY).unwrap();
+    begin.body.truncate(begin.body.len() - 5);
+    begin.body.extend(b"XA START X'61',X'',1");
+    let mut producer = Producer::new();
+    let mut stopped = false;
+    for event in &model.log {
+        let view =
+            LogEvent { timestamp: 1, event_type: event.event_type, server_id: 1, log_pos: event.log_pos, flags: 0, body: &event.body };
+        loop {
+            match producer.capture.event(view, 0, &mut producer.topic) {
+                Ok(Step::Done) => break,
+                Ok(Step::NeedTable(Need::Described { description })) => {
+                    let layouts = vec![crate::binlog::table_map::Layout::Int { bytes: 4 }; 2].into();
+                    producer.capture.learn(Learned::Described(description, LoggedTable { table: Arc::clone(&producer.table), layouts }));
+                }
+                Ok(Step::NeedTable(Need::Named { .. })) => panic!("by name"),
+                Err(CaptureError::Unsupported(_)) => {
+                    stopped = true;
+                    break;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        if stopped {
+            break;
+        }
+    }
+    assert!(stopped);
+    assert!(producer.topic.records.is_empty());
+}
