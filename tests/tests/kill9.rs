@@ -25,16 +25,17 @@ fn ten_kills_of_either_binary_under_load() {
             mysql.run(&ledger::definition(table)).await?;
             filled.extend(ledger::fill(&mut mysql, table, rows, 2).await?);
         }
-        let mut settings = world.producer_settings()?;
-        // Small chunks, so that the snapshot lasts.
-        settings["snapshot"] = serde_json::json!({ "chunk_rows": 40 });
-        let mut producer = world.start(Binary::Producer, "producer", &settings)?;
-        producer.ready().await?;
         let mut settings = world.consumer_settings()?;
         // A member known by name has its partitions back as soon as it is back: so kills meet it at work.
         settings["kafka"]["group.instance.id"] = "the-one".into();
+        // It joins its group once there is a topic to read.
         let mut consumer = world.start(Binary::Consumer, "consumer", &settings)?;
-        consumer.ready().await?;
+        let mut settings = world.producer_settings()?;
+        // Small chunks, so that the snapshot lasts for seconds.
+        settings["snapshot"] = serde_json::json!({ "chunk_rows": 15 });
+        let mut producer = world.start(Binary::Producer, "producer", &settings)?;
+        // Ready, it has fixed its place in the log: every change of the load comes after it.
+        producer.ready().await?;
         let load = Load::start(
             &world.stack,
             &ledger::Plan {
@@ -48,8 +49,12 @@ fn ten_kills_of_either_binary_under_load() {
         );
         let mut in_snapshot = 0;
         for number in 0..KILLS {
-            // Not a wait for anything: the moment is to be any.
-            sleep(Duration::from_millis(100 + random.below(2_500))).await;
+            if number == 0 {
+                reads_rows(&mut producer).await?;
+            }
+            // Not a wait for anything: the moment is to be any. The first one is within the snapshot.
+            let within = if number == 0 { 500 } else { 2_500 };
+            sleep(Duration::from_millis(100 + random.below(within))).await;
             // Both in any order; of the first two one each.
             let of_producer = if number < 2 { number == 0 } else { random.below(2) == 0 };
             let victim = if of_producer { &mut producer } else { &mut consumer };
@@ -108,6 +113,18 @@ fn a_transaction_larger_than_kafkas_is_cut_by_kills() {
         let verdict = ledger::judge_topics(&world.stack, &world.topic_prefix(), &history, &BTreeSet::new()).await?;
         must(verdict.changes == 2 * ROWS && verdict.reads == 0, || format!("{verdict:?}"))
     });
+}
+
+/// The snapshot has begun and published a chunk.
+async fn reads_rows(producer: &mut Process) -> Result<()> {
+    until("the snapshot has published a chunk", Duration::from_secs(60), async || {
+        // Until it listens there is no status.
+        let Ok(status) = producer.status().await else { return Ok(Probe::NotYet("no status yet".to_owned())) };
+        let tables = status["tables"].as_object();
+        let read = tables.is_some_and(|tables| tables.values().any(|table| table["snapshot_rows"].as_u64().unwrap_or(0) > 0));
+        Ok(Probe::of(read, || status.to_string()))
+    })
+    .await
 }
 
 /// Both become ready after the last kill, and the snapshot comes to its end.
