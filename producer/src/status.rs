@@ -151,7 +151,7 @@ impl Status {
     }
 
     /// The stream took an event which the source wrote at `timestamp`, seconds since 1970; 0 for made-up ones.
-    pub fn event(&self, timestamp: u32, _log_pos: u32) {
+    pub fn event(&self, timestamp: u32) {
         if timestamp > 0 {
             self.event_s.store(i64::from(timestamp), Ordering::Relaxed);
         }

@@ -292,7 +292,7 @@ impl Writer {
                 }
             }
         }
-        self.status.event(event.timestamp, event.log_pos);
+        self.status.event(event.timestamp);
         Ok(())
     }
 
