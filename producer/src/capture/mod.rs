@@ -412,7 +412,7 @@ impl Capture {
                 transaction.thread = Some(query.thread);
                 match statement {
                     Statement::Begin => transaction.begun = true,
-                    Statement::XaStart => (transaction.begun, transaction.xa) = (true, true),
+                    Statement::XaStart { .. } | Statement::XaEnd => (transaction.begun, transaction.xa) = (true, true),
                     _ => {}
                 }
                 transaction.begun
@@ -442,7 +442,10 @@ impl Capture {
                     self.commit(event.log_pos);
                 }
             }
-            Statement::Other if !begun => self.commit(event.log_pos),
+            Statement::XaUnreadable => {
+                return Err(CaptureError::Unsupported("an XA statement has an identifier that can't be read"));
+            }
+            Statement::Other | Statement::XaCommit { .. } | Statement::XaRollback { .. } if !begun => self.commit(event.log_pos),
             _ => {}
         }
         Ok(Step::Done)
