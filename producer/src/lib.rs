@@ -15,6 +15,7 @@ pub mod position;
 pub mod publish;
 pub mod session;
 pub mod settings;
+pub mod signal;
 pub mod snapshot;
 pub mod source;
 pub mod status;

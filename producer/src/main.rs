@@ -1,11 +1,15 @@
 //! The producer's command line.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use millrace_producer::pipeline::{self, EXIT_ERROR, EXIT_SETTINGS};
+use millrace_producer::publish::signals;
 use millrace_producer::settings::Settings;
+use millrace_producer::signal;
+use millrace_schemas::names;
 use millrace_schemas::service::log;
 use millrace_schemas::service::shutdown::Shutdown;
 use millrace_schemas::settings::{self, Source};
@@ -21,57 +25,146 @@ struct Arguments {
 const EXIT_CODES: &str = "Exit codes: 0 stopped as asked, all that was read is committed; 1 stopped by an error; 2 wrong settings or arguments; \
 3 another producer with the same name has taken over.";
 
+const SIGNAL_EXIT_CODES: &str = "Exit codes: 0 the signal is in Kafka; 1 it isn't, as Kafka can't be reached or refused it, or no producer of this name has run yet; \
+2 wrong settings or arguments.";
+
 #[derive(Subcommand)]
 enum Command {
     /// Read the existing rows and follow the changes, until SIGTERM.
     Run {
-        /// The settings file; docs/reference/settings.md has every key. MILLRACE__A__B overrides a.b.
-        #[arg(long, short)]
-        config: PathBuf,
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Ask a running producer for something: its id and where its outcome is shown are printed.
+    #[command(after_help = SIGNAL_EXIT_CODES)]
+    Signal {
+        #[command(flatten)]
+        config: Config,
+        #[command(subcommand)]
+        signal: Signal,
     },
     /// Print the reference of the settings, as Markdown.
     Settings,
 }
 
+#[derive(Args)]
+struct Config {
+    /// The settings file; docs/reference/settings.md has every key. MILLRACE__A__B overrides a.b.
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Signal {
+    /// Read a table's existing rows, again or for the first time; the changes of all tables go on meanwhile.
+    Snapshot {
+        /// The table.
+        #[arg(long, value_name = "DATABASE.TABLE")]
+        table: String,
+        /// Only rows that meet this SQL condition on the table's columns, such as "id > 5".
+        #[arg(long = "where", value_name = "CONDITION")]
+        condition: Option<String>,
+    },
+    /// Stop reading existing rows until `resume`; changes go on being published.
+    Pause {
+        /// Only this table's.
+        #[arg(long, value_name = "DATABASE.TABLE")]
+        table: Option<String>,
+    },
+    /// Go on reading existing rows where `pause` stopped it.
+    Resume {
+        /// Only this table's.
+        #[arg(long, value_name = "DATABASE.TABLE")]
+        table: Option<String>,
+    },
+    /// Give up reading a table's existing rows; its changes go on being published.
+    Stop {
+        /// The table.
+        #[arg(long, value_name = "DATABASE.TABLE")]
+        table: String,
+    },
+}
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { config } => run(&config),
-        Command::Settings => {
-            use std::io::Write;
-            let text = settings::reference_markdown("Producer", &settings::describe(Settings::read));
-            match std::io::stdout().write_all(text.as_bytes()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(_) => ExitCode::from(EXIT_ERROR),
-            }
-        }
+        Command::Run { config } => run(&config.config),
+        Command::Signal { config, signal } => send_signal(&config.config, signal),
+        Command::Settings => print(&settings::reference_markdown("Producer", &settings::describe(Settings::read))),
     }
 }
 
-fn run(config: &std::path::Path) -> ExitCode {
-    let settings = match settings::read(Source::file(config), Settings::read) {
+fn run(config: &Path) -> ExitCode {
+    let settings = match read(config) {
         Ok(settings) => settings,
-        Err(error) => return fail(&error.to_string(), EXIT_SETTINGS),
+        Err(code) => return code,
     };
     if let Err(error) = log::init(settings.log_format, &settings.log_level) {
         return fail(&error.to_string(), EXIT_SETTINGS);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("the process can't start its threads: {error}"), EXIT_ERROR),
-    };
-    let code = runtime.block_on(async {
+    on_runtime(async {
         match Shutdown::from_signals() {
             Ok(shutdown) => pipeline::run(settings, shutdown).await,
             Err(error) => fail(&format!("the process can't listen for signals: {error}"), EXIT_ERROR),
         }
-    });
+    })
+}
+
+fn send_signal(config: &Path, signal: Signal) -> ExitCode {
+    let (name, table, condition) = match signal {
+        Signal::Snapshot { table, condition } => ("snapshot", Some(table), condition),
+        Signal::Pause { table } => ("pause", table, None),
+        Signal::Resume { table } => ("resume", table, None),
+        Signal::Stop { table } => ("stop", Some(table), None),
+    };
+    let kind = match signal::kind(name, table, condition) {
+        Ok(kind) => kind,
+        Err(error) => return fail(&error.to_string(), EXIT_SETTINGS),
+    };
+    let settings = match read(config) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    if let Some(table) = kind.table()
+        && let Ok((database, table)) = signal::check_table(table)
+        && !settings.tables.matches(database, table)
+    {
+        return fail(&format!("table {database}.{table} isn't captured: tables.include or tables.exclude leaves it out"), EXIT_SETTINGS);
+    }
+    let topic = names::signals_topic(&settings.name);
+    let id = signals::new_id();
+    on_runtime(async move {
+        match signals::send(&settings.kafka, &topic, &id, &kind).await {
+            Ok(offset) => print(&format!(
+                "{id}\nsent to topic {topic} at offset {offset}; what became of it is in the running producer's log and in `millrace-producer status`, under signals\n"
+            )),
+            Err(error) => fail(&error.to_string(), EXIT_ERROR),
+        }
+    })
+}
+
+fn read(config: &Path) -> Result<Settings, ExitCode> {
+    settings::read(Source::file(config), Settings::read).map_err(|error| fail(&error.to_string(), EXIT_SETTINGS))
+}
+
+fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("the process can't start its threads: {error}"), EXIT_ERROR),
+    };
+    let code = runtime.block_on(work);
     // What still runs is waiting for something that nobody needs any more.
     runtime.shutdown_background();
     code
 }
 
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(EXIT_ERROR),
+    }
+}
+
 fn fail(message: &str, code: u8) -> ExitCode {
-    use std::io::Write;
     // Standard error may be closed; the code still tells.
     let _ = writeln!(std::io::stderr(), "{message}");
     ExitCode::from(code)

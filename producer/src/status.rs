@@ -1,6 +1,6 @@
 //! What the producer shows of itself: `/status`, `/metrics`, `/readyz`. The pipeline writes here, the endpoints read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +15,10 @@ use serde_json::{Value, json};
 use crate::encode::Conversions;
 use crate::position::place::Position;
 use crate::publish::progress::TableProgress;
+use crate::signal::Signal;
+
+/// Signals that are shown: the last ones.
+const SIGNALS_SHOWN: usize = 20;
 
 #[derive(Debug, Clone, Default)]
 struct Table {
@@ -23,12 +27,22 @@ struct Table {
     done: bool,
 }
 
+#[derive(Debug, Clone)]
+struct ShownSignal {
+    offset: i64,
+    id: String,
+    what: &'static str,
+    table: Option<String>,
+    outcome: String,
+}
+
 #[derive(Debug, Default)]
 struct Shown {
     state: &'static str,
     last_error: Option<String>,
     position: Option<Position>,
     tables: BTreeMap<String, Table>,
+    signals: VecDeque<ShownSignal>,
 }
 
 /// What one Kafka transaction holds.
@@ -57,6 +71,8 @@ pub struct Status {
     changes: Counter,
     commits: Counter,
     sessions: Counter,
+    signals: Counter,
+    signals_refused: Counter,
     dates_to_null: Counter,
     lag: Gauge<f64, AtomicU64>,
     snapshot_rows: Gauge,
@@ -77,6 +93,8 @@ impl Status {
             changes: Counter::default(),
             commits: Counter::default(),
             sessions: Counter::default(),
+            signals: Counter::default(),
+            signals_refused: Counter::default(),
             dates_to_null: Counter::default(),
             lag: Gauge::default(),
             snapshot_rows: Gauge::default(),
@@ -87,6 +105,12 @@ impl Status {
         metrics.register("changes", "Row changes captured from the log", status.changes.clone());
         metrics.register("commits", "Kafka transactions committed", status.commits.clone());
         metrics.register("sessions", "Sessions begun: the first, and one after each error that can heal", status.sessions.clone());
+        metrics.register("signals", "Signals received and understood", status.signals.clone());
+        metrics.register(
+            "signals_refused",
+            "Messages in the topic of signals that are none, or ask for what can't be",
+            status.signals_refused.clone(),
+        );
         metrics.register("dates_to_null", "Dates that aren't days and became null (source.invalid_dates)", status.dates_to_null.clone());
         metrics.register_with_unit("lag", "Age of the last change when it was committed to Kafka", Unit::Seconds, status.lag.clone());
         metrics.register("snapshot_rows", "Rows that the snapshot has read", status.snapshot_rows.clone());
@@ -143,6 +167,41 @@ impl Status {
         (entry.rows_read, entry.done) = (progress.rows, progress.done);
         let total: u64 = shown.tables.values().map(|table| table.rows_read).sum();
         self.snapshot_rows.set(i64::try_from(total).unwrap_or(i64::MAX));
+    }
+
+    /// A signal came.
+    pub fn signal_received(&self, signal: &Signal) {
+        self.signals.inc();
+        self.show_signal(ShownSignal {
+            offset: signal.offset,
+            id: signal.id.clone(),
+            what: signal.kind.name(),
+            table: signal.kind.table().map(str::to_owned),
+            outcome: "received".to_owned(),
+        });
+    }
+
+    /// A message in the topic of signals can't be understood.
+    pub fn signal_refused(&self, offset: i64, why: &str) {
+        self.signals_refused.inc();
+        self.show_signal(ShownSignal { offset, id: String::new(), what: "unknown", table: None, outcome: format!("refused: {why}") });
+    }
+
+    /// What became of the signal at `offset`, in a few words for the status. May be called again as it goes on.
+    pub fn signal_outcome(&self, offset: i64, outcome: &str) {
+        if let Some(signal) = self.shown().signals.iter_mut().find(|signal| signal.offset == offset) {
+            outcome.clone_into(&mut signal.outcome);
+        }
+    }
+
+    fn show_signal(&self, signal: ShownSignal) {
+        let signals = &mut self.shown().signals;
+        // A new session reads again what the one before didn't act on.
+        signals.retain(|shown| shown.offset != signal.offset);
+        if signals.len() == SIGNALS_SHOWN {
+            signals.pop_front();
+        }
+        signals.push_back(signal);
     }
 
     /// Rows whose values a setting let pass in another form.
@@ -202,6 +261,13 @@ impl Probe for Status {
                 )
             })
             .collect();
+        let signals: Vec<Value> = shown
+            .signals
+            .iter()
+            .map(|signal| {
+                json!({"offset": signal.offset, "id": signal.id, "type": signal.what, "table": signal.table, "outcome": signal.outcome})
+            })
+            .collect();
         let position = shown.position.as_ref().map(|position| {
             json!({"server_uuid": position.server_uuid, "file": position.log.file, "pos": position.log.pos, "gtids": position.gtids.to_string(), "seq": position.seq})
         });
@@ -216,6 +282,7 @@ impl Probe for Status {
             "changes": self.changes.get(),
             "records": self.records.get(),
             "tables": tables,
+            "signals": signals,
         })
     }
 }

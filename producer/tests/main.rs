@@ -1,7 +1,8 @@
-//! The producer against a real MySQL, in one binary.
+//! The producer against real servers, in one binary.
 //!
-//! The server is the one that `MYSQL_HOST`, `MYSQL_PORT`, `MYSQL_USER` and `MYSQL_PASSWORD` name, or
-//! else the local stack's (`.stack/env`); without either, each test says so and passes.
+//! MySQL is the one that `MYSQL_HOST`, `MYSQL_PORT`, `MYSQL_USER` and `MYSQL_PASSWORD` name, or
+//! else the local stack's (`.stack/env`), and Kafka the one that `KAFKA_BROKERS` names, or else the
+//! stack's; without either, each test says so and passes.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,5 +12,7 @@
 )]
 
 mod decode;
+mod kafka;
 mod mysql;
+mod signals;
 mod source;

@@ -38,6 +38,12 @@ pub fn offsets_topic(prefix: &str) -> String {
     format!("{prefix}.millrace.offsets")
 }
 
+/// The topic of signals to the producer: `<prefix>.millrace.signals`.
+#[must_use]
+pub fn signals_topic(prefix: &str) -> String {
+    format!("{prefix}.millrace.signals")
+}
+
 /// The subject of a topic's keys.
 #[must_use]
 pub fn key_subject(topic: &str) -> String {

@@ -2,6 +2,7 @@
 
 pub mod progress;
 pub mod settings;
+pub mod signals;
 pub mod topics;
 
 use std::sync::atomic::{AtomicU64, Ordering};

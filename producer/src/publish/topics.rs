@@ -12,6 +12,8 @@ use super::PublishError;
 use super::settings::{KafkaSettings, TopicSettings};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a signal may wait for a producer that is away.
+const SIGNALS_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
 /// Makes topics that don't exist yet.
 pub struct Topics {
@@ -57,10 +59,23 @@ impl Topics {
     /// # Errors
     /// [`PublishError`].
     pub async fn ensure_offsets(&self, topic: &str) -> Result<(), PublishError> {
+        self.ensure_one(topic, &[("cleanup.policy".to_owned(), "compact".to_owned())]).await
+    }
+
+    /// Makes the topic of signals, unless it exists: one partition, so that signals have one order, kept for a week.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn ensure_signals(&self, topic: &str) -> Result<(), PublishError> {
+        let retention_ms = SIGNALS_RETENTION.as_millis().to_string();
+        self.ensure_one(topic, &[("cleanup.policy".to_owned(), "delete".to_owned()), ("retention.ms".to_owned(), retention_ms)]).await
+    }
+
+    async fn ensure_one(&self, topic: &str, config: &[(String, String)]) -> Result<(), PublishError> {
         if self.is_known(topic) {
             return Ok(());
         }
-        self.create(&[self.new_topic(topic, 1, &[("cleanup.policy".to_owned(), "compact".to_owned())])]).await
+        self.create(&[self.new_topic(topic, 1, config)]).await
     }
 
     fn is_known(&self, topic: &str) -> bool {
