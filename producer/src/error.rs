@@ -37,12 +37,25 @@ pub enum Error {
     },
     /// The source no longer has what comes after our position.
     #[error(
-        "the source has purged binlogs that are not yet published: the transactions {missing} are gone. Changes are lost for this pipeline; start it \
+        "the source has purged binlogs that are not yet published: {missing} are gone. Changes are lost for this pipeline; start it \
          anew under another name (it then reads all rows again), and raise the retention (Aurora: CALL mysql.rds_set_configuration('binlog retention hours', …))"
     )]
     Purged {
-        /// The GTIDs.
+        /// What: GTIDs, or places.
         missing: String,
+    },
+    /// The server's files aren't those that the position is of.
+    #[error(
+        "the source {target} has another binlog than the one that was read up to {place}: {why}. Without GTIDs (gtid_mode) a position holds on one server's files \
+         only: point source.host at the server that has them, or start the pipeline anew under another name"
+    )]
+    OtherLog {
+        /// The source.
+        target: String,
+        /// The place.
+        place: String,
+        /// What differs.
+        why: String,
     },
     /// The server behind the address hasn't got what we already published.
     #[error(
@@ -125,6 +138,7 @@ impl Error {
             | Self::SnapshotRow { .. }
             | Self::Purged { .. }
             | Self::OtherServer { .. }
+            | Self::OtherLog { .. }
             | Self::Charset { .. }
             | Self::SameTopic { .. }
             | Self::NeverStill { .. }

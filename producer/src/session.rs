@@ -1,29 +1,33 @@
 //! One session: from connecting to the first error. It begins where the last committed one ended, so that ending it is always safe.
 
-use std::collections::{BTreeMap, HashSet};
+mod start;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use millrace_schemas::names;
 use millrace_schemas::registry::Registry;
 use millrace_schemas::service::shutdown::Shutdown;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use self::start::Beginning;
 use crate::capture::Capture;
 use crate::error::Error;
-use crate::position::gtid::GtidSet;
-use crate::position::place::{FilePosition, Position};
-use crate::publish::Publisher;
 use crate::publish::progress::{self, Progress, TableProgress};
+use crate::publish::signals::{self, SignalReader};
 use crate::publish::topics::Topics;
+use crate::publish::Publisher;
 use crate::settings::Settings;
-use crate::snapshot::Snapshot;
-use crate::source::catalog::{self, KeyOverrides, Table};
-use crate::source::log::{LogStream, Start};
-use crate::source::{Connector, Session, SourceError, server};
+use crate::snapshot::message::SnapshotMessage;
+use crate::snapshot::{Plan, Snapshot};
+use crate::source::catalog::{self, KeyOverrides};
+use crate::source::log::LogStream;
+use crate::source::{Connector, Replay, Session, SourceError, SourceSettings, server};
 use crate::status::Status;
 use crate::tables::{Charsets, Tables};
-use crate::writer::{LogQueue, LogReceiver, SnapshotMessage, Writer};
+use crate::writer::{self, Inputs, LogQueue, Remembered, Writer};
 
 /// Snapshot messages that may wait for the writer; each chunk is answered before the next is sent.
 const SNAPSHOT_QUEUE: usize = 4;
@@ -47,7 +51,10 @@ struct Parts {
     log: LogStream,
     snapshot: Snapshot,
     snapshot_receiver: mpsc::Receiver<SnapshotMessage>,
+    signals: SignalReader,
     writer: Writer,
+    /// Whether there are rows to read.
+    reading: bool,
 }
 
 async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Error> {
@@ -58,27 +65,27 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
     let facts = server::check(&mut session, &shapes, &settings.tables).await?;
     // From here on no other producer of this name can commit, so what is remembered can't change any more.
     let publisher = connect_publisher(settings).await?;
-    let offsets_topic = millrace_schemas::names::offsets_topic(&settings.name);
+    let (offsets_topic, signals_topic) = (names::offsets_topic(&settings.name), names::signals_topic(&settings.name));
     let topics = Topics::new(&settings.kafka, settings.topics.clone())?;
     topics.ensure_offsets(&offsets_topic).await?;
-    let remembered = load_progress(settings, &offsets_topic).await?;
-    let position = start(&mut session, &connector, &facts.server_uuid, remembered.position.clone()).await?;
-    if remembered.position.is_none() {
+    topics.ensure_signals(&signals_topic).await?;
+    let Progress { position: remembered, tables: mut progress, mut control } = load_progress(settings, &offsets_topic).await?;
+    let signals = SignalReader::open(&settings.kafka, &signals_topic, control.signals).await?;
+    control.signals = Some(signals.next());
+    let first_start = remembered.is_none();
+    let begin = Beginning::find(&mut session, &connector, &facts, remembered).await?;
+    if first_start {
         // Once more, now that the place is fixed: a table that isn't in this list has all its rows after it.
         listed = catalog::tables(&mut session, &settings.tables, &KeyOverrides::new()).await?;
     }
-    let cascades = catalog::cascades(&mut session, &settings.tables).await?;
-    if !cascades.is_empty() {
-        let foreign_keys = cascades.join(", ");
-        tracing::warn!(
-            foreign_keys,
-            "the binlog doesn't show the rows that these foreign keys change by themselves (ON UPDATE or ON DELETE CASCADE, SET NULL): such changes of captured \
-             tables are not captured; change those rows by statements of your own, or drop the rules"
-        );
+    for (database, table) in control.added.iter().filter(|(database, table)| !settings.tables.matches(database, table)) {
+        listed.extend(catalog::table(&mut session, database, table, &KeyOverrides::new()).await?);
     }
+    warn_of_cascades(&mut session, settings).await?;
     if listed.is_empty() {
         tracing::warn!("no table matches tables.include yet; tables made later that match are captured from their first row");
     }
+    let rows_connector = rows_connector(settings, &facts)?;
 
     let registry = Arc::new(Registry::new(&settings.registry)?);
     let charsets = Charsets::load(&mut session).await?;
@@ -87,54 +94,104 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
     let tables = Arc::new(Tables::new(&settings.name, settings.schema_options(), topics, registry, charsets, year_has_signedness, lookups));
     tables.prepare_all(listed.iter().map(|table| table.shape.clone())).await?;
 
-    let pending = pending(&listed, &remembered);
-    // Every table of this start is remembered with the first commit, so that one made later can be told from one not yet read.
-    let first: BTreeMap<String, TableProgress> = pending
-        .iter()
-        .filter(|(name, ..)| !remembered.tables.contains_key(name))
-        .map(|(name, _, progress)| (name.clone(), progress.clone()))
-        .collect();
-    let names: HashSet<String> = remembered.tables.keys().cloned().chain(first.keys().cloned()).collect();
-    tracing::info!(position = %position, tables = listed.len(), to_read = pending.len(), source = connector.target(), version = facts.version, "capturing");
+    let plan = Arc::new(Plan::new(&control));
+    let mut new = BTreeSet::new();
+    let mut to_read = 0;
+    for table in &listed {
+        let name = format!("{}.{}", table.shape.database, table.shape.table);
+        // Every table of this start is remembered with the first commit, so that one made later can be told from one not yet read.
+        let known = progress.entry(name.clone()).or_insert_with(|| {
+            new.insert(name.clone());
+            TableProgress::fresh(None)
+        });
+        status.table_snapshot(&name, known);
+        if !known.done {
+            plan.read(&table.shape.database, &table.shape.table, known);
+            to_read += 1;
+        }
+    }
+    tracing::info!(position = %begin.position, tables = listed.len(), to_read, source = connector.target(), version = facts.version, "capturing");
 
     let filter = settings.tables.clone();
-    let start = Start::Gtid(position.gtids.to_string());
-    let capture = Capture::new(&settings.name, position, settings.tombstones, move |database, table| filter.matches(database, table));
-    let writer = Writer::new(
+    let mut capture =
+        Capture::new(&settings.name, begin.position, settings.tombstones, move |database, table| filter.matches(database, table));
+    for (database, table) in &control.added {
+        capture.add_table(database, table);
+    }
+    let server_id = settings.source.server_id(&settings.name);
+    let parts = writer::Parts {
         capture,
         publisher,
-        Arc::clone(&tables),
-        Arc::clone(status),
+        tables: Arc::clone(&tables),
+        status: Arc::clone(status),
+        plan: Arc::clone(&plan),
+        replay: Replay { connector: connector.clone(), server_id, heartbeat: settings.source.heartbeat_interval },
         offsets_topic,
-        settings.kafka.commit_interval,
-        settings.kafka.transaction_bytes_max,
-        names,
-        first,
-    );
-    let log = LogStream::open(session, start, settings.source.server_id(&settings.name), settings.source.heartbeat_interval).await?;
+        commit_interval: settings.kafka.commit_interval,
+        transaction_bytes_max: settings.kafka.transaction_bytes_max,
+    };
+    let writer = Writer::new(parts, Remembered { tables: progress, new, control });
+    let mut log = LogStream::open(session, begin.start, server_id, settings.source.heartbeat_interval).await?;
+    if let Some(fingerprint) = &begin.prove {
+        start::prove(&mut log, &connector, fingerprint).await?;
+    }
     let (snapshot_sender, snapshot_receiver) = mpsc::channel(SNAPSHOT_QUEUE);
     let snapshot = Snapshot {
         connector: connector.clone(),
+        rows_connector,
         tables,
         status: Arc::clone(status),
         writer: snapshot_sender,
-        chunk_rows: u32::try_from(settings.snapshot.chunk_rows).unwrap_or(u32::MAX),
+        settings: settings.snapshot,
         server_id: facts.server_id,
-        pending: pending.into_iter().map(|(_, table, progress)| (table, progress)).collect(),
+        gtid: facts.gtid,
+        plan,
     };
-    Ok(Parts { log, snapshot, snapshot_receiver, writer })
+    Ok(Parts { log, snapshot, snapshot_receiver, signals, writer, reading: to_read > 0 })
+}
+
+/// Where rows are read from: a reader endpoint if one is set, which only GTIDs can be compared with.
+fn rows_connector(settings: &Settings, facts: &server::ServerFacts) -> Result<Connector, SourceError> {
+    let Some(host) = &settings.source.snapshot_host else { return Ok(Connector::new(settings.source.clone())) };
+    if !facts.gtid {
+        return Err(SourceError::Unfit {
+            target: settings.source.target(),
+            findings: vec![
+                "source.snapshot_host is set, but gtid_mode isn't ON: without GTIDs nothing tells how far the reader is behind; set gtid_mode = ON, or leave \
+                 source.snapshot_host out"
+                    .to_owned(),
+            ],
+        });
+    }
+    Ok(Connector::new(SourceSettings { host: host.clone(), ..settings.source.clone() }))
+}
+
+async fn warn_of_cascades(session: &mut Session, settings: &Settings) -> Result<(), Error> {
+    let cascades = catalog::cascades(session, &settings.tables).await?;
+    if !cascades.is_empty() {
+        let foreign_keys = cascades.join(", ");
+        tracing::warn!(
+            foreign_keys,
+            "the binlog doesn't show the rows that these foreign keys change by themselves (ON UPDATE or ON DELETE CASCADE, SET NULL): such changes of captured \
+             tables are not captured; change those rows by statements of your own, or drop the rules"
+        );
+    }
+    Ok(())
 }
 
 /// Runs the parts until `shutdown` or the first error of one.
-async fn follow(parts: Parts, status: &Status, shutdown: &Shutdown) -> Result<(), Error> {
-    let Parts { log, snapshot, snapshot_receiver, writer } = parts;
-    status.streaming(!snapshot.pending.is_empty());
+async fn follow(parts: Parts, status: &Arc<Status>, shutdown: &Shutdown) -> Result<(), Error> {
+    let Parts { log, snapshot, snapshot_receiver, signals, writer, reading } = parts;
+    status.streaming(reading);
     let (queue, receiver) = LogQueue::new();
+    let (signal_sender, signal_receiver) = mpsc::channel(signals::QUEUE);
     // Dropping a guard ends its task: none outlives the session.
     let _reader = Guard(tokio::spawn(read_log(log, queue)));
+    let _signals = Guard(tokio::spawn(signals.run(signal_sender, Arc::clone(status))));
     let mut snapshot = Guard(tokio::spawn(snapshot.run()));
     let stop = Shutdown::new();
-    let mut writing = run_writer(writer, receiver, snapshot_receiver, stop.clone());
+    let inputs = Inputs { log: receiver, snapshot: snapshot_receiver, signals: signal_receiver };
+    let mut writing = run_writer(writer, inputs, stop.clone());
     let mut snapshot_ended = false;
     loop {
         tokio::select! {
@@ -182,16 +239,11 @@ async fn read_log(mut log: LogStream, queue: LogQueue) {
 }
 
 /// Runs the writer on a thread of its own: it blocks while it commits.
-fn run_writer(
-    writer: Writer,
-    receiver: LogReceiver,
-    snapshot: mpsc::Receiver<SnapshotMessage>,
-    stop: Shutdown,
-) -> oneshot::Receiver<Result<(), Error>> {
+fn run_writer(writer: Writer, inputs: Inputs, stop: Shutdown) -> oneshot::Receiver<Result<(), Error>> {
     let (sender, ended) = oneshot::channel();
     let handle = Handle::current();
     std::thread::spawn(move || {
-        let result = handle.block_on(writer.run(receiver, snapshot, stop));
+        let result = handle.block_on(writer.run(inputs, stop));
         // Nobody waits any more when the process ends.
         let _ = sender.send(result);
     });
@@ -208,56 +260,6 @@ async fn load_progress(settings: &Settings, topic: &str) -> Result<Progress, Err
     let (topic, kafka) = (topic.to_owned(), settings.kafka.clone());
     let loading = spawn_blocking(move || progress::load(&topic, &kafka));
     Ok(loading.await.map_err(|_| Error::Ended("reader of positions"))??)
-}
-
-/// Where to begin: where the last session ended, if the source still has all that follows, or now.
-async fn start(session: &mut Session, connector: &Connector, server_uuid: &str, remembered: Option<Position>) -> Result<Position, Error> {
-    let status = server::status(session).await?;
-    let executed = gtids(&status.gtid_executed)?;
-    let Some(mut position) = remembered else {
-        return Ok(Position {
-            server_uuid: server_uuid.to_owned(),
-            log: FilePosition { file: status.file, pos: status.pos },
-            gtids: executed,
-            transaction: None,
-            seq: 0,
-        });
-    };
-    let lacking = position.gtids.minus(&executed);
-    if !lacking.is_empty() {
-        return Err(Error::OtherServer { target: connector.target().to_owned(), missing: lacking.to_string() });
-    }
-    let missing = gtids(&server::purged(session).await?)?.minus(&position.gtids);
-    if !missing.is_empty() {
-        return Err(Error::Purged { missing: missing.to_string() });
-    }
-    if position.server_uuid != server_uuid {
-        tracing::warn!(before = position.server_uuid, now = server_uuid, "another server of the same cluster answers; going on by GTID");
-        // Its files are others: their places can't be compared with the old ones.
-        position.log = FilePosition::default();
-        position.server_uuid = server_uuid.to_owned();
-    }
-    Ok(position)
-}
-
-fn gtids(text: &str) -> Result<GtidSet, SourceError> {
-    text.parse().map_err(|error: crate::position::gtid::GtidSetError| SourceError::GtidSet {
-        text: text.to_owned(),
-        source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
-    })
-}
-
-/// The tables whose rows are still to be read, each with how far it is.
-fn pending(listed: &[Table], remembered: &Progress) -> Vec<(String, Table, TableProgress)> {
-    listed
-        .iter()
-        .map(|table| {
-            let name = format!("{}.{}", table.shape.database, table.shape.table);
-            let progress = remembered.tables.get(&name).cloned().unwrap_or(TableProgress { done: false, after: None, rows: 0 });
-            (name, table.clone(), progress)
-        })
-        .filter(|(_, _, progress)| !progress.done)
-        .collect()
 }
 
 /// A version's three numbers, from text such as `8.0.35-log`.

@@ -21,8 +21,12 @@ pub enum Mode {
 /// How existing rows are read.
 #[derive(Debug, Clone, Copy)]
 pub struct SnapshotSettings {
+    /// Ranges of tables that are read at once.
+    pub workers: u32,
     /// Rows that one SELECT reads.
-    pub chunk_rows: u64,
+    pub chunk_rows: u32,
+    /// Bytes of encoded rows that one chunk has, but for its last row.
+    pub chunk_bytes: u64,
 }
 
 /// All of it.
@@ -56,6 +60,11 @@ pub struct Settings {
     pub log_level: String,
 }
 
+/// A number that the reader has already checked to be in range.
+fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
 impl Settings {
     /// Declares and reads every key.
     pub fn read(r: &mut Reader) -> Self {
@@ -79,12 +88,19 @@ impl Settings {
             })
         });
         let snapshot = r.section("snapshot", "How existing rows are read", |r| SnapshotSettings {
-            chunk_rows: r.integer(
-                "chunk_rows",
-                Some(10_000),
-                1..=1_000_000,
-                "rows",
-                "Rows that one SELECT reads and one Kafka transaction carries",
+            workers: narrow(r.integer(
+                "workers",
+                Some(4),
+                1..=64,
+                "",
+                "Ranges of tables that are read at once, each over a connection of its own; a large table is read by several",
+            )),
+            chunk_rows: narrow(r.integer("chunk_rows", Some(10_000), 1..=1_000_000, "rows", "Rows that one SELECT reads at most")),
+            chunk_bytes: r.bytes(
+                "chunk_bytes",
+                16 << 20,
+                64 << 10..=256 << 20,
+                "Bytes of rows after which a chunk ends; each worker may hold as many. One larger row passes alone",
             ),
         });
         let kafka = KafkaSettings::read(r);

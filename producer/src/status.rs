@@ -269,7 +269,7 @@ impl Probe for Status {
             })
             .collect();
         let position = shown.position.as_ref().map(|position| {
-            json!({"server_uuid": position.server_uuid, "file": position.log.file, "pos": position.log.pos, "gtids": position.gtids.to_string(), "seq": position.seq})
+            json!({"server_uuid": position.server_uuid, "file": position.log.file, "pos": position.log.pos, "gtids": position.gtids.as_ref().map(ToString::to_string), "seq": position.seq})
         });
         json!({
             "name": self.name,

@@ -101,6 +101,12 @@ impl Tables {
         }
     }
 
+    /// The topic of a table.
+    #[must_use]
+    pub fn topic(&self, database: &str, table: &str) -> String {
+        names::table_topic(&self.prefix, database, table)
+    }
+
     /// Makes a table ready: topic, schemas, plan. A shape that is known already costs nothing.
     ///
     /// # Errors

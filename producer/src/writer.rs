@@ -1,22 +1,31 @@
-//! The one writer: takes events from the log and chunks from the snapshot, and publishes both in the order that G2 asks for.
+//! The one writer: takes events from the log, chunks from the snapshot and signals, and publishes in the order that G2 asks for.
 //!
 //! It runs on a thread of its own, as committing to Kafka blocks. Everything it sends is committed together with the position and the snapshot
 //! progress that belong to it (G3): at a set age, at a set size, and when it ends.
 
-use std::collections::{BTreeMap, HashSet};
+mod queue;
+mod signals;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use millrace_schemas::service::shutdown::Shutdown;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use crate::capture::{Capture, CaptureError, ChunkOutcome, EncodedRows, Learned, LogEvent, Need, PreparedTable, SnapshotOrigin, Step};
+pub use queue::{LogQueue, LogReceiver};
+
+use crate::binlog::event::kind;
+use crate::capture::{Capture, CaptureError, ChunkOutcome, Learned, LogEvent, Need, Step};
 use crate::error::Error;
-use crate::position::place::{FilePosition, Position};
-use crate::publish::progress::{TableProgress, position_record, table_record};
+use crate::position::place::{FilePosition, Position, PreparedAt};
+use crate::publish::progress::{Control, KeyRange, TableProgress, control_record, position_record, table_record};
 use crate::publish::{PublishError, Publisher};
-use crate::source::SourceError;
+use crate::signal::Signal;
+use crate::snapshot::message::{Chunk, Hold, Reading, SnapshotMessage};
+use crate::snapshot::{Plan, key_names};
 use crate::source::log::RawEvent;
+use crate::source::Replay;
 use crate::status::{Held, Status};
 use crate::tables::Tables;
 
@@ -25,152 +34,75 @@ const EVENTS_AT_ONCE: usize = 512;
 /// How often a position that moved without any captured change is committed.
 const IDLE_COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// An event with the permits that bound the bytes between reader and writer.
-pub struct QueuedEvent {
-    /// The event.
-    pub event: RawEvent,
-    /// Permits to give back: see [`LogQueue`].
-    pub permits: u32,
-}
-
-/// The reader's end of the queue of events.
-#[derive(Clone)]
-pub struct LogQueue {
-    sender: mpsc::Sender<Result<QueuedEvent, SourceError>>,
-    permits: Arc<Semaphore>,
-}
-
-/// Bytes of events that may wait for the writer (G9); one larger event passes alone.
-const QUEUE_BYTES_MAX: u32 = 64 << 20;
-const QUEUE_EVENTS_MAX: usize = 8192;
-
-impl LogQueue {
-    /// A queue, and its other end.
-    #[must_use]
-    pub fn new() -> (Self, LogReceiver) {
-        let (sender, receiver) = mpsc::channel(QUEUE_EVENTS_MAX);
-        let permits = Arc::new(Semaphore::new(usize::try_from(QUEUE_BYTES_MAX).unwrap_or(usize::MAX)));
-        (Self { sender, permits: Arc::clone(&permits) }, LogReceiver { receiver, permits })
-    }
-
-    /// Hands an event on, waiting while too many bytes are queued. False when the writer is gone.
-    pub async fn send(&self, event: RawEvent) -> bool {
-        let permits = u32::try_from(event.body().len()).unwrap_or(u32::MAX).clamp(1, QUEUE_BYTES_MAX);
-        let Ok(permit) = self.permits.acquire_many(permits).await else { return false };
-        permit.forget();
-        self.sender.send(Ok(QueuedEvent { event, permits })).await.is_ok()
-    }
-
-    /// Hands on why no more will come.
-    pub async fn fail(&self, error: SourceError) {
-        // A writer that is gone has a reason of its own.
-        let _ = self.sender.send(Err(error)).await;
-    }
-}
-
-/// The writer's end of the queue of events.
-pub struct LogReceiver {
-    receiver: mpsc::Receiver<Result<QueuedEvent, SourceError>>,
-    permits: Arc<Semaphore>,
-}
-
-/// What the snapshot asks of the writer.
-pub enum SnapshotMessage {
-    /// Note from now on which keys of the table change.
-    Open {
-        /// The table.
-        table: Arc<PreparedTable>,
-        /// Answered once they are noted.
-        ack: oneshot::Sender<()>,
-    },
-    /// Publish these rows once the stream is past `high`.
-    Chunk {
-        /// `database.table`.
-        name: String,
-        /// The rows.
-        rows: EncodedRows,
-        /// Where they were read.
-        origin: SnapshotOrigin,
-        /// The log's end after the read.
-        high: FilePosition,
-        /// The table's progress once they are published.
-        progress: TableProgress,
-        /// What became of them.
-        ack: oneshot::Sender<ChunkOutcome>,
-    },
-    /// Go on to `high`, and if the table hasn't changed since the window's opening, hold the stream there.
-    Hold {
-        /// The log's end after the view was opened.
-        high: FilePosition,
-        /// Whether the stream is held.
-        ack: oneshot::Sender<bool>,
-    },
-    /// Publish these rows of a view at which the stream is held.
-    View {
-        /// The table.
-        table: Arc<PreparedTable>,
-        /// The rows.
-        rows: EncodedRows,
-        /// Where they were read.
-        origin: SnapshotOrigin,
-        /// Answered once they are sent.
-        ack: oneshot::Sender<()>,
-    },
-    /// The view is read: let the stream go on, and remember this with it.
-    Release {
-        /// `database.table`.
-        name: String,
-        /// The table's progress now.
-        progress: TableProgress,
-    },
-    /// There is nothing to read (any more) in a table: remember it.
-    Remember {
-        /// `database.table`.
-        name: String,
-        /// Its progress.
-        progress: TableProgress,
-    },
-    /// All tables are read.
-    Finished,
-}
-
+/// What waits for the stream to come past a place.
 enum Pending {
-    Chunk {
-        name: String,
-        rows: EncodedRows,
-        origin: SnapshotOrigin,
-        high: FilePosition,
-        progress: TableProgress,
-        ack: oneshot::Sender<ChunkOutcome>,
-    },
-    Hold {
-        high: FilePosition,
-        ack: oneshot::Sender<bool>,
-    },
+    Chunk(Chunk),
+    Hold(Hold),
 }
 
 impl Pending {
     fn high(&self) -> &FilePosition {
         match self {
-            Self::Chunk { high, .. } | Self::Hold { high, .. } => high,
+            Self::Chunk(chunk) => &chunk.high,
+            Self::Hold(hold) => &hold.high,
         }
     }
 }
 
+/// What the writer works with.
+pub struct Parts {
+    /// The stream's state.
+    pub capture: Capture,
+    /// Where records go.
+    pub publisher: Publisher,
+    /// The tables that are known.
+    pub tables: Arc<Tables>,
+    /// What is shown.
+    pub status: Arc<Status>,
+    /// What the snapshot is to read.
+    pub plan: Arc<Plan>,
+    /// Reads the log a second time.
+    pub replay: Replay,
+    /// The topic of positions.
+    pub offsets_topic: String,
+    /// After what time a transaction is committed.
+    pub commit_interval: Duration,
+    /// After what size a transaction is committed.
+    pub transaction_bytes_max: u64,
+}
+
+/// What was remembered of tables and signals.
+pub struct Remembered {
+    /// Each table's progress.
+    pub tables: BTreeMap<String, TableProgress>,
+    /// Those of them that the offsets topic doesn't have yet.
+    pub new: BTreeSet<String>,
+    /// What signals have asked for.
+    pub control: Control,
+}
+
+/// What the writer takes from.
+pub struct Inputs {
+    /// Events.
+    pub log: LogReceiver,
+    /// The snapshot's wishes.
+    pub snapshot: mpsc::Receiver<SnapshotMessage>,
+    /// Signals.
+    pub signals: mpsc::Receiver<Signal>,
+}
+
 /// See the module.
 pub struct Writer {
-    pub(crate) capture: Capture,
-    pub(crate) publisher: Publisher,
-    pub(crate) tables: Arc<Tables>,
-    pub(crate) status: Arc<Status>,
-    pub(crate) offsets_topic: String,
-    pub(crate) commit_interval: Duration,
-    pub(crate) transaction_bytes_max: u64,
-    /// Tables with a record of progress, whatever it says.
-    pub(crate) remembered: HashSet<String>,
-    pending: Option<Pending>,
+    parts: Parts,
+    /// How far each table's snapshot is, of all tables that were ever captured.
+    tables: BTreeMap<String, TableProgress>,
+    /// Those of them that are to be remembered with the next commit.
+    dirty: BTreeSet<String>,
+    control: Control,
+    control_dirty: bool,
+    signals: VecDeque<Signal>,
+    pending: Vec<Pending>,
     held: bool,
-    progress: BTreeMap<String, TableProgress>,
     committed: Option<Position>,
     /// What the status has been told.
     shown: Held,
@@ -178,31 +110,18 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Ready to run; `progress` goes out with the first commit.
-    #[allow(clippy::too_many_arguments, reason = "each is a part that the pipeline wires, once")]
-    pub fn new(
-        capture: Capture,
-        publisher: Publisher,
-        tables: Arc<Tables>,
-        status: Arc<Status>,
-        offsets_topic: String,
-        commit_interval: Duration,
-        transaction_bytes_max: u64,
-        remembered: HashSet<String>,
-        progress: BTreeMap<String, TableProgress>,
-    ) -> Self {
+    /// Ready to run; what isn't in the offsets topic yet goes out with the first commit.
+    #[must_use]
+    pub fn new(parts: Parts, remembered: Remembered) -> Self {
         Self {
-            capture,
-            publisher,
-            tables,
-            status,
-            offsets_topic,
-            commit_interval,
-            transaction_bytes_max,
-            remembered,
-            pending: None,
+            parts,
+            tables: remembered.tables,
+            dirty: remembered.new,
+            control: remembered.control,
+            control_dirty: true,
+            signals: VecDeque::new(),
+            pending: Vec::new(),
             held: false,
-            progress,
             committed: None,
             shown: Held::default(),
             last_commit: Instant::now(),
@@ -213,20 +132,17 @@ impl Writer {
     ///
     /// # Errors
     /// Why the session ends.
-    pub async fn run(
-        mut self,
-        mut log: LogReceiver,
-        mut snapshot: mpsc::Receiver<SnapshotMessage>,
-        shutdown: Shutdown,
-    ) -> Result<(), Error> {
+    pub async fn run(mut self, mut inputs: Inputs, shutdown: Shutdown) -> Result<(), Error> {
         // The first commit pins the start: from here on nothing after it can be missed.
         self.commit()?;
-        let result = self.follow(&mut log, &mut snapshot, &shutdown).await;
+        let result = self.follow(&mut inputs, &shutdown).await;
         match result {
             Err(error @ Error::Publish(_)) => Err(error),
             // Rows of a view that isn't whole must not be committed: they would be read and published again.
             Err(error) if self.held => Err(error),
             Err(error) => {
+                // The source ends our stream when another of the same name begins one. Who has taken over is known to Kafka, which then refuses this.
+                self.committed = None;
                 self.commit()?;
                 Err(error)
             }
@@ -235,34 +151,39 @@ impl Writer {
         }
     }
 
-    async fn follow(
-        &mut self,
-        log: &mut LogReceiver,
-        snapshot: &mut mpsc::Receiver<SnapshotMessage>,
-        shutdown: &Shutdown,
-    ) -> Result<(), Error> {
+    async fn follow(&mut self, inputs: &mut Inputs, shutdown: &Shutdown) -> Result<(), Error> {
         let mut events = Vec::with_capacity(EVENTS_AT_ONCE);
-        let mut snapshot_open = true;
+        let (mut snapshot_open, mut signals_open) = (true, true);
         loop {
             let age_limit =
-                self.publisher.open_since().map_or(self.last_commit + IDLE_COMMIT_INTERVAL, |since| since + self.commit_interval);
+                self.parts.publisher.open_since().map_or(self.last_commit + IDLE_COMMIT_INTERVAL, |since| since + self.parts.commit_interval);
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return Ok(()),
-                message = snapshot.recv(), if snapshot_open => match message {
+                message = inputs.snapshot.recv(), if snapshot_open => match message {
                     Some(message) => self.snapshot_message(message)?,
                     None => snapshot_open = false,
                 },
-                count = log.receiver.recv_many(&mut events, EVENTS_AT_ONCE), if !self.held => {
+                signal = inputs.signals.recv(), if signals_open && self.signals.is_empty() => match signal {
+                    Some(signal) => {
+                        self.signals.push_back(signal);
+                        self.act_on_signals().await?;
+                    }
+                    None => signals_open = false,
+                },
+                count = inputs.log.receive(&mut events, EVENTS_AT_ONCE), if !self.held => {
                     if count == 0 {
                         return Err(Error::Ended("log reader"));
                     }
                     for event in events.drain(..) {
                         let queued = event?;
                         self.event(&queued.event).await?;
-                        log.permits.add_permits(usize::try_from(queued.permits).unwrap_or(0));
-                        self.settle_pending()?;
-                        if self.publisher.open_bytes() >= self.transaction_bytes_max {
+                        inputs.log.give_back(&queued);
+                        if self.parts.capture.is_between_transactions() {
+                            self.settle_pending()?;
+                            self.act_on_signals().await?;
+                        }
+                        if self.parts.publisher.open_bytes() >= self.parts.transaction_bytes_max && !self.held {
                             self.commit()?;
                         }
                     }
@@ -274,44 +195,69 @@ impl Writer {
     }
 
     async fn event(&mut self, event: &RawEvent) -> Result<(), Error> {
-        let view = LogEvent {
-            timestamp: event.timestamp,
-            event_type: event.event_type,
-            server_id: event.server_id,
-            log_pos: event.log_pos,
-            flags: event.flags,
-            body: event.body(),
-        };
+        let view = view(event);
         loop {
-            let step = self.capture.event(view, now_us(), &mut self.publisher);
-            match step.map_err(|error| at_position(error, self.capture.log_position()))? {
+            let parts = &mut self.parts;
+            let step = parts.capture.event(view, now_us(), &mut parts.publisher);
+            match step.map_err(|error| at_position(error, parts.capture.log_position()))? {
                 Step::Done => break,
                 Step::NeedTable(need) => {
                     let learned = self.learn(need).await?;
-                    self.capture.learn(learned);
+                    self.parts.capture.learn(learned);
+                }
+                Step::NeedReplay(at) => {
+                    Box::pin(self.replay(&at)).await?;
+                    self.parts.capture.replayed();
                 }
             }
         }
-        self.status.event(event.timestamp);
+        self.parts.status.event(event.timestamp);
         Ok(())
+    }
+
+    /// Publishes the rows of a prepared transaction, which is committed now.
+    async fn replay(&mut self, at: &PreparedAt) -> Result<(), Error> {
+        let mut log = self.parts.replay.open(at).await?;
+        loop {
+            let event = log.next().await?;
+            loop {
+                let parts = &mut self.parts;
+                let step = parts.capture.replay(at, view(&event), now_us(), &mut parts.publisher);
+                match step.map_err(|error| at_position(error, parts.capture.log_position()))? {
+                    Step::Done => break,
+                    Step::NeedTable(need) => {
+                        let learned = self.learn(need).await?;
+                        self.parts.capture.learn(learned);
+                    }
+                    Step::NeedReplay(_) => return Err(Error::Ended("replay of a prepared transaction")),
+                }
+            }
+            if self.parts.publisher.open_bytes() >= self.parts.transaction_bytes_max {
+                self.commit()?;
+            }
+            if event.event_type == kind::XA_PREPARE {
+                log.close().await;
+                return Ok(());
+            }
+        }
     }
 
     async fn learn(&mut self, need: Need) -> Result<Learned, Error> {
         match need {
             Need::Described { description } => {
-                let position = self.capture.log_position();
-                let logged = self.tables.described(&description, || position.to_string()).await?;
+                let position = self.parts.capture.log_position();
+                let logged = self.parts.tables.described(&description, || position.to_string()).await?;
                 let shape = logged.table.plan.shape();
                 let name = format!("{}.{}", shape.database, shape.table);
                 // A table that wasn't there when this session began was made since: the log has all its rows.
-                if self.remembered.insert(name.clone()) {
+                if !self.tables.contains_key(&name) {
                     tracing::info!(table = name, "new table, captured from its first row");
-                    self.progress.insert(name, TableProgress { done: true, after: None, rows: 0 });
+                    self.remember(name, TableProgress::finished(0));
                 }
                 Ok(Learned::Described(description, logged))
             }
             Need::Named { database, table } => {
-                let found = self.tables.named(&database, &table).await?;
+                let found = self.parts.tables.named(&database, &table).await?;
                 Ok(Learned::Named(database, table, found))
             }
         }
@@ -319,61 +265,139 @@ impl Writer {
 
     fn snapshot_message(&mut self, message: SnapshotMessage) -> Result<(), Error> {
         match message {
-            SnapshotMessage::Open { table, ack } => {
-                self.capture.open_window(table);
+            SnapshotMessage::Open { topic, ack } => {
                 // Who asked may be gone with an error, which ends the session elsewhere; so for every answer below.
-                let _ = ack.send(());
+                let _ = ack.send(self.parts.capture.open(topic));
             }
-            SnapshotMessage::Chunk { name, rows, origin, high, progress, ack } => {
-                self.pending = Some(Pending::Chunk { name, rows, origin, high, progress, ack });
+            SnapshotMessage::Chunk(chunk) => {
+                self.pending.push(Pending::Chunk(chunk));
                 self.settle_pending()?;
             }
-            SnapshotMessage::Hold { high, ack } => {
-                self.pending = Some(Pending::Hold { high, ack });
+            SnapshotMessage::Hold(hold) => {
+                self.pending.push(Pending::Hold(hold));
                 self.settle_pending()?;
             }
+            SnapshotMessage::Split { reading, range, at, rest } => self.split(&reading, range, &at, rest),
             SnapshotMessage::View { table, rows, origin, ack } => {
-                let sent = self.capture.publish_view(&table, &rows, &origin, now_us(), &mut self.publisher);
-                sent.map_err(|error| at_position(error, self.capture.log_position()))?;
+                let parts = &mut self.parts;
+                let sent = parts.capture.publish_view(&table, &rows, &origin, now_us(), &mut parts.publisher);
+                sent.map_err(|error| at_position(error, parts.capture.log_position()))?;
                 let _ = ack.send(());
             }
-            SnapshotMessage::Release { name, progress } => {
+            SnapshotMessage::Release { reading, rows } => {
                 self.held = false;
-                self.remember(name, progress);
+                if let Some(rows) = rows {
+                    self.read_whole(&reading, TableProgress::finished(rows));
+                }
+                self.settle_pending()?;
             }
-            SnapshotMessage::Remember { name, progress } => self.remember(name, progress),
-            SnapshotMessage::Finished => self.status.snapshot_finished(),
+            SnapshotMessage::Remember { reading, progress } => {
+                if self.parts.plan.is_current(&reading) {
+                    if progress.done {
+                        self.read_whole(&reading, progress);
+                    } else {
+                        self.parts.plan.read(&reading.database, &reading.table, &progress);
+                        self.remember(reading.name, progress);
+                    }
+                }
+            }
+            SnapshotMessage::Finished => self.parts.status.snapshot_finished(),
         }
         Ok(())
     }
 
     fn remember(&mut self, name: String, progress: TableProgress) {
-        self.status.table_snapshot(&name, &progress);
-        self.remembered.insert(name.clone());
-        self.progress.insert(name, progress);
+        self.parts.status.table_snapshot(&name, &progress);
+        self.dirty.insert(name.clone());
+        self.tables.insert(name, progress);
+    }
+
+    fn split(&mut self, reading: &Reading, range: u32, at: &str, rest: u32) {
+        if !self.parts.plan.is_current(reading) {
+            return;
+        }
+        if let Some(progress) = self.tables.get_mut(&reading.name)
+            && let Some(first) = progress.ranges.iter_mut().find(|known| known.id == range)
+        {
+            let until = first.until.replace(at.to_owned());
+            progress.ranges.push(KeyRange { id: rest, after: Some(at.to_owned()), until });
+            self.dirty.insert(reading.name.clone());
+        }
+    }
+
+    /// A chunk of a reading is published: its range goes on after it, or is done.
+    fn chunk_published(&mut self, chunk: &Chunk) {
+        let shape = chunk.table.plan.shape();
+        let progress = self.tables.entry(chunk.reading.name.clone()).or_insert_with(|| TableProgress::fresh(None));
+        progress.rows += chunk.rows.len() as u64;
+        progress.key = key_names(shape);
+        if chunk.done {
+            progress.ranges.retain(|range| range.id != chunk.range);
+        } else if let Some(range) = progress.ranges.iter_mut().find(|range| range.id == chunk.range) {
+            range.after.clone_from(&chunk.after);
+        }
+        if progress.ranges.is_empty() {
+            let rows = progress.rows;
+            self.read_whole(&chunk.reading, TableProgress::finished(rows));
+        } else {
+            self.parts.status.table_snapshot(&chunk.reading.name, progress);
+            self.dirty.insert(chunk.reading.name.clone());
+        }
+    }
+
+    /// A table's rows are read, or needn't be any more.
+    fn read_whole(&mut self, reading: &Reading, progress: TableProgress) {
+        tracing::info!(table = reading.name, rows = progress.rows, "rows read");
+        self.parts.plan.finished(reading);
+        self.parts.capture.close(&self.parts.tables.topic(&reading.database, &reading.table));
+        self.remember(reading.name.clone(), progress);
     }
 
     /// Deals with what waits for the stream to come past a place, if it has.
     fn settle_pending(&mut self) -> Result<(), Error> {
-        if !self.pending.as_ref().is_some_and(|pending| self.capture.reached(pending.high())) {
-            return Ok(());
-        }
-        match self.pending.take() {
-            Some(Pending::Chunk { name, rows, origin, progress, ack, .. }) => {
-                let outcome = self.capture.publish_chunk(&rows, &origin, now_us(), &mut self.publisher);
-                let outcome = outcome.map_err(|error| at_position(error, self.capture.log_position()))?;
-                if matches!(outcome, ChunkOutcome::Sent { .. }) {
-                    self.remember(name, progress);
-                }
-                let _ = ack.send(outcome);
+        let mut at = 0;
+        while let Some(pending) = self.pending.get(at) {
+            let waits = match pending {
+                Pending::Hold(_) if self.held => true,
+                pending => !self.parts.capture.reached(pending.high()),
+            };
+            if waits {
+                at += 1;
+                continue;
             }
-            Some(Pending::Hold { ack, .. }) => {
-                self.held = self.capture.window_untouched();
-                self.capture.close_window();
-                let _ = ack.send(self.held);
+            match self.pending.remove(at) {
+                Pending::Chunk(chunk) => self.publish_chunk(chunk)?,
+                Pending::Hold(hold) => self.hold(hold)?,
             }
-            None => {}
         }
+        Ok(())
+    }
+
+    fn hold(&mut self, hold: Hold) -> Result<(), Error> {
+        self.held = self.parts.plan.is_current(&hold.reading) && self.parts.capture.untouched_since(&hold.table, &hold.opened);
+        let again = self.tables.get(&hold.reading.name).is_some_and(|progress| progress.again);
+        if self.held && again && !hold.table.plan.has_key() {
+            // Its rows would stand in the topic twice.
+            let parts = &mut self.parts;
+            let sent = parts.capture.truncate_now(&hold.table, now_us(), &mut parts.publisher);
+            sent.map_err(|error| at_position(error, parts.capture.log_position()))?;
+        }
+        let _ = hold.ack.send(self.held);
+        Ok(())
+    }
+
+    fn publish_chunk(&mut self, chunk: Chunk) -> Result<(), Error> {
+        let outcome = if self.parts.plan.is_current(&chunk.reading) {
+            let parts = &mut self.parts;
+            let outcome = parts.capture.publish_chunk(&chunk.table, chunk.epoch, &chunk.rows, &chunk.origin, now_us(), &mut parts.publisher);
+            outcome.map_err(|error| at_position(error, parts.capture.log_position()))?
+        } else {
+            ChunkOutcome::Unwanted
+        };
+        if matches!(outcome, ChunkOutcome::Sent { .. }) {
+            self.chunk_published(&chunk);
+        }
+        let _ = chunk.ack.send(outcome);
         Ok(())
     }
 
@@ -381,33 +405,46 @@ impl Writer {
         if self.held {
             return Ok(());
         }
-        let due = match self.publisher.open_since() {
-            Some(since) => since.elapsed() >= self.commit_interval || self.publisher.open_bytes() >= self.transaction_bytes_max,
-            None => !self.progress.is_empty() || self.last_commit.elapsed() >= IDLE_COMMIT_INTERVAL,
+        let parts = &self.parts;
+        let due = match parts.publisher.open_since() {
+            Some(since) => since.elapsed() >= parts.commit_interval || parts.publisher.open_bytes() >= parts.transaction_bytes_max,
+            None => !self.dirty.is_empty() || self.control_dirty || self.last_commit.elapsed() >= IDLE_COMMIT_INTERVAL,
         };
         if due { self.commit() } else { Ok(()) }
     }
 
     fn total(&self) -> Held {
-        Held { records: self.publisher.records(), changes: self.capture.changes(), dates_to_null: self.capture.conversions().dates_to_null }
+        let parts = &self.parts;
+        Held {
+            records: parts.publisher.records(),
+            changes: parts.capture.changes(),
+            dates_to_null: parts.capture.conversions().dates_to_null,
+        }
     }
 
-    /// Commits what was sent, the position, and the progress of tables.
+    /// Commits what was sent, the position, the progress of tables, and what signals have asked for.
     fn commit(&mut self) -> Result<(), Error> {
-        let position = self.capture.position();
+        let position = self.parts.capture.position();
         self.last_commit = Instant::now();
-        if self.publisher.open_since().is_none() && self.progress.is_empty() && self.committed.as_ref() == Some(&position) {
+        let nothing = self.parts.publisher.open_since().is_none() && self.dirty.is_empty() && !self.control_dirty;
+        if nothing && self.committed.as_ref() == Some(&position) {
             return Ok(());
         }
         // The pair of the check where positions are loaded: what is written never goes back.
         if let Some(committed) = self.committed.as_ref().filter(|committed| committed.seq > position.seq) {
             return Err(Error::WentBack { from: committed.seq, to: position.seq });
         }
-        let mut records: Vec<_> = self.progress.iter().map(|(name, progress)| table_record(&self.offsets_topic, name, progress)).collect();
-        records.push(position_record(&self.offsets_topic, &position));
+        let topic = &self.parts.offsets_topic;
+        let changed = self.dirty.iter().filter_map(|name| Some((name, self.tables.get(name)?)));
+        let mut records: Vec<_> = changed.map(|(name, progress)| table_record(topic, name, progress)).collect();
+        if self.control_dirty {
+            records.push(control_record(topic, &self.control));
+        }
+        records.push(position_record(topic, &position));
         let started = Instant::now();
-        self.publisher.commit(&records)?;
-        self.progress.clear();
+        self.parts.publisher.commit(&records)?;
+        self.dirty.clear();
+        self.control_dirty = false;
         let total = self.total();
         let before = std::mem::replace(&mut self.shown, total);
         let held = Held {
@@ -415,9 +452,21 @@ impl Writer {
             changes: total.changes - before.changes,
             dates_to_null: total.dates_to_null - before.dates_to_null,
         };
-        self.status.committed(&position, started.elapsed(), held);
+        self.parts.status.committed(&position, started.elapsed(), held);
         self.committed = Some(position);
         Ok(())
+    }
+}
+
+fn view(event: &RawEvent) -> LogEvent<'_> {
+    LogEvent {
+        timestamp: event.timestamp,
+        event_type: event.event_type,
+        server_id: event.server_id,
+        start: event.start(),
+        log_pos: event.log_pos,
+        flags: event.flags,
+        body: event.body(),
     }
 }
 
@@ -437,6 +486,7 @@ fn at_position(error: CaptureError<PublishError>, position: &FilePosition) -> Er
         CaptureError::Undescribed(id) => CaptureError::Undescribed(id),
         CaptureError::Unsupported(what) => CaptureError::Unsupported(what),
         CaptureError::Incident => CaptureError::Incident,
+        CaptureError::PreparedBefore(xid) => CaptureError::PreparedBefore(xid),
         CaptureError::OtherTransaction { expected, found } => CaptureError::OtherTransaction { expected, found },
     };
     Error::Stream { position, cause }

@@ -114,6 +114,20 @@ pub fn file_name(bytes: &[u8]) -> Result<String, EventError> {
     }
 }
 
+/// The end of a prepared XA transaction (`XA_prepare_event`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct XaPrepare {
+    /// Whether it is committed at once.
+    pub one_phase: bool,
+}
+
+impl XaPrepare {
+    /// Reads the body.
+    pub fn parse(body: &[u8]) -> Result<Self, EventError> {
+        Ok(Self { one_phase: Reader::new(body).u8("one-phase flag")? != 0 })
+    }
+}
+
 /// A query event: BEGIN, or a statement that isn't logged as rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryEvent<'a> {

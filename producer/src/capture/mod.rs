@@ -9,20 +9,20 @@ mod rows;
 mod tests;
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-pub use window::{ChunkOutcome, EncodedRows, SnapshotOrigin};
+pub use window::{ChunkOutcome, EncodedRows, Opened, SnapshotOrigin};
 
-use crate::binlog::event::{GtidEvent, QueryEvent, RotateEvent, RowsEvent, file_name, kind};
+use crate::binlog::event::{GtidEvent, QueryEvent, RotateEvent, RowsEvent, XaPrepare, file_name, kind};
 use crate::binlog::reader::EventError;
-use crate::binlog::statement::Statement;
+use crate::binlog::statement::{Statement, Xid};
 use crate::binlog::table_map::{Layout, TableMapError, names, split_id};
 use crate::encode::envelope::SourceBlock;
 use crate::encode::{Conversions, KeySpans, RowError, TablePlan};
 use crate::position::clock::SequenceClock;
-use crate::position::place::{PartTransaction, Position};
-use window::Window;
+use crate::position::place::{FilePosition, Fingerprint, PartTransaction, Position, PreparedAt};
+use window::Track;
 
 /// A plan with the schema ids under which its records are framed.
 #[derive(Debug)]
@@ -84,6 +84,8 @@ pub struct LogEvent<'a> {
     pub event_type: u8,
     /// The server that first logged it.
     pub server_id: u32,
+    /// Where it begins in its file.
+    pub start: u64,
     /// The position after it; 0 for what isn't in the file.
     pub log_pos: u32,
     /// Its flags.
@@ -128,6 +130,12 @@ pub enum CaptureError<E> {
     /// The server said that its log has a gap.
     #[error("the source recorded an incident: its log has lost changes; take a new snapshot")]
     Incident,
+    /// An XA transaction was committed whose rows stand before the place where this pipeline began.
+    #[error(
+        "XA transaction {0} was prepared before this pipeline's start and is committed now: its rows can't be read any more. Start the pipeline anew under another name (it then \
+         reads all rows again), while no XA transaction is prepared"
+    )]
+    PreparedBefore(String),
     /// The transaction that was published in part isn't the one that comes next.
     #[error("the log goes on with {found}, but {expected} is published in part: this is another log")]
     OtherTransaction {
@@ -148,6 +156,9 @@ pub enum Step {
     Done,
     /// It waits for a plan: the caller calls [`Capture::learn`] and hands the same event in again.
     NeedTable(Need),
+    /// It waits for the rows of a prepared transaction: the caller reads the log from there once more, hands each event to [`Capture::replay`], calls
+    /// [`Capture::replayed`] and hands the same event in again.
+    NeedReplay(PreparedAt),
 }
 
 /// A table whose plan is asked for.
@@ -190,17 +201,17 @@ struct Transaction {
     thread: Option<u32>,
     /// Whether BEGIN came, so that a statement isn't by itself the whole transaction.
     begun: bool,
-    /// Whether its rows are prepared, not committed.
-    xa: bool,
+    /// Where it begins.
+    begin: FilePosition,
+    /// Its XID, if its rows are prepared and not committed.
+    xa: Option<Xid>,
+    /// Whether it has rows that were only prepared.
+    prepares_rows: bool,
     /// Captured row changes so far.
     rows: u64,
     /// How many of them were published before a restart.
     published: u64,
 }
-
-/// Prepared rows may still be rolled back, so they can't be published when they are logged.
-const XA: &str =
-    "an XA transaction changes a captured table, which Millrace can't follow yet: use ordinary transactions there, or exclude the table";
 
 /// Whether a database's table is captured.
 type Selected = Box<dyn Fn(&str, &str) -> bool + Send>;
@@ -218,7 +229,14 @@ pub struct Capture {
     descriptions: HashMap<Box<[u8]>, LoggedTable>,
     named: HashMap<(String, String), Arc<PreparedTable>>,
     gone: Option<(String, String)>,
-    window: Option<Window>,
+    /// Tables of which rows are being read, by topic.
+    tracks: HashMap<String, Track>,
+    /// Tables that are captured beside those of the selection.
+    added: HashSet<(String, String)>,
+    /// The rows of a prepared transaction are being read again, from this file.
+    replaying: Option<String>,
+    /// They all are, for the statement that comes next.
+    replayed: bool,
     conversions: Conversions,
     tombstones: bool,
     changes: u64,
@@ -251,7 +269,10 @@ impl Capture {
             descriptions: HashMap::new(),
             named: HashMap::new(),
             gone: None,
-            window: None,
+            tracks: HashMap::new(),
+            added: HashSet::new(),
+            replaying: None,
+            replayed: false,
             conversions: Conversions::default(),
             tombstones,
             changes: 0,
@@ -274,8 +295,25 @@ impl Capture {
 
     /// The end of the last whole transaction, or what a heartbeat said since.
     #[must_use]
-    pub fn log_position(&self) -> &crate::position::place::FilePosition {
+    pub fn log_position(&self) -> &FilePosition {
         &self.position.log
+    }
+
+    /// Captures this table too, from now on.
+    pub fn add_table(&mut self, database: &str, table: &str) {
+        self.added.insert((database.to_owned(), table.to_owned()));
+    }
+
+    /// Whether a table is captured.
+    #[must_use]
+    pub fn is_selected(&self, database: &str, table: &str) -> bool {
+        (self.selected)(database, table) || (!self.added.is_empty() && self.added.contains(&(database.to_owned(), table.to_owned())))
+    }
+
+    /// Whether the stream stands between two transactions of the source.
+    #[must_use]
+    pub fn is_between_transactions(&self) -> bool {
+        self.transaction.is_none()
     }
 
     /// Captured row changes since the start.
@@ -296,9 +334,7 @@ impl Capture {
             Learned::Described(description, table) => {
                 let shape = table.table.plan.shape();
                 self.named.insert((shape.database.clone(), shape.table.clone()), Arc::clone(&table.table));
-                if let Some(window) = &mut self.window {
-                    window.described(&table.table);
-                }
+                self.invalidate(&table.table);
                 self.descriptions.insert(description, table);
             }
             Learned::Named(database, name, Some(table)) => {
@@ -331,18 +367,18 @@ impl Capture {
                 }
             }
             kind::QUERY => return self.query(event, handled_us, sink),
-            kind::XID => self.commit(event.log_pos),
-            // Rows of captured tables would have stopped it before.
-            kind::XA_PREPARE => self.commit(event.log_pos),
+            kind::XID => self.commit(event),
+            kind::XA_PREPARE => return self.prepare(event, wrong),
             kind::ROTATE => {
                 let rotate = RotateEvent::parse(event.body).map_err(wrong)?;
-                self.position.log.advance(&rotate.file, rotate.position);
                 self.file = rotate.file;
+                self.moved(rotate.position, None);
             }
             kind::HEARTBEAT => {
                 let file = file_name(event.body).map_err(wrong)?;
                 if self.transaction.is_none() {
-                    self.position.log.advance(&file, u64::from(event.log_pos));
+                    self.file = file;
+                    self.moved(u64::from(event.log_pos), None);
                 }
             }
             kind::PARTIAL_UPDATE_ROWS => {
@@ -359,7 +395,7 @@ impl Capture {
                 return Err(CaptureError::Unsupported("a tagged GTID is in the log, which Millrace can't follow yet"));
             }
             kind::INCIDENT => return Err(CaptureError::Incident),
-            kind::FORMAT_DESCRIPTION | kind::PREVIOUS_GTIDS | kind::STOP => self.outside(event.log_pos),
+            kind::FORMAT_DESCRIPTION | kind::PREVIOUS_GTIDS | kind::STOP => self.outside(event),
             kind::ROWS_QUERY | kind::IGNORABLE | kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE | kind::HEARTBEAT_V2 => {}
             _ if event.flags & crate::binlog::event::IGNORABLE_FLAG != 0 => {}
             _ => return Err(wrong(EventError::Invalid("type"))),
@@ -368,9 +404,20 @@ impl Capture {
     }
 
     /// An event between transactions: only its position counts.
-    fn outside(&mut self, log_pos: u32) {
-        if self.transaction.is_none() && log_pos > 0 {
-            self.position.log.advance(&self.file, u64::from(log_pos));
+    fn outside(&mut self, event: LogEvent<'_>) {
+        if self.transaction.is_none() && event.log_pos > 0 {
+            // A FORMAT_DESCRIPTION is sent otherwise than it stands in the file when it isn't where the reading begins.
+            let fingerprint = (event.event_type != kind::FORMAT_DESCRIPTION).then(|| fingerprint(event));
+            self.moved(u64::from(event.log_pos), fingerprint);
+        }
+    }
+
+    /// The stream is at `pos` of the current file, between transactions. A place that isn't further on has no effect.
+    fn moved(&mut self, pos: u64, fingerprint: Option<Fingerprint>) {
+        let before = self.position.log.clone();
+        self.position.log.advance(&self.file, pos);
+        if self.position.log != before {
+            self.position.fingerprint = fingerprint;
         }
     }
 
@@ -388,19 +435,82 @@ impl Capture {
         }
         let commit_us = gtid.commit_us.unwrap_or_else(|| i64::from(event.timestamp) * 1_000_000);
         self.clock.transaction(commit_us);
-        self.transaction =
-            Some(Transaction { gtid: gtid.gtid, gtid_text, commit_us, thread: None, begun: false, xa: false, rows: 0, published });
+        self.transaction = Some(Transaction {
+            gtid: gtid.gtid,
+            gtid_text,
+            commit_us,
+            thread: None,
+            begun: false,
+            begin: FilePosition { file: self.file.clone(), pos: event.start },
+            xa: None,
+            prepares_rows: false,
+            rows: 0,
+            published,
+        });
         Ok(())
     }
 
-    fn commit(&mut self, log_pos: u32) {
+    fn commit(&mut self, event: LogEvent<'_>) {
         if let Some(transaction) = self.transaction.take()
             && let Some((sid, number)) = &transaction.gtid
+            && let Some(gtids) = &mut self.position.gtids
         {
-            self.position.gtids.insert(sid, *number);
+            gtids.insert(sid, *number);
         }
         self.position.transaction = None;
-        self.position.log.advance(&self.file, u64::from(log_pos));
+        self.moved(u64::from(event.log_pos), Some(fingerprint(event)));
+        self.tables.clear();
+        self.replayed = false;
+    }
+
+    /// The end of a prepared transaction: nothing of it is published before it is committed, which may be in the same moment.
+    fn prepare<E>(&mut self, event: LogEvent<'_>, wrong: impl Fn(EventError) -> CaptureError<E>) -> Result<Step, CaptureError<E>> {
+        let prepare = XaPrepare::parse(event.body).map_err(wrong)?;
+        let Some(transaction) = &self.transaction else { return Ok(Step::Done) };
+        let at = PreparedAt {
+            begin: transaction.begin.clone(),
+            end: u64::from(event.log_pos),
+            gtid: transaction.gtid_text.clone(),
+            rows: transaction.prepares_rows,
+        };
+        if prepare.one_phase {
+            if at.rows && !self.replayed {
+                return Ok(Step::NeedReplay(at));
+            }
+        } else if let Some(xid) = &transaction.xa {
+            self.position.prepared.insert(xid.to_string(), at);
+        }
+        self.commit(event);
+        Ok(Step::Done)
+    }
+
+    /// Takes an event of a prepared transaction that is committed now.
+    ///
+    /// # Errors
+    /// As [`Capture::event`].
+    pub fn replay<S: Sink>(
+        &mut self,
+        at: &PreparedAt,
+        event: LogEvent<'_>,
+        handled_us: i64,
+        sink: &mut S,
+    ) -> Result<Step, CaptureError<S::Error>> {
+        if !matches!(event.event_type, kind::TABLE_MAP | kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1 | kind::WRITE_ROWS..=kind::DELETE_ROWS | kind::PARTIAL_UPDATE_ROWS) {
+            return Ok(Step::Done);
+        }
+        let xid = self.transaction.as_mut().and_then(|transaction| transaction.xa.take());
+        self.replaying = Some(at.begin.file.clone());
+        let step = self.event(event, handled_us, sink);
+        self.replaying = None;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.xa = xid;
+        }
+        step
+    }
+
+    /// All events of the prepared transaction were handed in.
+    pub fn replayed(&mut self) {
+        self.replayed = true;
         self.tables.clear();
     }
 
@@ -410,9 +520,9 @@ impl Capture {
         let begun = match &mut self.transaction {
             Some(transaction) => {
                 transaction.thread = Some(query.thread);
-                match statement {
+                match &statement {
                     Statement::Begin => transaction.begun = true,
-                    Statement::XaStart { .. } | Statement::XaEnd => (transaction.begun, transaction.xa) = (true, true),
+                    Statement::XaStart { xid } => (transaction.begun, transaction.xa) = (true, Some(xid.clone())),
                     _ => {}
                 }
                 transaction.begun
@@ -420,11 +530,11 @@ impl Capture {
             None => false,
         };
         match statement {
-            Statement::Commit => self.commit(event.log_pos),
-            Statement::Rollback if begun => self.commit(event.log_pos),
+            Statement::Commit => self.commit(event),
+            Statement::Rollback if begun => self.commit(event),
             Statement::Truncate { database, table } => {
                 let database = database.unwrap_or_else(|| String::from_utf8_lossy(query.database).into_owned());
-                if (self.selected)(&database, &table) {
+                if self.is_selected(&database, &table) {
                     let key = (database, table);
                     match (self.named.get(&key).cloned(), self.gone.take()) {
                         (Some(prepared), _) => self.truncate(event, &prepared, handled_us, sink)?,
@@ -433,19 +543,37 @@ impl Capture {
                     }
                 }
                 if !begun {
-                    self.commit(event.log_pos);
+                    self.commit(event);
                 }
             }
             Statement::PartitionRows => {
                 tracing::warn!(position = %self.position.log, "a statement moved or dropped a partition's rows, which the log doesn't show row by row; if it was a captured table, read it again");
                 if !begun {
-                    self.commit(event.log_pos);
+                    self.commit(event);
                 }
             }
             Statement::XaUnreadable => {
-                return Err(CaptureError::Unsupported("an XA statement has an identifier that can't be read"));
+                return Err(CaptureError::Unsupported("an XA statement whose identifier can't be read is in the log"));
             }
-            Statement::Other | Statement::XaCommit { .. } | Statement::XaRollback { .. } if !begun => self.commit(event.log_pos),
+            Statement::XaCommit { xid } => {
+                let key = xid.to_string();
+                match self.position.prepared.get(&key) {
+                    None => return Err(CaptureError::PreparedBefore(key)),
+                    Some(at) if at.rows && !self.replayed => return Ok(Step::NeedReplay(at.clone())),
+                    Some(_) => {}
+                }
+                self.position.prepared.remove(&key);
+                self.commit(event);
+            }
+            Statement::XaRollback { xid } => {
+                self.position.prepared.remove(&xid.to_string());
+                self.commit(event);
+            }
+            Statement::Other if !begun => {
+                // It may have changed any table, whatever it is.
+                self.invalidate_all();
+                self.commit(event);
+            }
             _ => {}
         }
         Ok(Step::Done)
@@ -459,12 +587,16 @@ impl Capture {
             return Ok(Step::Done);
         }
         let (database, table) = names(description).map_err(wrong)?;
-        if (self.selected)(&String::from_utf8_lossy(database), &String::from_utf8_lossy(table)) {
+        if self.is_selected(&String::from_utf8_lossy(database), &String::from_utf8_lossy(table)) {
             return Ok(Step::NeedTable(Need::Described { description: description.into() }));
         }
         self.tables.insert(id, Mapped::Ignored);
         Ok(Step::Done)
     }
+}
+
+fn fingerprint(event: LogEvent<'_>) -> Fingerprint {
+    Fingerprint::of(event.start, event.timestamp, event.server_id, event.event_type, event.body)
 }
 
 /// `database.table`, for messages.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use millrace_schemas::{names, registry};
 
-use super::{Buffers, Capture, CaptureError, LogEvent, LoggedTable, Mapped, PreparedTable, Record, Sink, XA, table_name};
+use super::{Buffers, Capture, CaptureError, LogEvent, LoggedTable, Mapped, PreparedTable, Record, Sink, table_name};
 use crate::binlog::event::{RowsEvent, RowsKind};
 use crate::binlog::reader::Reader;
 use crate::encode::envelope::{self, Operation, Origin};
@@ -25,8 +25,10 @@ impl Capture {
             None if rows.rows.is_empty() => return Ok(()),
             None => return Err(CaptureError::Undescribed(rows.table_id)),
         };
-        if self.transaction.as_ref().is_some_and(|transaction| transaction.xa) {
-            return Err(CaptureError::Unsupported(XA));
+        if let Some(transaction) = self.transaction.as_mut().filter(|transaction| transaction.xa.is_some()) {
+            // They may still be rolled back: they are read again once they are committed.
+            transaction.prepares_rows = true;
+            return Ok(());
         }
         self.set_source(event, &logged.table);
         let mut reader = Reader::new(rows.rows);
@@ -59,7 +61,7 @@ impl Capture {
             commit_us: transaction.map_or(i64::from(event.timestamp) * 1_000_000, |transaction| transaction.commit_us),
             server_id: event.server_id,
             gtid: transaction.and_then(|transaction| transaction.gtid_text.as_deref()),
-            file: &self.file,
+            file: self.replaying.as_deref().unwrap_or(&self.file),
             pos: u64::from(event.log_pos),
             thread: transaction.and_then(|transaction| transaction.thread),
         });
@@ -102,12 +104,7 @@ impl Capture {
             set_key(table, &self.buffers.after, &self.buffers.after_key, key);
         }
         let rekeyed = kind == RowsKind::Update && self.buffers.key != self.buffers.other_key;
-        if let Some(window) = self.window.as_mut().filter(|window| window.is_of(table)) {
-            window.changed(&self.buffers.key);
-            if rekeyed {
-                window.changed(&self.buffers.other_key);
-            }
-        }
+        self.note(table, rekeyed);
         match kind {
             RowsKind::Write => self.send(table, Operation::Create, place, handled_us, sink),
             RowsKind::Update if rekeyed => {
@@ -174,10 +171,35 @@ impl Capture {
         handled_us: i64,
         sink: &mut S,
     ) -> Result<(), CaptureError<S::Error>> {
-        if let Some(window) = self.window.as_mut().filter(|window| window.is_of(table)) {
-            window.invalidate();
-        }
+        self.invalidate(table);
         self.set_source(event, table);
+        self.send_truncate(table, handled_us, sink)
+    }
+
+    /// Empties a table's topic before its rows are read once more, as rows without a key would stand there twice.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn truncate_now<S: Sink>(&mut self, table: &PreparedTable, handled_us: i64, sink: &mut S) -> Result<(), CaptureError<S::Error>> {
+        let shape = table.plan.shape();
+        let place = self.position.log.clone();
+        self.buffers.source.set(&Origin {
+            name: &self.name,
+            snapshot: true,
+            database: &shape.database,
+            table: &shape.table,
+            // As far as the source's clock is known to be: it takes no part in the order.
+            commit_us: self.clock.last() >> 10,
+            server_id: 0,
+            gtid: None,
+            file: &place.file,
+            pos: place.pos,
+            thread: None,
+        });
+        self.send_truncate(table, handled_us, sink)
+    }
+
+    fn send_truncate<S: Sink>(&mut self, table: &PreparedTable, handled_us: i64, sink: &mut S) -> Result<(), CaptureError<S::Error>> {
         let seq = self.clock.tick();
         fill_value(&mut self.buffers, table, Operation::Truncate, 0, seq, handled_us);
         self.buffers.key.clear();

@@ -32,6 +32,18 @@ struct Written {
     body: Vec<u8>,
 }
 
+impl Written {
+    /// Its bytes in the file.
+    fn len(&self) -> u64 {
+        19 + u64::try_from(self.body.len()).unwrap()
+    }
+
+    fn view(&self) -> LogEvent<'_> {
+        let (event_type, log_pos, body) = (self.event_type, self.log_pos, &self.body);
+        LogEvent { timestamp: 1, event_type, server_id: 1, start: u64::from(log_pos) - self.len(), log_pos, flags: 0, body }
+    }
+}
+
 /// One row change of the source: a key's value before and after; the key itself may change.
 type Change = (Option<(i32, i32)>, Option<(i32, i32)>);
 
@@ -41,6 +53,10 @@ struct Model {
     rows: BTreeMap<i32, i32>,
     changes: Vec<Change>,
     transactions: u64,
+    /// The rows after each transaction: a read sees those of one, which may be older than the log's end.
+    states: Vec<BTreeMap<i32, i32>>,
+    /// How many transactions are visible to reads.
+    visible: usize,
     end: u32,
     version: i32,
 }
@@ -58,8 +74,10 @@ impl Model {
         bytes
     }
 
-    /// A transaction: each key is removed, put, or moved.
-    fn transaction(&mut self, steps: &[(i32, u8)]) {
+    fn begin(&mut self) {
+        if self.states.is_empty() {
+            self.states.push(self.rows.clone());
+        }
         self.transactions += 1;
         let mut gtid = vec![0];
         gtid.extend(UUID);
@@ -69,10 +87,37 @@ impl Model {
         // The source's clock stands still for some transactions.
         gtid.extend(&(1_000_000 + self.transactions / 3).to_le_bytes()[..7]);
         self.write(kind::GTID, gtid);
-        let mut begin = vec![0; 13];
-        begin.extend(b"\0BEGIN");
-        begin[8] = 0;
-        self.write(kind::QUERY, begin);
+    }
+
+    fn query(&mut self, statement: &str) {
+        let mut body = vec![0; 13];
+        body.push(0);
+        body.extend(statement.as_bytes());
+        self.write(kind::QUERY, body);
+    }
+
+    fn truncate(&mut self) {
+        self.begin();
+        self.query("TRUNCATE TABLE d.t");
+        self.rows.clear();
+        self.states.push(self.rows.clone());
+    }
+
+    /// What a read sees now.
+    fn seen(&self) -> &BTreeMap<i32, i32> {
+        self.states.get(self.visible).unwrap_or(&self.rows)
+    }
+
+    /// Whether a read now sees all of these.
+    fn has(&self, published: &crate::position::gtid::GtidSet) -> bool {
+        let visible = u64::try_from(self.visible).unwrap();
+        (visible + 1..=self.transactions).all(|number| !published.contains("07070707-0707-0707-0707-070707070707", number))
+    }
+
+    /// A transaction: each key is removed, put, or moved.
+    fn transaction(&mut self, steps: &[(i32, u8)]) {
+        self.begin();
+        self.query("BEGIN");
         for &(key, step) in steps {
             self.version += 1;
             let before = self.rows.get(&key).map(|&value| (key, value));
@@ -92,6 +137,7 @@ impl Model {
             self.rows_event(before, after);
         }
         self.write(kind::XID, vec![0; 8]);
+        self.states.push(self.rows.clone());
     }
 
     fn rows_event(&mut self, before: Option<(i32, i32)>, after: Option<(i32, i32)>) {
@@ -165,19 +211,32 @@ fn read(schema: &Schema, bytes: &[u8]) -> Read {
     Read { op, before: row("before"), after: row("after"), seq }
 }
 
+/// A range of the keys that is read by itself.
+struct Range {
+    first: i32,
+    last: i32,
+    after: Option<i32>,
+    done: bool,
+    opened: Option<Opened>,
+    /// Rows that are read, before the log's end is asked for: changes come between the two.
+    read: Option<(EncodedRows, Option<i32>, bool)>,
+    chunk: Option<(EncodedRows, FilePosition, Option<i32>, bool)>,
+}
+
+impl Range {
+    fn new(first: i32, last: i32) -> Self {
+        Self { first, last, after: None, done: false, opened: None, read: None, chunk: None }
+    }
+}
+
 /// The producer around [`Capture`], with what a crash takes and what it leaves.
 struct Producer {
     table: Arc<PreparedTable>,
     capture: Capture,
     delivered: usize,
     topic: Topic,
-    durable: (Position, usize, Option<i32>, bool),
-    after: Option<i32>,
-    done: bool,
-    opened: bool,
-    /// Rows that are read, before the log's end is asked for: changes come between the two.
-    read: Option<(EncodedRows, Option<i32>, bool)>,
-    chunk: Option<(EncodedRows, FilePosition, Option<i32>, bool)>,
+    durable: (Position, usize, Vec<(Option<i32>, bool)>),
+    ranges: Vec<Range>,
 }
 
 impl Producer {
@@ -185,55 +244,78 @@ impl Producer {
         let position = Position {
             server_uuid: String::new(),
             log: FilePosition { file: FILE.to_owned(), pos: 0 },
-            gtids: crate::position::gtid::GtidSet::default(),
+            fingerprint: None,
+            gtids: Some(crate::position::gtid::GtidSet::default()),
             transaction: None,
             seq: 0,
+            prepared: BTreeMap::new(),
         };
         Self {
             table: table(),
             capture: Capture::new("p", position.clone(), true, |_, _| true),
             delivered: 0,
             topic: Topic::default(),
-            durable: (position, 0, None, false),
-            after: None,
-            done: false,
-            opened: false,
-            read: None,
-            chunk: None,
+            durable: (position, 0, vec![(None, false); 2]),
+            ranges: vec![Range::new(0, KEYS / 2 - 1), Range::new(KEYS / 2, KEYS)],
+        }
+    }
+
+    fn learn(&mut self, need: Need) {
+        let layouts: Arc<[Layout]> = vec![Layout::Int { bytes: 4 }; 2].into();
+        match need {
+            Need::Described { description } => {
+                self.capture.learn(Learned::Described(description, LoggedTable { table: Arc::clone(&self.table), layouts }));
+            }
+            Need::Named { database, table } => self.capture.learn(Learned::Named(database, table, Some(Arc::clone(&self.table)))),
         }
     }
 
     fn deliver(&mut self, model: &Model) {
         let Some(event) = model.log.get(self.delivered) else { return };
         self.delivered += 1;
-        let view =
-            LogEvent { timestamp: 1, event_type: event.event_type, server_id: 1, log_pos: event.log_pos, flags: 0, body: &event.body };
-        while let Step::NeedTable(need) = self.capture.event(view, 0, &mut self.topic).unwrap() {
-            let Need::Described { description } = need else { panic!("by name") };
-            let layouts = vec![crate::binlog::table_map::Layout::Int { bytes: 4 }; 2].into();
-            self.capture.learn(Learned::Described(description, LoggedTable { table: Arc::clone(&self.table), layouts }));
+        loop {
+            match self.capture.event(event.view(), 0, &mut self.topic).unwrap() {
+                Step::Done => break,
+                Step::NeedTable(need) => self.learn(need),
+                Step::NeedReplay(at) => {
+                    for replayed in &model.log {
+                        let start = u64::from(replayed.log_pos) - replayed.len();
+                        if start >= at.begin.pos && u64::from(replayed.log_pos) <= at.end {
+                            while let Step::NeedTable(need) = self.capture.replay(&at, replayed.view(), 0, &mut self.topic).unwrap() {
+                                self.learn(need);
+                            }
+                        }
+                    }
+                    self.capture.replayed();
+                }
+            }
         }
         self.settle();
     }
 
-    /// One step of the snapshot: open, then read, then ask for the log's end, then wait.
-    fn snapshot(&mut self, model: &Model) {
-        if self.done || self.chunk.is_some() {
+    /// One step of a range's snapshot: open, then read, then ask for the log's end, then wait.
+    fn snapshot(&mut self, model: &Model, range: usize) {
+        let range = &mut self.ranges[range];
+        if range.done || range.chunk.is_some() {
             return;
         }
-        if !self.opened {
-            self.capture.open_window(Arc::clone(&self.table));
-            self.opened = true;
+        let Some(opened) = &range.opened else {
+            range.opened = Some(self.capture.open(self.table.plan.topic().to_owned()));
             return;
-        }
-        if let Some((rows, after, done)) = self.read.take() {
-            self.chunk = Some((rows, model.end(), after, done));
+        };
+        if let Some((rows, after, done)) = range.read.take() {
+            range.chunk = Some((rows, model.end(), after, done));
             self.settle();
             return;
         }
+        // What was published before the opening must be visible to the read.
+        if !model.has(opened.published.as_ref().unwrap()) {
+            return;
+        }
         let mut rows = EncodedRows::default();
-        let first = self.after.map_or(0, |after| after + 1);
-        let selected: Vec<(i32, i32)> = model.rows.range(first..).take(CHUNK).map(|(&key, &value)| (key, value)).collect();
+        let first = range.after.map_or(range.first, |after| after + 1);
+        let selected: Vec<(i32, i32)> =
+            if first > range.last { Vec::new() } else { model.seen().range(first..=range.last).take(CHUNK).map(|(&key, &value)| (key, value)).collect() };
         for (key, value) in &selected {
             let mut spans = Vec::new();
             let encoded = rows.push(&mut spans, |out, spans| {
@@ -245,46 +327,58 @@ impl Producer {
             });
             encoded.unwrap();
         }
-        let after = selected.last().map(|(key, _)| *key).or(self.after);
-        self.read = Some((rows, after, selected.len() < CHUNK));
+        let after = selected.last().map(|(key, _)| *key).or(range.after);
+        range.read = Some((rows, after, selected.len() < CHUNK));
     }
 
     fn settle(&mut self) {
-        if !self.chunk.as_ref().is_some_and(|(_, high, ..)| self.capture.reached(high)) {
-            return;
+        for range in &mut self.ranges {
+            if !range.chunk.as_ref().is_some_and(|(_, high, ..)| self.capture.reached(high)) {
+                continue;
+            }
+            let Some((rows, high, after, done)) = range.chunk.take() else { continue };
+            let origin = SnapshotOrigin { low: high, low_us: 1_000_000, server_id: 1 };
+            let epoch = range.opened.as_ref().unwrap().epoch;
+            match self.capture.publish_chunk(&self.table, epoch, &rows, &origin, 0, &mut self.topic).unwrap() {
+                ChunkOutcome::Sent { .. } => (range.after, range.done) = (after, done),
+                // Read again, in the new epoch.
+                ChunkOutcome::Invalid => range.opened = None,
+                ChunkOutcome::Unwanted => panic!("nobody called it off"),
+            }
         }
-        let Some((rows, high, after, done)) = self.chunk.take() else { return };
-        let origin = SnapshotOrigin { low: high, low_us: 1_000_000, server_id: 1 };
-        let outcome = self.capture.publish_chunk(&rows, &origin, 0, &mut self.topic).unwrap();
-        assert!(matches!(outcome, ChunkOutcome::Sent { .. }));
-        (self.after, self.done, self.opened) = (after, done, false);
     }
 
     fn commit(&mut self) {
-        self.durable = (self.capture.position(), self.topic.records.len(), self.after, self.done);
+        let ranges = self.ranges.iter().map(|range| (range.after, range.done)).collect();
+        self.durable = (self.capture.position(), self.topic.records.len(), ranges);
     }
 
     /// All that isn't committed is gone; a new producer begins where the old one's last commit was.
     fn crash(&mut self, model: &Model) {
-        let (position, records, after, done) = self.durable.clone();
+        let (position, records, ranges) = self.durable.clone();
         self.topic.records.truncate(records);
         let first = model.log.iter().position(|event| {
             event.event_type == kind::GTID && {
                 let number = u64::from_le_bytes(event.body[17..25].try_into().unwrap());
-                !position.gtids.contains("07070707-0707-0707-0707-070707070707", number)
+                !position.gtids.as_ref().unwrap().contains("07070707-0707-0707-0707-070707070707", number)
             }
         });
         self.delivered = first.unwrap_or(model.log.len());
         self.capture = Capture::new("p", position, true, |_, _| true);
-        (self.after, self.done, self.opened, self.read, self.chunk) = (after, done, false, None, None);
+        for (range, (after, done)) in self.ranges.iter_mut().zip(ranges) {
+            *range = Range { after, done, ..Range::new(range.first, range.last) };
+        }
     }
 }
 
 #[derive(Debug, Clone)]
 enum Action {
     Transaction(Vec<(i32, u8)>),
+    Truncate,
+    /// A transaction that is in the log becomes visible.
+    Visible,
     Deliver(usize),
-    Snapshot,
+    Snapshot(usize),
     Commit,
     Crash,
 }
@@ -292,8 +386,10 @@ enum Action {
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         4 => proptest::collection::vec((0..KEYS, any::<u8>()), 1..5).prop_map(Action::Transaction),
+        1 => Just(Action::Truncate),
+        5 => Just(Action::Visible),
         6 => (1_usize..8).prop_map(Action::Deliver),
-        5 => Just(Action::Snapshot),
+        8 => (0_usize..2).prop_map(Action::Snapshot),
         3 => Just(Action::Commit),
         1 => Just(Action::Crash),
     ]
@@ -318,19 +414,22 @@ proptest! {
         for action in &actions {
             match action {
                 Action::Transaction(steps) => model.transaction(steps),
+                Action::Truncate => model.truncate(),
+                Action::Visible => model.visible = (model.visible + 1).min(model.states.len().saturating_sub(1)),
                 Action::Deliver(count) => (0..*count).for_each(|_| producer.deliver(&model)),
-                Action::Snapshot => producer.snapshot(&model),
+                Action::Snapshot(range) => producer.snapshot(&model, *range),
                 Action::Commit => producer.commit(),
                 Action::Crash => producer.crash(&model),
             }
         }
-        for _ in 0..200 {
-            producer.snapshot(&model);
+        model.visible = model.states.len().saturating_sub(1);
+        for step in 0..400 {
+            producer.snapshot(&model, step % 2);
             while producer.delivered < model.log.len() {
                 producer.deliver(&model);
             }
         }
-        prop_assert!(producer.done);
+        prop_assert!(producer.ranges.iter().all(|range| range.done));
 
         let schema = Schema::parse_str(&producer.table.plan.value_schema()).unwrap();
         let mut folded: BTreeMap<i32, i32> = BTreeMap::new();
@@ -371,6 +470,7 @@ proptest! {
                         seen.push((record.before, None));
                     }
                 }
+                "t" => folded.clear(),
                 other => prop_assert!(false, "op {}", other),
             }
         }
@@ -379,38 +479,90 @@ proptest! {
     }
 }
 
-/// The rows of an XA transaction are logged when it is prepared; publishing them then would show what a rollback may take back.
-#[test]
-fn rows_of_a_prepared_xa_transaction_are_never_published() {
-    let mut model = Model::default();
-    model.transaction(&[(1, 2)]);
-    let begin = model.log.iter_mut().find(|event| event.event_type == kind::QUERY).unwrap();
-    begin.body.truncate(begin.body.len() - 5);
-    begin.body.extend(b"XA START X'61',X'',1");
-    let mut producer = Producer::new();
-    let mut stopped = false;
-    for event in &model.log {
-        let view =
-            LogEvent { timestamp: 1, event_type: event.event_type, server_id: 1, log_pos: event.log_pos, flags: 0, body: &event.body };
-        loop {
-            match producer.capture.event(view, 0, &mut producer.topic) {
-                Ok(Step::Done) => break,
-                Ok(Step::NeedTable(Need::Described { description })) => {
-                    let layouts = vec![crate::binlog::table_map::Layout::Int { bytes: 4 }; 2].into();
-                    producer.capture.learn(Learned::Described(description, LoggedTable { table: Arc::clone(&producer.table), layouts }));
-                }
-                Ok(Step::NeedTable(Need::Named { .. })) => panic!("by name"),
-                Err(CaptureError::Unsupported(_)) => {
-                    stopped = true;
-                    break;
-                }
-                Err(error) => panic!("{error}"),
+impl Model {
+    /// A transaction that is prepared, with the statement or event that ends its second phase to come later.
+    fn prepared(&mut self, xid: &str, steps: &[(i32, u8)], one_phase: bool) {
+        let (log, rows, changes) = (self.log.len(), self.rows.clone(), self.changes.len());
+        self.transaction(steps);
+        let ends = self.log.len() - 1;
+        let (mut events, mut end) = (self.log.split_off(log), self.log.last().map_or(0, |event| event.log_pos));
+        for (place, event) in events.iter_mut().enumerate() {
+            if place == 1 {
+                event.body.truncate(14);
+                event.body.extend(format!("XA START {xid}").as_bytes());
             }
+            if log + place == ends {
+                event.event_type = kind::XA_PREPARE;
+                event.body = vec![u8::from(one_phase), 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'a'];
+            }
+            end += u32::try_from(event.len()).unwrap();
+            event.log_pos = end;
         }
-        if stopped {
-            break;
+        self.end = end;
+        self.log.extend(events);
+        if !one_phase {
+            // Nothing of it counts yet.
+            self.rows = rows;
+            self.changes.truncate(changes);
         }
     }
-    assert!(stopped);
-    assert!(producer.topic.records.is_empty());
+}
+
+fn published(model: &Model) -> (Producer, Vec<Read>) {
+    let mut producer = Producer::new();
+    while producer.delivered < model.log.len() {
+        producer.deliver(model);
+    }
+    let schema = Schema::parse_str(&producer.table.plan.value_schema()).unwrap();
+    let records = producer.topic.records.iter().filter_map(|(_, value)| value.as_ref().map(|value| read(&schema, value))).collect();
+    (producer, records)
+}
+
+/// The rows of an XA transaction are logged when it is prepared; publishing them then would show what a rollback may take back.
+#[test]
+fn rows_of_a_prepared_transaction_are_published_when_it_is_committed_and_not_before() {
+    let mut model = Model::default();
+    model.prepared("X'61',X'',1", &[(1, 2), (2, 2)], false);
+    model.transaction(&[(5, 2)]);
+    let (producer, records) = published(&model);
+    assert_eq!(records.iter().map(|read| read.after).collect::<Vec<_>>(), [Some((5, 3))]);
+    assert_eq!(producer.capture.position().prepared.len(), 1);
+
+    model.begin();
+    model.query("XA COMMIT X'61',X'',1");
+    let (producer, records) = published(&model);
+    assert_eq!(records.iter().map(|read| read.after).collect::<Vec<_>>(), [Some((5, 3)), Some((1, 1)), Some((2, 2))]);
+    assert!(records.is_sorted_by(|a, b| a.seq < b.seq));
+    assert!(producer.capture.position().prepared.is_empty());
+    assert_eq!(producer.capture.position().gtids.unwrap().to_string(), "07070707-0707-0707-0707-070707070707:1-3");
+}
+
+#[test]
+fn rows_of_a_prepared_transaction_that_is_rolled_back_are_never_published() {
+    let mut model = Model::default();
+    model.prepared("X'61',X'',1", &[(1, 2)], false);
+    model.begin();
+    model.query("XA ROLLBACK X'61',X'',1");
+    model.transaction(&[(5, 2)]);
+    let (producer, records) = published(&model);
+    assert_eq!(records.iter().map(|read| read.after).collect::<Vec<_>>(), [Some((5, 2))]);
+    assert!(producer.capture.position().prepared.is_empty());
+}
+
+#[test]
+fn an_xa_transaction_of_one_phase_is_published_at_once() {
+    let mut model = Model::default();
+    model.prepared("X'61',X'',1", &[(1, 2), (1, 2)], true);
+    let (_, records) = published(&model);
+    assert_eq!(records.iter().map(|read| read.after).collect::<Vec<_>>(), [Some((1, 1)), Some((1, 2))]);
+}
+
+#[test]
+fn a_commit_of_what_was_prepared_before_the_start_stops() {
+    let mut model = Model::default();
+    model.begin();
+    model.query("XA COMMIT X'61',X'',1");
+    let mut producer = Producer::new();
+    let results: Vec<_> = model.log.iter().map(|event| producer.capture.event(event.view(), 0, &mut producer.topic)).collect();
+    assert!(matches!(results.last(), Some(Err(CaptureError::PreparedBefore(_)))), "{results:?}");
 }

@@ -1,24 +1,32 @@
 //! The snapshot's side of the stream: which chunk rows may still be published.
 //!
-//! While a chunk is read, the keys that the stream publishes of its table are noted. Once the stream has come past the place where the log
-//! ended after the read (the high watermark), every change that the read can have seen is either published and noted, or older than the window.
-//! The chunk's rows whose key isn't noted are then newer than anything published of their keys, and older than all that follows (G2).
+//! From the moment that a table's rows begin to be read, the keys that the stream publishes of it are noted. Once the stream has come past the place where the
+//! log ended after a chunk was read (the high watermark), every change that the read can have seen is published and noted, or was visible before the noting began.
+//! The chunk's rows whose key isn't noted are then newer than anything published of their keys, and older than all that follows (G2); a row whose key is
+//! noted is in the topic by the stream, and will be changed there by the stream. So any number of chunks of a table can be read at once, in any order.
 //! This is DBLog's algorithm (Andreakis and Papapanagiotou, 2020) with watermarks that are read, not written.
 //!
+//! What the stream published before the noting began must be visible to the reads: who reads makes sure of that, by what [`Opened`] says (a source sends a
+//! transaction's events before its rows become visible). Whatever breaks the argument (a truncate, a statement that changes tables, too many keys to note) begins a new
+//! epoch of the table: chunks of the old one are invalid, and are read again after a new [`Capture::open`].
+//!
 //! Rows without a key can't be told apart, so such a table is read in one consistent view that is only accepted when the stream saw no change of
-//! the table between the window's opening and the view's high watermark: the view then stands exactly there, and the stream waits until its rows are out.
+//! the table between the opening and the view's high watermark: the view then stands exactly there, and the stream waits until its rows are out.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::time::Instant;
 
 use super::rows::set_key;
 use super::{Capture, CaptureError, PreparedTable, Sink};
 use crate::encode::KeySpans;
 use crate::encode::envelope::{Operation, Origin};
+use crate::position::gtid::GtidSet;
 use crate::position::place::FilePosition;
 
-/// More changed keys than this while one chunk is read make it be read again (G9).
-const CHANGED_KEYS_MAX: usize = 1_000_000;
+/// Bytes of keys noted for one table (with what a set takes for each), after which a new epoch begins (G9).
+const NOTED_BYTES_MAX: usize = 32 << 20;
+/// What a noted key takes beside its bytes, about.
+const NOTED_KEY_BYTES: usize = 48;
 
 /// Rows of one chunk, encoded, one after the other.
 #[derive(Debug, Default)]
@@ -86,59 +94,78 @@ pub enum ChunkOutcome {
         /// How many had a newer change.
         superseded: usize,
     },
-    /// It must be read again: the table was truncated or changed its shape, or too much changed meanwhile.
+    /// It must be read again in a new epoch: the table was truncated or changed its shape, or too much changed meanwhile.
     Invalid,
+    /// Nobody wants it any more: the reading that it belongs to has ended.
+    Unwanted,
 }
 
+/// What the noting of a table's changes is worth, as of when it was asked for.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The table's epoch: a chunk is valid as long as this doesn't change.
+    pub epoch: u64,
+    /// When the epoch began.
+    pub since: Instant,
+    /// What the stream has published or begun to. Reads of this epoch must see all of it. None where the source has no GTIDs.
+    pub published: Option<GtidSet>,
+    /// The table's changes so far, to compare with later.
+    pub changes: u64,
+}
+
+/// A table of which rows are being read.
 #[derive(Debug)]
-pub(super) struct Window {
-    table: Arc<PreparedTable>,
+pub(super) struct Track {
+    epoch: u64,
+    since: Instant,
     keys: HashSet<Box<[u8]>>,
-    any_change: bool,
-    invalid: bool,
+    bytes: usize,
+    changes: u64,
 }
 
-impl Window {
-    pub(super) fn is_of(&self, table: &PreparedTable) -> bool {
-        let (ours, theirs) = (self.table.plan.shape(), table.plan.shape());
-        ours.table == theirs.table && ours.database == theirs.database
+impl Track {
+    fn new() -> Self {
+        Self { epoch: 0, since: Instant::now(), keys: HashSet::new(), bytes: 0, changes: 0 }
     }
 
     pub(super) fn changed(&mut self, key: &[u8]) {
-        self.any_change = true;
+        self.changes += 1;
         // The first five bytes are the key schema's id, which may change with the schema while the key stays.
-        if let Some(key) = key.get(5..)
-            && !self.keys.contains(key)
-        {
-            if self.keys.len() >= CHANGED_KEYS_MAX {
-                self.invalid = true;
-            } else {
-                self.keys.insert(key.into());
-            }
+        let Some(key) = key.get(5..) else { return };
+        if self.keys.contains(key) {
+            return;
         }
+        if self.bytes >= NOTED_BYTES_MAX {
+            self.new_epoch();
+        }
+        self.bytes += key.len() + NOTED_KEY_BYTES;
+        self.keys.insert(key.into());
     }
 
-    pub(super) fn invalidate(&mut self) {
-        self.invalid = true;
-    }
-
-    /// The log describes the table in another shape than the chunk is read by.
-    pub(super) fn described(&mut self, table: &PreparedTable) {
-        if self.is_of(table) && !self.table.plan.shape().fits(table.plan.shape()) {
-            self.invalid = true;
-        }
+    pub(super) fn new_epoch(&mut self) {
+        self.epoch += 1;
+        self.since = Instant::now();
+        self.changes += 1;
+        self.bytes = 0;
+        self.keys.clear();
     }
 }
 
 impl Capture {
-    /// Opens a window: from now on the table's changed keys are noted.
-    pub fn open_window(&mut self, table: Arc<PreparedTable>) {
-        self.window = Some(Window { table, keys: HashSet::new(), any_change: false, invalid: false });
+    /// Notes the changed keys of the table of this topic from now on, if they aren't already, and says what that is worth.
+    pub fn open(&mut self, topic: String) -> Opened {
+        let track = self.tracks.entry(topic).or_insert_with(Track::new);
+        let (epoch, since, changes) = (track.epoch, track.since, track.changes);
+        let mut published = self.position.gtids.clone();
+        if let Some((set, (sid, number))) = published.as_mut().zip(self.transaction.as_ref().and_then(|transaction| transaction.gtid.as_ref())) {
+            set.insert(sid, *number);
+        }
+        Opened { epoch, since, published, changes }
     }
 
-    /// Closes the window without publishing anything.
-    pub fn close_window(&mut self) {
-        self.window = None;
+    /// The rows of the table of this topic are read: its keys needn't be noted any more.
+    pub fn close(&mut self, topic: &str) {
+        self.tracks.remove(topic);
     }
 
     /// Whether the stream stands between transactions at or past `high`.
@@ -147,27 +174,58 @@ impl Capture {
         self.transaction.is_none() && self.position.log.compare(high) != std::cmp::Ordering::Less
     }
 
-    /// Whether the open window's table has seen no change at all.
+    /// Whether the table has seen no change at all since it was opened.
     #[must_use]
-    pub fn window_untouched(&self) -> bool {
-        self.window.as_ref().is_some_and(|window| !window.any_change && !window.invalid)
+    pub fn untouched_since(&self, table: &PreparedTable, opened: &Opened) -> bool {
+        self.tracks.get(table.plan.topic()).is_some_and(|track| track.epoch == opened.epoch && track.changes == opened.changes)
     }
 
-    /// Publishes a chunk whose high watermark the stream has reached, and closes the window.
+    /// What was read of this table before now is worth nothing.
+    pub(super) fn invalidate(&mut self, table: &PreparedTable) {
+        if let Some(track) = self.tracks.get_mut(table.plan.topic()) {
+            track.new_epoch();
+        }
+    }
+
+    /// A statement changed some table: what was read before it may have another shape than it was read by.
+    pub(super) fn invalidate_all(&mut self) {
+        self.tracks.values_mut().for_each(Track::new_epoch);
+    }
+
+    pub(super) fn note(&mut self, table: &PreparedTable, rekeyed: bool) {
+        if self.tracks.is_empty() {
+            return;
+        }
+        if let Some(track) = self.tracks.get_mut(table.plan.topic()) {
+            track.changed(&self.buffers.key);
+            if rekeyed {
+                track.changed(&self.buffers.other_key);
+            }
+        }
+    }
+
+    /// Publishes a chunk of an epoch, whose high watermark the stream has reached.
     ///
     /// # Errors
     /// The sink's.
     pub fn publish_chunk<S: Sink>(
         &mut self,
+        table: &PreparedTable,
+        epoch: u64,
         rows: &EncodedRows,
         origin: &SnapshotOrigin,
         handled_us: i64,
         sink: &mut S,
     ) -> Result<ChunkOutcome, CaptureError<S::Error>> {
-        let Some(window) = self.window.take().filter(|window| !window.invalid) else { return Ok(ChunkOutcome::Invalid) };
-        let table = Arc::clone(&window.table);
-        let sent =
-            self.publish_rows(&table, rows, origin, handled_us, sink, |key| !key.get(5..).is_some_and(|key| window.keys.contains(key)))?;
+        let topic = table.plan.topic();
+        if self.tracks.get(topic).is_none_or(|track| track.epoch != epoch) {
+            return Ok(ChunkOutcome::Invalid);
+        }
+        // Out of the map while its keys are asked for and the rest of the state is written to.
+        let Some((topic, track)) = self.tracks.remove_entry(topic) else { return Ok(ChunkOutcome::Invalid) };
+        let sent = self.publish_rows(table, rows, origin, handled_us, sink, |key| !key.get(5..).is_some_and(|key| track.keys.contains(key)));
+        self.tracks.insert(topic, track);
+        let sent = sent?;
         Ok(ChunkOutcome::Sent { sent, superseded: rows.len() - sent })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Records are JSON, so that a person can read them with any Kafka tool. The topic is compacted: the last record of each key counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::PublishError;
 use super::settings::KafkaSettings;
 use crate::position::gtid::GtidSet;
-use crate::position::place::{FilePosition, PartTransaction, Position};
+use crate::position::place::{FilePosition, Fingerprint, PartTransaction, Position, PreparedAt};
 
 const FORMAT: u32 = 1;
 const POSITION_KEY: &str = r#"{"kind":"position"}"#;
@@ -24,10 +24,64 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct TableProgress {
     /// All rows are published.
     pub done: bool,
-    /// The key of the last chunk's last row, as the chunk reader writes it.
-    pub after: Option<String>,
     /// Rows published.
     pub rows: u64,
+    /// The parts that are still to be read. No two have a row in common.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<KeyRange>,
+    /// The key columns that the ranges are by, as a key may change while nobody looks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key: Vec<String>,
+    /// Whether its rows were in the topic before this reading began.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+    /// Only rows that this SQL condition holds for are read; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+}
+
+impl TableProgress {
+    /// Nothing is read yet.
+    #[must_use]
+    pub fn fresh(condition: Option<String>) -> Self {
+        Self { done: false, rows: 0, ranges: vec![KeyRange::default()], key: Vec::new(), again: false, condition }
+    }
+
+    /// There is nothing (more) to read.
+    #[must_use]
+    pub fn finished(rows: u64) -> Self {
+        Self { done: true, rows, ranges: Vec::new(), key: Vec::new(), again: false, condition: None }
+    }
+}
+
+/// A part of a table: the rows whose key is after one and not after another, in the key's order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRange {
+    /// A number of its own within its table.
+    pub id: u32,
+    /// The key that comes before the first row, as the chunk reader writes it: that of the last row that was read. None: from the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// The last key of the range. None: to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// What signals have asked for that outlives a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// The offset of the next signal to act on; none before the first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signals: Option<i64>,
+    /// Whether the reading of existing rows pauses everywhere.
+    #[serde(default)]
+    pub paused: bool,
+    /// Tables of which the reading pauses.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub paused_tables: BTreeSet<String>,
+    /// Tables that are captured beside those of the settings, as `[database, table]`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub added: BTreeSet<(String, String)>,
 }
 
 /// All that is remembered.
@@ -37,6 +91,8 @@ pub struct Progress {
     pub position: Option<Position>,
     /// Each table of which the snapshot began, by `database.table`.
     pub tables: BTreeMap<String, TableProgress>,
+    /// What signals have asked for.
+    pub control: Control,
 }
 
 /// A record for the topic of positions.
@@ -56,16 +112,22 @@ struct StoredPosition {
     server_uuid: String,
     file: String,
     pos: u64,
-    gtids: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<Fingerprint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gtids: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     transaction: Option<PartTransaction>,
     seq: i64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    prepared: BTreeMap<String, PreparedAt>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum StoredKey {
     Position,
+    Control,
     Snapshot { table: String },
 }
 
@@ -77,9 +139,11 @@ pub fn position_record(topic: &str, position: &Position) -> ProgressRecord {
         server_uuid: position.server_uuid.clone(),
         file: position.log.file.clone(),
         pos: position.log.pos,
-        gtids: position.gtids.to_string(),
+        fingerprint: position.fingerprint.clone(),
+        gtids: position.gtids.as_ref().map(GtidSet::to_string),
         transaction: position.transaction.clone(),
         seq: position.seq,
+        prepared: position.prepared.clone(),
     };
     ProgressRecord { topic: topic.to_owned(), key: POSITION_KEY.to_owned(), value: json(&stored) }
 }
@@ -88,6 +152,12 @@ pub fn position_record(topic: &str, position: &Position) -> ProgressRecord {
 #[must_use]
 pub fn table_record(topic: &str, table: &str, progress: &TableProgress) -> ProgressRecord {
     ProgressRecord { topic: topic.to_owned(), key: json(&StoredKey::Snapshot { table: table.to_owned() }), value: json(progress) }
+}
+
+/// The record that remembers what signals have asked for.
+#[must_use]
+pub fn control_record(topic: &str, control: &Control) -> ProgressRecord {
+    ProgressRecord { topic: topic.to_owned(), key: json(&StoredKey::Control), value: json(control) }
 }
 
 /// Serialising these types can't fail: they are plain structs of texts and numbers.
@@ -145,7 +215,7 @@ impl Progress {
                 if stored.format != FORMAT {
                     return Err(format!("format {} is not {FORMAT}", stored.format));
                 }
-                let gtids: GtidSet = stored.gtids.parse().map_err(|error: crate::position::gtid::GtidSetError| error.to_string())?;
+                let gtids = stored.gtids.map(|text| text.parse::<GtidSet>()).transpose().map_err(|error| error.to_string())?;
                 if let Some(before) = &self.position
                     && stored.seq < before.seq
                 {
@@ -154,11 +224,15 @@ impl Progress {
                 self.position = Some(Position {
                     server_uuid: stored.server_uuid,
                     log: FilePosition { file: stored.file, pos: stored.pos },
+                    fingerprint: stored.fingerprint,
                     gtids,
                     transaction: stored.transaction,
                     seq: stored.seq,
+                    prepared: stored.prepared,
                 });
             }
+            (StoredKey::Control, None) => self.control = Control::default(),
+            (StoredKey::Control, Some(value)) => self.control = serde_json::from_slice(value).map_err(|error| error.to_string())?,
             (StoredKey::Snapshot { table }, None) => {
                 self.tables.remove(&table);
             }
@@ -176,20 +250,26 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_read_back() {
+        let at = FilePosition { file: "binlog.000003".to_owned(), pos: 77 };
         let position = Position {
             server_uuid: "u".to_owned(),
-            log: FilePosition { file: "binlog.000003".to_owned(), pos: 77 },
-            gtids: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".parse().expect("valid"),
+            log: at.clone(),
+            fingerprint: Some(Fingerprint::of(46, 1, 2, 16, &[0; 8])),
+            gtids: Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".parse().expect("valid")),
             transaction: Some(PartTransaction { gtid: "3e11fa47-71ca-11e1-9e33-c80aa9429562:6".to_owned(), rows: 9 }),
             seq: 1 << 60,
+            prepared: [("X'61',X'',1".to_owned(), PreparedAt { begin: at, end: 99, rows: true, gtid: None })].into(),
         };
-        let table = TableProgress { done: false, after: Some("[1]".to_owned()), rows: 3 };
+        let range = KeyRange { id: 2, after: Some("[1]".to_owned()), until: None };
+        let table = TableProgress { done: false, rows: 3, ranges: vec![range], key: vec!["a".to_owned()], again: true, condition: Some("a > 1".to_owned()) };
+        let control = Control { signals: Some(4), paused: true, paused_tables: ["a.b".to_owned()].into(), added: [("a".to_owned(), "b.c".to_owned())].into() };
         let mut progress = Progress::default();
-        for record in [position_record("t", &position), table_record("t", "a.b", &table)] {
+        for record in [position_record("t", &position), table_record("t", "a.b", &table), control_record("t", &control)] {
             progress.apply(record.key.as_bytes(), Some(record.value.as_bytes())).expect("own record");
         }
         assert_eq!(progress.position, Some(position.clone()));
         assert_eq!(progress.tables["a.b"], table);
+        assert_eq!(progress.control, control);
         let earlier = position_record("t", &Position { seq: 5, ..position });
         assert!(progress.apply(earlier.key.as_bytes(), Some(earlier.value.as_bytes())).is_err(), "seq must not go back");
         assert!(progress.apply(b"{}", None).is_err());

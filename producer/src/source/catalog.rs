@@ -125,21 +125,30 @@ pub async fn cascades(session: &mut Session, filter: &TableFilter) -> Result<Vec
     Ok(cascades)
 }
 
-/// About how many rows the table has, by the storage engine's statistics; for progress only. They may be a day old, and 0 where there are none.
+/// What the storage engine's statistics say about a table. They may be a day old, and 0 where there are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// Rows, about.
+    pub rows: u64,
+    /// Bytes of a row, on average.
+    pub row_bytes: u64,
+}
+
+/// About how large a table is; for progress and for the size of the first chunk only.
 ///
 /// # Errors
 ///
 /// The server's errors, and answers that can't be understood.
-pub async fn estimate(session: &mut Session, shape: &TableShape) -> Result<u64, SourceError> {
+pub async fn estimate(session: &mut Session, shape: &TableShape) -> Result<Estimate, SourceError> {
     const DOING: &str = "estimating rows";
     let sql = format!(
-        "SELECT table_rows FROM information_schema.tables WHERE table_schema = {} AND table_name = {}",
+        "SELECT table_rows, avg_row_length FROM information_schema.tables WHERE table_schema = {} AND table_name = {}",
         literal(&shape.database),
         literal(&shape.table)
     );
     let rows = session.rows(DOING, &sql).await?;
-    let Some(row) = rows.first() else { return Ok(0) };
-    Ok(session.number(DOING, row, 0)?.unwrap_or(0))
+    let Some(row) = rows.first() else { return Ok(Estimate::default()) };
+    Ok(Estimate { rows: session.number(DOING, row, 0)?.unwrap_or(0), row_bytes: session.number(DOING, row, 1)?.unwrap_or(0) })
 }
 
 /// A column as the catalogue describes it.

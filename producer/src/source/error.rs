@@ -78,6 +78,17 @@ pub enum SourceError {
         /// The server's words.
         message: String,
     },
+    /// The server that rows are read from lacks what the other's binlog has.
+    #[error(
+        "the source {target}, from which rows are read, is more than {} behind what is already published of the binlog; if it is a replica (source.snapshot_host), see why it lags",
+        shown(*within)
+    )]
+    Behind {
+        /// Where.
+        target: String,
+        /// How long was waited.
+        within: Duration,
+    },
     /// No encrypted connection could be made.
     #[error("no TLS connection to the source {target}: {source}; check source.tls (mode, ca_file, client_certificate_file)")]
     Tls {
@@ -215,7 +226,7 @@ impl SourceError {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Silent { .. } | Self::Lost { .. } | Self::LogEnded { .. } => {
+            Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Silent { .. } | Self::Lost { .. } | Self::LogEnded { .. } | Self::Behind { .. } => {
                 Disposition::Retry
             }
             // A handshake that the network cut short heals; a certificate that isn't trusted doesn't.

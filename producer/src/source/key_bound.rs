@@ -69,6 +69,30 @@ impl KeyBound {
         }
     }
 
+    /// A value about halfway between two keys, in the first column in which they differ: that column's place and a bound of the one value. Only a guess at
+    /// where half of the rows are, and for characters at how the collation orders them: a key of the table that is found by it is what counts. None where
+    /// there is nothing between, or the type allows no guess.
+    #[must_use]
+    pub(super) fn between(first: &Self, last: &Self, kinds: &[&ColumnType]) -> Option<(usize, Self)> {
+        let place = first.0.iter().zip(&last.0).position(|(a, b)| a != b)?;
+        let middle = match (first.0.get(place)?, last.0.get(place)?, kinds.get(place)?) {
+            (KeyValue::Number(a), KeyValue::Number(b), ColumnType::Float | ColumnType::Double) => {
+                let middle = a.parse::<f64>().ok()? / 2.0 + b.parse::<f64>().ok()? / 2.0;
+                KeyValue::Number(format!("{middle:e}"))
+            }
+            (KeyValue::Number(a), KeyValue::Number(b), _) => {
+                // A decimal's whole part is enough for a guess.
+                let whole = |text: &str| text.split('.').next().and_then(|whole| whole.parse::<i128>().ok());
+                let (a, b) = (whole(a)?, whole(b)?);
+                KeyValue::Number((a.checked_add(b.checked_sub(a)? / 2)?).to_string())
+            }
+            (KeyValue::Bytes(a), KeyValue::Bytes(b), ColumnType::Binary { .. }) => KeyValue::Bytes(middle_bytes(a, b)),
+            (KeyValue::Bytes(a), KeyValue::Bytes(b), ColumnType::Text { charset, .. }) if !is_wide(charset) => KeyValue::Bytes(middle_text(a, b)?),
+            _ => return None,
+        };
+        Some((place, Self(vec![middle])))
+    }
+
     /// For the resume record: an array with one object for each column.
     #[must_use]
     pub fn to_json(&self) -> Json {
@@ -136,6 +160,40 @@ impl KeyValue {
             _ => None,
         }
     }
+}
+
+/// Whether a character set has characters of two bytes where ASCII has one.
+fn is_wide(charset: &str) -> bool {
+    charset.starts_with("ucs2") || charset.starts_with("utf16") || charset.starts_with("utf32")
+}
+
+/// Halfway between two strings of bytes, by the eight bytes after what they have in common.
+fn middle_bytes(a: &[u8], b: &[u8]) -> Vec<u8> {
+    let common = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let number = |bytes: &[u8]| {
+        let rest = bytes.get(common..).unwrap_or_default();
+        (0..8).fold(0_u64, |number, at| number << 8 | u64::from(rest.get(at).copied().unwrap_or(0)))
+    };
+    let (low, high) = (number(a).min(number(b)), number(a).max(number(b)));
+    let mut middle = a.get(..common).unwrap_or_default().to_vec();
+    middle.extend((low + (high - low) / 2).to_be_bytes());
+    middle
+}
+
+/// Halfway between two texts, by the first character in which they differ; only between ASCII ones, which are the same in every character set here.
+fn middle_text(a: &[u8], b: &[u8]) -> Option<Vec<u8>> {
+    let common = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let prefix = a.get(..common).filter(|prefix| prefix.is_ascii())?;
+    // The end of a text orders like the lowest character; beyond ASCII, like the highest.
+    let (low, high) = (a.get(common).copied().unwrap_or(b' ').clamp(b' ', b'~'), b.get(common).copied().unwrap_or(b' ').clamp(b' ', b'~'));
+    let (low, high) = (low.min(high), low.max(high));
+    let mut middle = prefix.to_vec();
+    middle.push(low + (high - low) / 2);
+    if low.abs_diff(high) < 2 {
+        // Neighbours: the middle is among what begins with the lower one.
+        middle.push(b'm');
+    }
+    Some(middle)
 }
 
 fn with_micros(mut text: String, us: u32) -> String {
@@ -208,6 +266,25 @@ mod tests {
             let json = serde_json::from_str(text).unwrap();
             assert_eq!(KeyBound::from_json(&json), Err(KeyError::Text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_guess_lies_between_the_keys_it_is_made_from() {
+        let int = ColumnType::BigInt { unsigned: true };
+        let binary = ColumnType::Binary { kind: millrace_schemas::shape::BinaryKind::Binary, bytes: 16 };
+        let of = |kind: &ColumnType, value: Value| KeyBound::new([(kind, &value)]).unwrap();
+        let guess = |kind: &ColumnType, a: Value, b: Value| {
+            let (place, middle) = KeyBound::between(&of(kind, a), &of(kind, b), &[kind])?;
+            assert_eq!(place, 0);
+            Some(middle.literal(0, kind).unwrap())
+        };
+        assert_eq!(guess(&int, Value::UInt(0), Value::UInt(u64::MAX)).as_deref(), Some("9223372036854775807"));
+        assert_eq!(guess(&int, Value::Int(5), Value::Int(5)), None);
+        assert_eq!(guess(&binary, Value::Bytes(vec![9, 0]), Value::Bytes(vec![9, 255])).as_deref(), Some("X'097f80000000000000'"));
+        let text = |text: &str| Value::Bytes(text.as_bytes().to_vec());
+        assert_eq!(guess(&gbk(), text("user-a"), text("user-i")).as_deref(), Some("_gbk X'757365722d65'"));
+        assert_eq!(guess(&gbk(), text("a"), text("b")).as_deref(), Some("_gbk X'616d'"));
+        assert_eq!(guess(&ColumnType::Date, Value::Date(2024, 1, 1, 0, 0, 0, 0), Value::Date(2025, 1, 1, 0, 0, 0, 0)), None);
     }
 
     proptest! {

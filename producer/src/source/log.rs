@@ -72,6 +72,12 @@ pub struct RawEvent {
 }
 
 impl RawEvent {
+    /// Where it begins in its file, for an event that is in a file.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        u64::from(self.log_pos).saturating_sub(u64::from(self.event_size))
+    }
+
     /// What follows the header, without the checksum (and in a FORMAT_DESCRIPTION event without the number of the checksum's algorithm).
     #[must_use]
     pub fn body(&self) -> &[u8] {

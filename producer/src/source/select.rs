@@ -40,7 +40,20 @@ pub struct ChunkReader {
     table: String,
     /// The statement up to where the key is compared.
     head: String,
+    /// The same with no more than the key's columns.
+    key_head: String,
     key: Vec<KeyColumn>,
+    /// What a row must fulfil beside being in a range, as SQL.
+    condition: Option<String>,
+}
+
+/// The rows to read: those after one key and up to another, in the key's order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bounds<'a> {
+    /// The key that comes before the first row. None: from the beginning.
+    pub after: Option<&'a KeyBound>,
+    /// The last key. None: to the end.
+    pub until: Option<&'a KeyBound>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,9 +77,10 @@ pub struct Rows<'a> {
 }
 
 impl ChunkReader {
-    /// For a table that can be read in chunks: one with an index to do it by. None for others, which [`read_all`] reads.
+    /// For a table that can be read in chunks: one with an index to do it by. None for others, which [`read_all`] reads. `condition`: an SQL expression
+    /// that rows must fulfil.
     #[must_use]
-    pub fn new(table: &Table) -> Option<Self> {
+    pub fn new(table: &Table, condition: Option<&str>) -> Option<Self> {
         let index = table.chunk_index.as_ref()?;
         let shape = &table.shape;
         let mut list = select_list(shape);
@@ -90,18 +104,71 @@ impl ChunkReader {
             };
             key.push(KeyColumn { name, compared, kind: column.kind.clone(), position });
         }
-        let head = format!("SELECT {list} FROM {} FORCE INDEX ({})", shape.quoted(), quote(index));
-        Some(Self { table: shape.quoted(), head, key })
+        let from = format!("FROM {} FORCE INDEX ({})", shape.quoted(), quote(index));
+        let head = format!("SELECT {list} {from}");
+        let key_list: Vec<String> = key
+            .iter()
+            .map(|column| match column.kind {
+                ColumnType::Enum { .. } | ColumnType::Set { .. } => format!("CAST({} AS UNSIGNED)", column.name),
+                _ => column.name.clone(),
+            })
+            .collect();
+        let key_head = format!("SELECT {} {from}", key_list.join(", "));
+        Some(Self { table: shape.quoted(), head, key_head, key, condition: condition.map(str::to_owned) })
     }
 
-    /// The rows after `after` in the key's order (the first ones if None), `rows_max` at most. A row may have values after those of the shape's columns: they are [`bound`](Self::bound)'s.
+    /// The rows within `bounds` in the key's order, `rows_max` at most. A row may have values after those of the shape's columns: they are [`bound`](Self::bound)'s.
     ///
     /// # Errors
     ///
     /// The server's errors, and a bound that doesn't belong to the table's key.
-    pub async fn read<'a>(&self, session: &'a mut Session, after: Option<&KeyBound>, rows_max: u32) -> Result<Rows<'a>, SourceError> {
-        let sql = self.sql(after, rows_max).map_err(|error| self.refused(&error))?;
+    pub async fn read<'a>(&self, session: &'a mut Session, bounds: Bounds<'_>, rows_max: u32) -> Result<Rows<'a>, SourceError> {
+        let sql = self.sql(bounds, rows_max).map_err(|error| self.refused(&error))?;
         session.select(&format!("reading {}", self.table), &sql).await
+    }
+
+    /// A key of the table that lies well inside `bounds`, to read what is before and after it separately; None where there is none, or none is easily found.
+    /// The rows are taken to be spread evenly between the first and the last key; where they aren't, a half is the smaller one, and the other is split again.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub async fn split(&self, session: &mut Session, bounds: Bounds<'_>) -> Result<Option<KeyBound>, SourceError> {
+        let refused = |error: KeyError| self.refused(&error);
+        let first = match bounds.after {
+            Some(after) => Some(after.clone()),
+            None => self.edge(session, bounds, false).await?,
+        };
+        let last = self.edge(session, bounds, true).await?;
+        let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
+        let kinds: Vec<&ColumnType> = self.key.iter().map(|column| &column.kind).collect();
+        let Some((place, middle)) = KeyBound::between(&first, &last, &kinds) else { return Ok(None) };
+        let Some(column) = self.key.get(place) else { return Ok(None) };
+        let literal = middle.literal(0, &column.kind).map_err(refused)?;
+        let mut conditions = self.conditions(bounds).map_err(refused)?;
+        conditions.push(format!("{} >= {literal}", column.compared));
+        let sql = format!("{} WHERE {} ORDER BY {} LIMIT 1", self.key_head, conditions.join(" AND "), self.order(false));
+        let found = self.one_key(session, &sql).await?;
+        // The last key as the middle would leave nothing after it.
+        Ok(found.filter(|found| *found != last))
+    }
+
+    /// The first or last key within the bounds.
+    async fn edge(&self, session: &mut Session, bounds: Bounds<'_>, last: bool) -> Result<Option<KeyBound>, SourceError> {
+        let conditions = self.conditions(bounds).map_err(|error| self.refused(&error))?;
+        let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        let sql = format!("{}{filter} ORDER BY {} LIMIT 1", self.key_head, self.order(last));
+        self.one_key(session, &sql).await
+    }
+
+    async fn one_key(&self, session: &mut Session, sql: &str) -> Result<Option<KeyBound>, SourceError> {
+        let mut rows = session.select(&format!("looking for a key of {}", self.table), sql).await?;
+        let mut found = None;
+        while let Some(row) = rows.next().await? {
+            let values = self.key.iter().enumerate().map(|(i, column)| (&column.kind, row.as_ref(i).unwrap_or(&Value::NULL)));
+            found = Some(KeyBound::new(values).map_err(|error| self.refused(&error))?);
+        }
+        Ok(found)
     }
 
     /// The bound at a row: a chunk read after it begins with the next one.
@@ -118,18 +185,33 @@ impl ChunkReader {
         SourceError::Table { table: self.table.clone(), what: format!("its key: {error}") }
     }
 
-    fn sql(&self, after: Option<&KeyBound>, rows_max: u32) -> Result<String, KeyError> {
-        let mut sql = self.head.clone();
-        if let Some(bound) = after {
-            let _ = write!(sql, " WHERE {}", self.after(bound)?);
+    fn sql(&self, bounds: Bounds<'_>, rows_max: u32) -> Result<String, KeyError> {
+        let mut conditions = self.conditions(bounds)?;
+        if let Some(condition) = &self.condition {
+            conditions.push(format!("({condition})"));
         }
-        let order: Vec<&str> = self.key.iter().map(|column| column.name.as_str()).collect();
-        let _ = write!(sql, " ORDER BY {} LIMIT {rows_max}", order.join(", "));
-        Ok(sql)
+        let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        Ok(format!("{}{filter} ORDER BY {} LIMIT {rows_max}", self.head, self.order(false)))
     }
 
-    /// `k1 > a OR (k1 = a AND k2 > b) OR …`: MySQL reads an index range for this form, and the whole index for `(k1, k2) > (a, b)`.
-    fn after(&self, bound: &KeyBound) -> Result<String, KeyError> {
+    fn order(&self, backward: bool) -> String {
+        let one = |column: &KeyColumn| if backward { format!("{} DESC", column.name) } else { column.name.clone() };
+        self.key.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    fn conditions(&self, bounds: Bounds<'_>) -> Result<Vec<String>, KeyError> {
+        let mut conditions = Vec::new();
+        if let Some(after) = bounds.after {
+            conditions.push(self.compare(after, ">", false)?);
+        }
+        if let Some(until) = bounds.until {
+            conditions.push(self.compare(until, "<", true)?);
+        }
+        Ok(conditions)
+    }
+
+    /// `(k1 > a) OR (k1 = a AND k2 > b) OR …`: MySQL reads an index range for this form, and the whole index for `(k1, k2) > (a, b)`.
+    fn compare(&self, bound: &KeyBound, operator: &str, or_equal: bool) -> Result<String, KeyError> {
         if bound.len() != self.key.len() {
             return Err(KeyError::Columns { found: bound.len(), expected: self.key.len() });
         }
@@ -138,10 +220,14 @@ impl ChunkReader {
         for (i, column) in self.key.iter().enumerate() {
             let literal = bound.literal(i, &column.kind)?;
             let compared = &column.compared;
-            alternatives.push(format!("({equal}{compared} > {literal})"));
+            let or_equal = if or_equal && i + 1 == self.key.len() { "=" } else { "" };
+            alternatives.push(format!("({equal}{compared} {operator}{or_equal} {literal})"));
             let _ = write!(equal, "{compared} = {literal} AND ");
         }
-        Ok(alternatives.join(" OR "))
+        match alternatives.len() {
+            1 => Ok(alternatives.remove(0)),
+            _ => Ok(format!("({})", alternatives.join(" OR "))),
+        }
     }
 }
 
@@ -254,6 +340,10 @@ mod tests {
         Table { shape, chunk_index: Some("PRIMARY".into()) }
     }
 
+    fn after(bound: &KeyBound) -> Bounds<'_> {
+        Bounds { after: Some(bound), until: None }
+    }
+
     fn bound(values: &[(ColumnType, Value)]) -> KeyBound {
         KeyBound::new(values.iter().map(|(kind, value)| (kind, value))).unwrap()
     }
@@ -261,23 +351,25 @@ mod tests {
     #[test]
     fn the_first_chunk_has_no_bound_and_later_ones_an_index_range() {
         let int = ColumnType::Int { unsigned: false };
-        let reader = ChunkReader::new(&table(&[("v", ColumnType::Date), ("b", int.clone()), ("a", int.clone())], &[2, 1])).unwrap();
+        let reader = ChunkReader::new(&table(&[("v", ColumnType::Date), ("b", int.clone()), ("a", int.clone())], &[2, 1]), None).unwrap();
         assert_eq!(
-            reader.sql(None, 10).unwrap(),
+            reader.sql(Bounds::default(), 10).unwrap(),
             "SELECT `v`, `b`, `a` FROM `d`.`t``x` FORCE INDEX (`PRIMARY`) ORDER BY `a`, `b` LIMIT 10"
         );
         let bound = bound(&[(int.clone(), Value::Int(-1)), (int, Value::Int(7))]);
-        let sql = reader.sql(Some(&bound), 10).unwrap();
-        assert!(sql.contains(" WHERE (`a` > -1) OR (`a` = -1 AND `b` > 7) ORDER BY `a`, `b` LIMIT 10"), "{sql}");
+        let sql = reader.sql(Bounds { after: Some(&bound), until: None }, 10).unwrap();
+        assert!(sql.contains(" WHERE ((`a` > -1) OR (`a` = -1 AND `b` > 7)) ORDER BY `a`, `b` LIMIT 10"), "{sql}");
+        let sql = reader.sql(Bounds { after: None, until: Some(&bound) }, 10).unwrap();
+        assert!(sql.contains(" WHERE ((`a` < -1) OR (`a` = -1 AND `b` <= 7)) ORDER BY"), "{sql}");
     }
 
     #[test]
     fn enum_and_set_keys_are_compared_by_number() {
         let labels = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect();
         let kinds = [("e", ColumnType::Enum { labels: labels(&["x", "?"]) }), ("s", ColumnType::Set { labels: labels(&["x", "y"]) })];
-        let reader = ChunkReader::new(&table(&kinds, &[0, 1])).unwrap();
+        let reader = ChunkReader::new(&table(&kinds, &[0, 1]), None).unwrap();
         let bound = bound(&[(kinds[0].1.clone(), Value::Int(1)), (kinds[1].1.clone(), Value::UInt(1 << 63))]);
-        let sql = reader.sql(Some(&bound), 1).unwrap();
+        let sql = reader.sql(after(&bound), 1).unwrap();
         assert!(
             sql.starts_with("SELECT CAST(CONVERT(`e` USING utf8mb4) AS BINARY), CAST(`s` AS UNSIGNED), CAST(`e` AS UNSIGNED) FROM"),
             "{sql}"
@@ -289,17 +381,17 @@ mod tests {
     #[test]
     fn a_bound_of_another_key_is_refused() {
         let int = ColumnType::Int { unsigned: false };
-        let reader = ChunkReader::new(&table(&[("a", int.clone())], &[0])).unwrap();
+        let reader = ChunkReader::new(&table(&[("a", int.clone())], &[0]), None).unwrap();
         let other = bound(&[(int.clone(), Value::Int(1)), (int, Value::Int(1))]);
-        assert_eq!(reader.sql(Some(&other), 1), Err(KeyError::Columns { found: 2, expected: 1 }));
+        assert_eq!(reader.sql(after(&other), 1), Err(KeyError::Columns { found: 2, expected: 1 }));
         let bytes = KeyBound::from_json(&serde_json::json!([{ "bytes": "00" }])).unwrap();
-        assert!(reader.sql(Some(&bytes), 1).is_err());
+        assert!(reader.sql(after(&bytes), 1).is_err());
     }
 
     #[test]
     fn a_table_without_an_index_for_it_isnt_read_in_chunks() {
         let mut table = table(&[("a", ColumnType::Date)], &[0]);
         table.chunk_index = None;
-        assert!(ChunkReader::new(&table).is_none());
+        assert!(ChunkReader::new(&table, None).is_none());
     }
 }

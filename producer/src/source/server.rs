@@ -1,6 +1,7 @@
 //! Whether the server can be captured from, and where its binlog stands.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use millrace_schemas::shape::{TableShape, quote};
 use mysql_async::prelude::Queryable;
@@ -139,6 +140,27 @@ pub async fn purged(session: &mut Session) -> Result<String, SourceError> {
     const DOING: &str = "asking which GTIDs were purged";
     let row = session.row(DOING, "SELECT @@GLOBAL.gtid_purged").await?;
     Ok(session.text(DOING, &row, 0)?.unwrap_or_default().replace('\n', ""))
+}
+
+/// Waits until the server has executed these GTIDs, their rows visible to what is read from here on.
+///
+/// # Errors
+///
+/// The server's errors; [`SourceError::Behind`] if it takes longer than `within`.
+pub async fn wait_for_gtids(session: &mut Session, gtids: &str, within: Duration) -> Result<(), SourceError> {
+    const DOING: &str = "waiting for it to have what is published";
+    // One question must be answered within the read timeout.
+    let once = (session.read_timeout / 2).min(within).max(Duration::from_millis(50));
+    let sql = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{gtids}', {:.3})", once.as_secs_f64());
+    let mut waited = Duration::ZERO;
+    while waited < within {
+        let row = session.row(DOING, &sql).await?;
+        if session.number(DOING, &row, 0)? == Some(0) {
+            return Ok(());
+        }
+        waited += once;
+    }
+    Err(SourceError::Behind { target: session.target.to_string(), within })
 }
 
 /// The binlog files that the server still has, oldest first, with their lengths.

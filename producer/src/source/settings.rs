@@ -53,6 +53,8 @@ pub struct TlsSettings {
 pub struct SourceSettings {
     /// Name or address of the server.
     pub host: String,
+    /// Name or address of a replica to read existing rows from. None: of the server itself.
+    pub snapshot_host: Option<String>,
     /// Its TCP port.
     pub port: u16,
     /// The user to connect as.
@@ -79,6 +81,10 @@ impl SourceSettings {
         r.section("source", "The MySQL server to capture from.", |r| {
             let settings = Self {
                 host: r.text("host", None, "Name or address. For Aurora: the cluster's writer endpoint."),
+                snapshot_host: r.text_opt(
+                    "snapshot_host",
+                    "Replica to read existing rows from, on the same port; needs gtid_mode=ON. For Aurora: the cluster's reader endpoint.",
+                ),
                 port: integer(r.integer("port", Some(3306), 1..=65_535, "", "TCP port.")),
                 user: r.text("user", None, "User with SELECT, REPLICATION SLAVE and REPLICATION CLIENT."),
                 password: r.secret("password", None, "The user's password."),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use millrace_producer::source::catalog::{self, KeyOverrides, Table};
-use millrace_producer::source::select::{ChunkReader, close_view, open_view, read_all};
+use millrace_producer::source::select::{Bounds, ChunkReader, close_view, open_view, read_all};
 use millrace_producer::source::{KeyBound, Session};
 use mysql_async::{Row, Value};
 
@@ -16,11 +16,11 @@ async fn table(session: &mut Session, database: &str, name: &str) -> Table {
 
 /// All rows by chunks of that many, the bound going by way of its text each time, as it does in a resume record.
 async fn by_chunks(session: &mut Session, table: &Table, rows_max: u32) -> Vec<Row> {
-    let reader = ChunkReader::new(table).unwrap();
+    let reader = ChunkReader::new(table, None).unwrap();
     let mut all = Vec::new();
     let mut after: Option<KeyBound> = None;
     loop {
-        let mut rows = reader.read(session, after.as_ref(), rows_max).await.unwrap();
+        let mut rows = reader.read(session, Bounds { after: after.as_ref(), until: None }, rows_max).await.unwrap();
         let mut count = 0;
         let mut last = None;
         while let Some(row) = rows.next().await.unwrap() {
@@ -155,9 +155,9 @@ async fn later_chunks_read_a_range_of_the_index() {
         let user = User::new(&mut database).await;
         let mut session = user.session().await;
         let table = table(&mut session, &user.database.name, "t").await;
-        let reader = ChunkReader::new(&table).unwrap();
+        let reader = ChunkReader::new(&table, None).unwrap();
         let after = KeyBound::from_json(&serde_json::json!([{ "number": "1990" }, { "bytes": "35" }])).unwrap();
-        let mut rows = reader.read(&mut session, Some(&after), 100).await.unwrap();
+        let mut rows = reader.read(&mut session, Bounds { after: Some(&after), until: None }, 100).await.unwrap();
         let mut count = 0;
         while rows.next().await.unwrap().is_some() {
             count += 1;
