@@ -60,12 +60,21 @@ missing_packages() {
     case $server in
       kafka | registry) java=yes ;;
       mysql)
-        library_there libaio.so.1 || printf '%s\tlibaio\n' "$(libaio_package)"
-        library_there libnuma.so.1 || printf 'libnuma1\tlibnuma\n'
+        if ! mysql_is_new; then
+          library_there libaio.so.1 || printf '%s\tlibaio\n' "$(libaio_package)"
+          library_there libnuma.so.1 || printf 'libnuma1\tlibnuma\n'
+        elif ! fetched_mysql; then
+          have debootstrap || printf 'debootstrap\tdebootstrap\n'
+          [[ -r /usr/share/keyrings/debian-archive-keyring.gpg ]] || printf 'debian-archive-keyring\tthe keys of Debian\n'
+        fi
         ;;
     esac
     if ! "fetched_$server"; then
-      if [[ $server == clickhouse ]]; then venv=yes; else maven=yes java=yes; fi
+      if [[ $server == clickhouse ]]; then
+        venv=yes
+      elif [[ $server != mysql ]] || ! mysql_is_new; then
+        maven=yes java=yes
+      fi
     fi
   done
   if [[ -n $java ]] && ! java_suits; then printf 'default-jre-headless\t%s\n' "$(java_wanted)"; fi

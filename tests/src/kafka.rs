@@ -52,3 +52,18 @@ pub async fn delete(stack: &Stack, prefix: &str, group: &str) -> Result<()> {
     admin.delete_groups(&[group], &options).await.context("deleting a consumer group")?;
     Ok(())
 }
+
+/// Whether a broker answers.
+///
+/// # Errors
+/// If it doesn't.
+pub async fn answers(brokers: &str) -> Result<()> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("client.id", "millrace-tests").set("log_level", "0");
+    tokio::task::spawn_blocking(move || {
+        let client: BaseConsumer = config.create()?;
+        client.fetch_metadata(None, Duration::from_secs(2)).context("asking Kafka")?;
+        Ok(())
+    })
+    .await?
+}

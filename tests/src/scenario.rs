@@ -20,7 +20,8 @@ use crate::{kafka, registry};
 /// How long what is in MySQL may take until it is in ClickHouse, with everything else that the machine does.
 pub const APPLIED_WITHIN: Duration = Duration::from_secs(90);
 
-const PASSWORD: &str = "millrace-tests";
+/// The password of the user that the producer is.
+pub const PASSWORD: &str = "millrace-tests";
 const LOG_LINES_SHOWN: usize = 25;
 
 /// What a test has for itself. All is named [`World::name`]: MySQL's database and user, the topics' prefix, the consumer group, ClickHouse's
@@ -73,22 +74,52 @@ impl World {
         let directory = stack::directory().join("tests").join(&name);
         std::fs::create_dir_all(&directory).context(directory.display())?;
         let world = Self { stack, name, directory };
-        let mut mysql = world.admin().await?;
-        let (database, user) = (quote(&world.name), world.user());
-        mysql
-            .run_all([
-                format!("CREATE DATABASE {database} CHARACTER SET utf8mb4").as_str(),
-                &format!("CREATE USER {user}@'%' IDENTIFIED WITH mysql_native_password BY '{PASSWORD}'"),
-                &format!("GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {user}@'%'"),
-            ])
-            .await?;
-        mysql.close().await?;
+        world.prepare().await?;
         Ok(world)
     }
 
+    /// The same world at other servers: a database and a user of the same names are made there. Settings and logs stay together. What the servers
+    /// hold is theirs: nothing is removed from them when the test ends.
+    ///
+    /// # Errors
+    /// If MySQL can't be reached.
+    pub async fn at(&self, stack: Stack) -> Result<Self> {
+        let world = Self { stack, name: self.name.clone(), directory: self.directory.clone() };
+        world.prepare().await?;
+        Ok(world)
+    }
+
+    /// The same world, with the servers reached by other addresses: a proxy's.
+    #[must_use]
+    pub fn seen_at(&self, stack: Stack) -> Self {
+        Self { stack, name: self.name.clone(), directory: self.directory.clone() }
+    }
+
+    /// The database, and a user that may no more than capturing needs.
+    async fn prepare(&self) -> Result<()> {
+        let mut mysql = self.admin().await?;
+        let (database, user) = (quote(&self.name), self.user());
+        // 8.4 no longer has it ready; what comes by itself there is caching_sha2_password.
+        let plugin = if mysql.version().await? < (8, 4) { "WITH mysql_native_password " } else { "" };
+        mysql
+            .run_all([
+                format!("CREATE DATABASE {database} CHARACTER SET utf8mb4").as_str(),
+                &format!("CREATE USER {user}@'%' IDENTIFIED {plugin}BY '{PASSWORD}'"),
+                &format!("GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {user}@'%'"),
+            ])
+            .await?;
+        mysql.close().await
+    }
+
     fn user(&self) -> String {
+        format!("'{}'", self.user_name())
+    }
+
+    /// The name of the user that the producer is.
+    #[must_use]
+    pub fn user_name(&self) -> String {
         // MySQL's limit is 32 characters.
-        format!("'{}'", self.name.chars().take(32).collect::<String>())
+        self.name.chars().take(32).collect()
     }
 
     /// A connection of the administrator, without a database.
@@ -131,7 +162,7 @@ impl World {
             "source": {
                 "host": stack.mysql_host,
                 "port": stack.mysql_port,
-                "user": self.user().trim_matches('\''),
+                "user": self.user_name(),
                 "password": PASSWORD,
                 "tls": { "mode": "disabled" },
             },

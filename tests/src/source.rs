@@ -117,6 +117,16 @@ impl Source {
         .await
     }
 
+    /// The server's version: its first two numbers.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn version(&mut self) -> Result<(u16, u16)> {
+        let text = self.strings("SELECT VERSION()").await?.concat();
+        let mut numbers = text.split('.').map_while(|number| number.parse().ok());
+        Ok((numbers.next().context(text.clone())?, numbers.next().context(text.clone())?))
+    }
+
     /// Ends the connection.
     ///
     /// # Errors

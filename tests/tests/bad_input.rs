@@ -5,10 +5,9 @@ use std::time::Duration;
 use millrace_tests::failure::{Context, Failure, Result};
 use millrace_tests::processes::{Binary, Process, free_address};
 use millrace_tests::scenario::{World, must, scenario};
+use millrace_tests::server::{MySqlServer, Options};
 use millrace_tests::wait::{Probe, until};
 use serde_json::{Value, json};
-
-use crate::server;
 
 use Binary::{Consumer, Producer};
 
@@ -195,12 +194,10 @@ fn a_missing_select_grant_is_named() {
 #[test]
 fn statement_format_is_refused() {
     scenario("statement", async |world| {
-        let Some(server) = server::Server::start(&world.directory, &["--binlog-format=STATEMENT"]).await? else { return Ok(()) };
-        let mut settings = world.producer_settings()?;
-        settings["source"]["port"] = json!(server.port);
-        settings["source"]["user"] = json!(server::USER.0);
-        settings["source"]["password"] = json!(server::USER.1);
-        let mut process = world.start(Producer, "producer", &settings)?;
+        let options = Options { flags: &["--binlog-format=STATEMENT"], ..Options::default() };
+        let Some(server) = MySqlServer::start(&world.directory, options).await? else { return Ok(()) };
+        let world = &world.at(server.stack(&world.stack)).await?;
+        let mut process = world.start(Producer, "producer", &world.producer_settings()?)?;
         judge(&mut process, Follows::Ends(1), &["binlog_format", "STATEMENT", "ROW", &server.port.to_string()]).await
     });
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use apache_avro::types::Value;
 use millrace_tests::failure::{Context, Failure, Result};
-use millrace_tests::processes::Binary;
 use millrace_tests::random::Random;
-use millrace_tests::scenario::{APPLIED_WITHIN, World, must, scenario};
+use millrace_tests::scenario::{APPLIED_WITHIN, PASSWORD, World, must, scenario};
+use millrace_tests::server::{MySqlServer, Options};
 use millrace_tests::source::Source;
 use millrace_tests::topic::{self, Decoder, field, integer};
 use millrace_tests::wait::{Probe, until};
@@ -15,8 +15,6 @@ use mysql_cdc::binlog_options::BinlogOptions;
 use mysql_cdc::events::binlog_event::BinlogEvent;
 use mysql_cdc::events::row_events::mysql_value::MySqlValue;
 use mysql_cdc::replica_options::ReplicaOptions;
-
-use crate::server::{Server, USER};
 
 const ROWS: i64 = 3_000;
 const ROWS_PER_INSERT: i64 = 250;
@@ -28,21 +26,11 @@ type Rows = BTreeMap<i64, Vec<String>>;
 fn another_decoder_reads_the_same_rows() {
     scenario("decoder", async |world| {
         // A server of its own: the other decoder fails on what other tests write.
-        let Some(server) = Server::start(&world.directory, &["--binlog-format=ROW"]).await? else { return Ok(()) };
-        let mut mysql = Source::connect_to(("127.0.0.1", server.port), ("root", ""), None).await?;
-        mysql
-            .run_all([
-                format!("CREATE DATABASE {}", world.name).as_str(),
-                &format!("USE {}", world.name),
-                "CREATE TABLE a (id INT PRIMARY KEY, i INT, b BIGINT, d DOUBLE, v VARCHAR(300), day DATE) CHARACTER SET utf8mb4",
-            ])
-            .await?;
-        let mut settings = world.producer_settings()?;
-        settings["source"]["port"] = server.port.into();
-        settings["source"]["user"] = USER.0.into();
-        settings["source"]["password"] = USER.1.into();
-        let mut producer = world.start(Binary::Producer, "producer", &settings)?;
-        producer.ready().await?;
+        let Some(server) = MySqlServer::start(&world.directory, Options::default()).await? else { return Ok(()) };
+        let world = &world.at(server.stack(&world.stack)).await?;
+        let mut mysql = world.mysql().await?;
+        mysql.run("CREATE TABLE a (id INT PRIMARY KEY, i INT, b BIGINT, d DOUBLE, v VARCHAR(300), day DATE) CHARACTER SET utf8mb4").await?;
+        let _producer = world.producer().await?;
         let status = mysql.rows("SHOW MASTER STATUS").await?;
         let place: Vec<String> = status
             .first()
@@ -51,9 +39,9 @@ fn another_decoder_reads_the_same_rows() {
             .map(|value| String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned())
             .collect();
         insert(&mut mysql).await?;
-        let port = server.port;
+        let (port, user) = (server.port, world.user_name());
         let (file, position) = (place[0].clone(), place[1].parse()?);
-        let theirs = tokio::task::spawn_blocking(move || read_with_mysql_cdc(port, file, position)).await??;
+        let theirs = tokio::task::spawn_blocking(move || read_with_mysql_cdc(port, user, file, position)).await??;
         must(theirs.len() == usize::try_from(ROWS)?, || format!("mysql_cdc read {} rows", theirs.len()))?;
         let ours = until("all rows are in the topic", APPLIED_WITHIN, async || {
             let rows = read_topic(world).await?;
@@ -96,12 +84,12 @@ fn row(id: i64, random: &mut Random) -> String {
     format!("({id}, {})", values.join(", "))
 }
 
-fn read_with_mysql_cdc(port: u16, file: String, position: u32) -> Result<Rows> {
+fn read_with_mysql_cdc(port: u16, username: String, file: String, position: u32) -> Result<Rows> {
     let mut client = BinlogClient::new(ReplicaOptions {
         port,
         hostname: "127.0.0.1".to_owned(),
-        username: USER.0.to_owned(),
-        password: USER.1.to_owned(),
+        username,
+        password: PASSWORD.to_owned(),
         // To the log's end, and not further.
         blocking: false,
         binlog: BinlogOptions::from_position(file, position),

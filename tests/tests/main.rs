@@ -10,6 +10,5 @@ mod keys;
 mod kill9;
 mod kubernetes;
 mod sakila;
-mod server;
 mod stop;
 mod types;

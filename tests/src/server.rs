@@ -1,0 +1,170 @@
+//! Servers of a test's own, of the local stack's kinds: with options that the shared ones must not have, and to be killed, frozen and started
+//! again. Each is one process on a free port of 127.0.0.1 with a directory of its own, and both are gone when it is dropped.
+//!
+//! They run what `deploy/local/stack` has put into its cache. What isn't there is told as `None`, after a line that says why.
+
+mod kafka;
+mod mysql;
+mod registry;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+pub use self::kafka::KafkaServer;
+pub use self::mysql::{MySqlServer, Options, Version};
+pub use self::registry::RegistryServer;
+
+use crate::failure::{Context, Failure, Result};
+use crate::processes::{append, free_address};
+use crate::wait::{Probe, until};
+
+/// How long a server may take until it answers, or has ended after it was asked to.
+const WITHIN: Duration = Duration::from_secs(90);
+
+/// A server's process, and how to start it.
+struct Daemon {
+    /// Its name in messages, and its log's.
+    label: String,
+    program: OsString,
+    arguments: Vec<OsString>,
+    variables: Vec<(String, OsString)>,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Daemon").field("label", &self.label).field("child", &self.child).finish_non_exhaustive()
+    }
+}
+
+impl Daemon {
+    /// Not started yet. Its log is in the directory.
+    fn new(directory: &Path, label: &str, program: impl Into<OsString>) -> Self {
+        let log = directory.join(format!("{label}.server.txt"));
+        Self { label: label.to_owned(), program: program.into(), arguments: Vec::new(), variables: Vec::new(), log, child: None }
+    }
+
+    fn arguments(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it. It must not run.
+    fn start(&mut self) -> Result<()> {
+        if self.ended()?.is_none() && self.child.is_some() {
+            return Err(Failure::new(format!("{} runs already", self.label)));
+        }
+        let log = append(&self.log)?;
+        let child = self.command().stdout(log.try_clone()?).stderr(log).spawn().context(&self.label)?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(match &mut self.child {
+            Some(child) => child.try_wait()?,
+            None => None,
+        })
+    }
+
+    /// `kill -9`, and waits for its end.
+    fn kill(&mut self) -> Result<()> {
+        if let Some(status) = self.ended()? {
+            return Err(self.told(status));
+        }
+        let child = self.child.as_mut().context("it was not started")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end in good order, and waits for it.
+    async fn stop(&mut self) -> Result<()> {
+        self.signal("TERM")?;
+        let what = format!("{} ends", self.label);
+        until(&what, WITHIN, async || Ok(self.ended()?.map_or(Probe::NotYet("it still runs".to_owned()), Probe::Holds))).await?;
+        Ok(())
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let child = self.child.as_ref().context("it was not started")?;
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status()?;
+        if sent.success() { Ok(()) } else { Err(Failure::new(format!("kill -{signal} of {}: {sent}", self.label))) }
+    }
+
+    /// Waits until `answers` does, as long as the process runs.
+    async fn answers<T>(&mut self, mut answers: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+        let what = format!("{} answers", self.label);
+        until(&what, WITHIN, async || {
+            if let Some(status) = self.ended()? {
+                return Err(self.told(status));
+            }
+            Ok(answers().await.map_or_else(|error| Probe::NotYet(error.to_string()), Probe::Holds))
+        })
+        .await
+    }
+
+    fn told(&self, status: ExitStatus) -> Failure {
+        Failure::new(format!("{} ended by itself ({status}): {}", self.label, last_line(&self.log)))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // Errors mean that it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The last line of a log that tells of an error, or the last one.
+fn last_line(log: &Path) -> String {
+    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines = || text.lines().rev().filter(|line| !line.trim().is_empty());
+    lines().find(|line| line.contains("ERROR")).or_else(|| lines().next()).unwrap_or("nothing in its log").to_owned()
+}
+
+/// A free port of 127.0.0.1.
+fn free_port() -> Result<u16> {
+    free_address()?.rsplit(':').next().unwrap_or_default().parse().context("a port")
+}
+
+/// A directory that `deploy/local` has put into its cache.
+fn cached(name: &str) -> Option<PathBuf> {
+    let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = of("MILLRACE_CACHE")
+        .or_else(|| of("XDG_CACHE_HOME").map(|cache| cache.join("millrace")))
+        .or_else(|| of("HOME").map(|home| home.join(".cache/millrace")))?;
+    Some(cache.join(name)).filter(|path| path.is_dir())
+}
+
+/// A value of `deploy/local/versions.sh`.
+fn version_of(name: &str) -> Result<String> {
+    let path = crate::stack::repository().join("deploy/local/versions.sh");
+    let text = std::fs::read_to_string(&path).context(path.display())?;
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    Ok(found.context(format_args!("no {name} in {}", path.display()))?.to_owned())
+}
+
+/// The java that `deploy/local` uses.
+fn java() -> OsString {
+    let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java")).filter(|java| java.is_file());
+    home.map_or_else(|| "java".into(), PathBuf::into_os_string)
+}
