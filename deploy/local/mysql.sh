@@ -122,5 +122,5 @@ start_mysql() {
     --server-id=1 --log-bin=binlog --gtid-mode=ON --enforce-gtid-consistency=ON \
     --binlog-format=ROW --binlog-row-image=FULL --binlog-row-metadata=FULL --binlog-checksum=CRC32 \
     --sync-binlog=0 --innodb-flush-log-at-trx-commit=2 --innodb-buffer-pool-size=256M \
-    --max-allowed-packet=1G --max-connections=500 --local-infile=OFF --log-error-verbosity=2
+    --max-allowed-packet=1G --max-connections=500 --local-infile=OFF --secure-file-priv=NULL --log-error-verbosity=2
 }

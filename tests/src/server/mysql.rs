@@ -232,7 +232,7 @@ impl Drop for MySqlServer {
 }
 
 /// As `deploy/local/mysql.sh` has them. What a killed process has committed is in the system's hands: `kill -9` loses nothing.
-const USUAL: [&str; 22] = [
+const USUAL: [&str; 23] = [
     "--bind-address=127.0.0.1",
     "--socket=mysql.sock",
     "--pid-file=mysqld.pid",
@@ -253,6 +253,7 @@ const USUAL: [&str; 22] = [
     "--max-allowed-packet=1G",
     "--max-connections=100",
     "--local-infile=OFF",
+    "--secure-file-priv=NULL",
     "--performance-schema=OFF",
     "--log-error-verbosity=2",
 ];
