@@ -124,12 +124,6 @@ fn send_signal(config: &Path, signal: Signal) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    if let Some(table) = kind.table()
-        && let Ok((database, table)) = signal::check_table(table)
-        && !settings.tables.matches(database, table)
-    {
-        return fail(&format!("table {database}.{table} isn't captured: tables.include or tables.exclude leaves it out"), EXIT_SETTINGS);
-    }
     let topic = names::signals_topic(&settings.name);
     let id = signals::new_id();
     on_runtime(async move {

@@ -163,7 +163,8 @@ fn rows_connector(settings: &Settings, facts: &server::ServerFacts) -> Result<Co
             ],
         });
     }
-    Ok(Connector::new(SourceSettings { host: host.clone(), ..settings.source.clone() }))
+    let port = settings.source.snapshot_port.unwrap_or(settings.source.port);
+    Ok(Connector::new(SourceSettings { host: host.clone(), port, ..settings.source.clone() }))
 }
 
 async fn warn_of_cascades(session: &mut Session, settings: &Settings) -> Result<(), Error> {

@@ -10,5 +10,6 @@ mod keys;
 mod kill9;
 mod kubernetes;
 mod sakila;
+mod snapshot;
 mod stop;
 mod types;

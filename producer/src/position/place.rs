@@ -38,6 +38,9 @@ impl FilePosition {
 
 impl std::fmt::Display for FilePosition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.file.is_empty() {
+            return f.write_str("a place that only its GTIDs tell");
+        }
         write!(f, "{}:{}", self.file, self.pos)
     }
 }

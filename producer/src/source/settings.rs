@@ -55,6 +55,8 @@ pub struct SourceSettings {
     pub host: String,
     /// Name or address of a replica to read existing rows from. None: of the server itself.
     pub snapshot_host: Option<String>,
+    /// That replica's TCP port. None: the server's own.
+    pub snapshot_port: Option<u16>,
     /// Its TCP port.
     pub port: u16,
     /// The user to connect as.
@@ -83,8 +85,10 @@ impl SourceSettings {
                 host: r.text("host", None, "Name or address. For Aurora: the cluster's writer endpoint."),
                 snapshot_host: r.text_opt(
                     "snapshot_host",
-                    "Replica to read existing rows from, on the same port; needs gtid_mode=ON. For Aurora: the cluster's reader endpoint.",
+                    "Replica to read existing rows from; needs gtid_mode=ON. For Aurora: the cluster's reader endpoint.",
                 ),
+                snapshot_port: Some(integer(r.integer("snapshot_port", Some(0), 0..=65_535, "", "That replica's TCP port; 0: the same as port.")))
+                    .filter(|port| *port != 0),
                 port: integer(r.integer("port", Some(3306), 1..=65_535, "", "TCP port.")),
                 user: r.text("user", None, "User with SELECT, REPLICATION SLAVE and REPLICATION CLIENT."),
                 password: r.secret("password", None, "The user's password."),
