@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::failure::{Context, Failure, Result};
 use crate::random::Random;
@@ -42,6 +42,8 @@ pub type History = BTreeMap<Key, Vec<Step>>;
 /// Ids of one writer.
 const IDS_PER_WRITER: i64 = 1_000_000;
 const ROWS_PER_INSERT: usize = 500;
+const SERVER_IS_BACK_WITHIN: Duration = Duration::from_secs(120);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The definition of a ledger's table.
 #[must_use]
@@ -96,10 +98,42 @@ impl Load {
     /// Starts the writers.
     #[must_use]
     pub fn start(stack: &Stack, plan: &Plan) -> Self {
+        Self::start_writers(stack, plan, None)
+    }
+
+    /// Starts writers that outlive the server's end: they connect again, and learn from a table outside the captured database whether their last
+    /// transaction was committed.
+    ///
+    /// # Errors
+    /// If that table can't be made.
+    pub async fn start_surviving(stack: &Stack, plan: &Plan) -> Result<Self> {
+        let marks = format!("{}_marks", plan.database);
+        let mut mysql = Source::connect(stack, None).await?;
+        mysql
+            .run_all([
+                format!("CREATE DATABASE {marks}").as_str(),
+                &format!("CREATE TABLE {marks}.marks (writer INT PRIMARY KEY, transaction BIGINT NOT NULL)"),
+            ])
+            .await?;
+        for writer in 0..plan.writers {
+            mysql.run(&format!("INSERT INTO {marks}.marks VALUES ({writer}, 0)")).await?;
+        }
+        mysql.close().await?;
+        Ok(Self::start_writers(stack, plan, Some(&format!("{marks}.marks"))))
+    }
+
+    fn start_writers(stack: &Stack, plan: &Plan, marks: Option<&str>) -> Self {
         let (stop, changes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let writers = (0..plan.writers).map(|number| {
             let (stack, plan, stop, changes) = (stack.clone(), plan.clone(), Arc::clone(&stop), Arc::clone(&changes));
-            tokio::spawn(async move { Writer::new(&stack, &plan, number).await?.run(&plan, &stop, &changes).await })
+            let marks = marks.map(str::to_owned);
+            tokio::spawn(async move {
+                let writer = Writer::new(&stack, &plan, number).await?;
+                match marks {
+                    None => writer.run(&plan, &stop, &changes).await,
+                    Some(marks) => writer.run_surviving(&stack, &plan, &stop, &changes, &marks).await,
+                }
+            })
         });
         let writers = writers.collect();
         Self { stop, changes, writers }
@@ -126,6 +160,7 @@ impl Load {
 }
 
 struct Writer {
+    number: usize,
     mysql: Source,
     random: Random,
     next_id: i64,
@@ -135,11 +170,12 @@ struct Writer {
 }
 
 impl Writer {
-    async fn new(stack: &Stack, plan: &Plan, number: usize) -> Result<Self> {
-        let number = i64::try_from(number)?;
+    async fn new(stack: &Stack, plan: &Plan, writer: usize) -> Result<Self> {
+        let number = i64::try_from(writer)?;
         let own = number * IDS_PER_WRITER..(number + 1) * IDS_PER_WRITER;
         let rows: Vec<(Key, i64)> = plan.filled.iter().filter(|(_, id)| own.contains(id)).map(|key| (key.clone(), 1)).collect();
         Ok(Self {
+            number: writer,
             mysql: Source::connect(stack, Some(&plan.database)).await?,
             random: Random::new(plan.seed ^ (number.cast_unsigned() << 32)),
             next_id: own.start + IDS_PER_WRITER / 2,
@@ -151,15 +187,64 @@ impl Writer {
     async fn run(mut self, plan: &Plan, stop: &AtomicBool, changes: &AtomicU64) -> Result<History> {
         while !stop.load(Ordering::Relaxed) {
             let count = 1 + self.random.below(6);
-            self.mysql.run("BEGIN").await?;
-            for _ in 0..count {
-                self.change(plan).await?;
-            }
-            self.mysql.run("COMMIT").await?;
+            self.transaction(plan, count, None).await?;
             changes.fetch_add(count, Ordering::Relaxed);
             sleep(plan.pause).await;
         }
         Ok(self.history)
+    }
+
+    async fn transaction(&mut self, plan: &Plan, count: u64, mark: Option<&str>) -> Result<()> {
+        self.mysql.run("BEGIN").await?;
+        for _ in 0..count {
+            self.change(plan).await?;
+        }
+        if let Some(mark) = mark {
+            self.mysql.run(mark).await?;
+        }
+        self.mysql.run("COMMIT").await
+    }
+
+    async fn run_surviving(mut self, stack: &Stack, plan: &Plan, stop: &AtomicBool, changes: &AtomicU64, marks: &str) -> Result<History> {
+        let writer = self.number;
+        let mut number = 0;
+        while !stop.load(Ordering::Relaxed) {
+            number += 1;
+            let count = 1 + self.random.below(6);
+            let before = (self.rows.clone(), self.history.clone());
+            let mark = format!("UPDATE {marks} SET transaction = {number} WHERE writer = {writer}");
+            if let Err(failure) = self.transaction(plan, count, Some(&mark)).await {
+                let committed = self.last_committed(stack, plan, &format!("SELECT transaction FROM {marks} WHERE writer = {writer}")).await;
+                if committed.context(failure)? != number {
+                    (self.rows, self.history) = before;
+                    continue;
+                }
+            }
+            changes.fetch_add(count, Ordering::Relaxed);
+            sleep(plan.pause).await;
+        }
+        Ok(self.history)
+    }
+
+    /// Connects again, as long as it takes, and asks what was committed last.
+    async fn last_committed(&mut self, stack: &Stack, plan: &Plan, sql: &str) -> Result<u64> {
+        let deadline = Instant::now() + SERVER_IS_BACK_WITHIN;
+        loop {
+            let failure = match Source::connect(stack, Some(&plan.database)).await {
+                Ok(mysql) => {
+                    self.mysql = mysql;
+                    match self.mysql.number(sql).await {
+                        Ok(number) => return Ok(number),
+                        Err(failure) => failure,
+                    }
+                }
+                Err(failure) => failure,
+            };
+            if Instant::now() > deadline {
+                return Err(failure).context(format_args!("a writer's server is not back within {SERVER_IS_BACK_WITHIN:?}"));
+            }
+            sleep(RECONNECT_PAUSE).await;
+        }
     }
 
     async fn change(&mut self, plan: &Plan) -> Result<()> {

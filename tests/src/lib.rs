@@ -8,6 +8,7 @@
 pub mod clickhouse;
 pub mod compare;
 pub mod failure;
+pub mod fold;
 pub mod kafka;
 pub mod ledger;
 pub mod processes;

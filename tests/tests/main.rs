@@ -11,5 +11,6 @@ mod kill9;
 mod kubernetes;
 mod sakila;
 mod snapshot;
+mod sources;
 mod stop;
 mod types;

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::error::{SourceError, one_line};
 use super::settings::{SourceSettings, TlsMode};
+use super::tls;
 
 /// The largest packet that MySQL can send. Rows and events are never larger, and a lower limit would make a
 /// large row an error for ever.
@@ -92,6 +93,7 @@ impl Connector {
             after: within,
             setting: "source.connect_timeout",
         })??;
+        self.settings.password.accepted();
         Ok(Session { conn, target: Arc::clone(&self.target), read_timeout: self.settings.read_timeout, statement: None })
     }
 
@@ -105,12 +107,13 @@ impl Connector {
 
     async fn opts(&self, addresses: Vec<IpAddr>) -> Result<Opts, SourceError> {
         let settings = &self.settings;
+        let password = settings.password.now()?;
         Ok(OptsBuilder::default()
             .ip_or_hostname(settings.host.as_str())
             .tcp_port(settings.port)
             .resolved_ips(Some(addresses))
             .user(Some(settings.user.as_str()))
-            .pass(Some(settings.password.expose_secret()))
+            .pass(Some(password.expose_secret()))
             .ssl_opts(self.ssl_opts().await?)
             .prefer_socket(false)
             .max_allowed_packet(Some(PACKET_BYTES_MAX))
@@ -125,25 +128,29 @@ impl Connector {
     }
 
     async fn ssl_opts(&self) -> Result<Option<SslOpts>, SourceError> {
-        let tls = &self.settings.tls;
-        if tls.mode == TlsMode::Disabled {
+        let settings = &self.settings.tls;
+        if settings.mode == TlsMode::Disabled {
             return Ok(None);
         }
         let mut opts = SslOpts::default()
-            .with_danger_accept_invalid_certs(tls.mode == TlsMode::Required)
-            .with_danger_skip_domain_validation(tls.mode != TlsMode::VerifyIdentity);
-        if let Some(path) = &tls.ca_file {
-            let pem = read_file("source.tls.ca_file", path).await?;
+            .with_danger_accept_invalid_certs(settings.mode == TlsMode::Required)
+            .with_danger_skip_domain_validation(settings.mode != TlsMode::VerifyIdentity);
+        if let Some(path) = &settings.ca_file {
+            const SETTING: &str = "source.tls.ca_file";
+            let bundle = tls::authorities(read_file(SETTING, path).await?).map_err(|what| certificate(SETTING, path, what))?;
             // Only these: a certificate from a public authority is no proof that this is our server.
-            opts = opts.with_root_certs(vec![pem.into()]).with_disable_built_in_roots(true);
+            opts = opts.with_root_certs(vec![bundle.into()]).with_disable_built_in_roots(true);
         }
-        if let Some(path) = &tls.client_certificate_file {
-            let archive = read_file("source.tls.client_certificate_file", path).await?;
-            let mut identity = ClientIdentity::new(archive.into());
-            if let Some(password) = &tls.client_certificate_password {
-                identity = identity.with_password(password.expose_secret().to_owned());
-            }
-            opts = opts.with_client_identity(Some(identity));
+        if let Some(path) = &settings.client_certificate_file {
+            const SETTING: &str = "source.tls.client_certificate_file";
+            let own = read_file(SETTING, path).await?;
+            let key = match &settings.client_key_file {
+                Some(path) => Some(read_file("source.tls.client_key_file", path).await?),
+                None => None,
+            };
+            let identity = tls::identity(own, key, settings.client_certificate_password.as_ref());
+            let identity = identity.map_err(|what| certificate(SETTING, path, what))?;
+            opts = opts.with_client_identity(Some(ClientIdentity::new(identity.archive.into()).with_password(identity.password)));
         }
         Ok(Some(opts))
     }
@@ -153,13 +160,18 @@ impl Connector {
         match SourceError::client(&self.target, "connecting", error) {
             SourceError::Lost { target, source, .. } => SourceError::Unreachable { target, source },
             // ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR,
-            // ER_MUST_CHANGE_PASSWORD_LOGIN, ER_ACCOUNT_HAS_BEEN_LOCKED
-            SourceError::Server { target, code: code @ (1044 | 1045 | 1698 | 1862 | 3118), message, .. } => {
-                SourceError::Refused { target, user: self.settings.user.clone(), code, message }
+            // ER_MUST_CHANGE_PASSWORD_LOGIN, ER_ACCOUNT_HAS_BEEN_LOCKED, ER_USER_ACCESS_DENIED_FOR_USER_ACCOUNT_BLOCKED_BY_PASSWORD_LOCK
+            SourceError::Server { target, code: code @ (1044 | 1045 | 1698 | 1862 | 3118 | 3955), message, .. } => {
+                let accepted_before = self.settings.password.accepted_before();
+                SourceError::Refused { target, user: self.settings.user.clone(), code, message, accepted_before }
             }
             other => other,
         }
     }
+}
+
+fn certificate(setting: &'static str, path: &std::path::Path, what: String) -> SourceError {
+    SourceError::Certificate { setting, path: path.display().to_string(), what }
 }
 
 async fn read_file(setting: &'static str, path: &std::path::Path) -> Result<Vec<u8>, SourceError> {

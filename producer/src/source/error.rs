@@ -67,7 +67,7 @@ pub enum SourceError {
         target: String,
     },
     /// The user or the password is wrong, or may not come from here.
-    #[error("user {user:?} was refused by the source {target}: {message} (error {code}); check source.user and source.password")]
+    #[error("user {user:?} was refused by the source {target}: {message} (error {code}); check source.user and source.password{}", rotation(*accepted_before))]
     Refused {
         /// Where.
         target: String,
@@ -77,6 +77,18 @@ pub enum SourceError {
         code: u16,
         /// The server's words.
         message: String,
+        /// Whether this process was let in before: then the password may be being changed.
+        accepted_before: bool,
+    },
+    /// The password's file, which could be read at the start, can't be any more.
+    #[error("source.password_file {path:?} {why}")]
+    PasswordFile {
+        /// Its path.
+        path: String,
+        /// Why not.
+        why: String,
+        /// Whether this process was let in before: then the password may be being changed.
+        accepted_before: bool,
     },
     /// The server that rows are read from lacks what the other's binlog has.
     #[error(
@@ -112,6 +124,16 @@ pub enum SourceError {
         path: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// A file with certificates or a key isn't one.
+    #[error("{setting} {path:?}: {what}")]
+    Certificate {
+        /// Which setting.
+        setting: &'static str,
+        /// Its value.
+        path: String,
+        /// What is wrong with it.
+        what: String,
     },
     /// The server answered with an error.
     #[error("the source {target} answered error {code} while {doing}: {message}{}", advice(*code))]
@@ -235,9 +257,14 @@ impl SourceError {
                 false => Disposition::Stop,
             },
             Self::Server { code, .. } => by_number(*code),
-            Self::Refused { .. }
-            | Self::TlsNotOffered { .. }
+            // Who was never let in has the wrong settings; who was may meet a rotation under way.
+            Self::Refused { accepted_before, .. } | Self::PasswordFile { accepted_before, .. } => match accepted_before {
+                true => Disposition::Retry,
+                false => Disposition::Stop,
+            },
+            Self::TlsNotOffered { .. }
             | Self::File { .. }
+            | Self::Certificate { .. }
             | Self::LogRefused { .. }
             | Self::GtidSet { .. }
             | Self::Protocol { .. }
@@ -295,6 +322,14 @@ fn by_number(code: u16) -> Disposition {
         | 1412 // ER_TABLE_DEF_CHANGED
             => Disposition::TableChanged,
         _ => Disposition::Stop,
+    }
+}
+
+/// What a refusal means to who was let in before.
+fn rotation(accepted_before: bool) -> &'static str {
+    match accepted_before {
+        true => "; they were accepted before, so this is tried again: each try reads source.password_file anew",
+        false => "",
     }
 }
 

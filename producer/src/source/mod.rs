@@ -15,15 +15,18 @@ mod hex;
 mod index;
 mod key_bound;
 pub mod log;
+mod password;
 mod replay;
 pub mod select;
 mod selection;
 pub mod server;
 mod settings;
+mod tls;
 
 pub use connect::{Connector, Session};
 pub use error::{Disposition, SourceError};
 pub use key_bound::{KeyBound, KeyError};
+pub use password::Password;
 pub use replay::Replay;
 pub use selection::{PatternError, TableFilter};
 pub use settings::{InvalidDates, SourceSettings, TlsMode, TlsSettings};

@@ -6,6 +6,8 @@ use std::time::Duration;
 use millrace_schemas::settings::Reader;
 use secrecy::SecretString;
 
+use super::password::Password;
+
 /// Where derived server ids begin. Ids that people choose are small, and those of RDS and Aurora are made from
 /// addresses below this range as a rule.
 const SERVER_ID_BASE: u32 = 3_000_000_000;
@@ -42,9 +44,11 @@ pub struct TlsSettings {
     pub mode: TlsMode,
     /// The authorities to trust, as PEM or DER. None: those of the system.
     pub ca_file: Option<PathBuf>,
-    /// Our own certificate with its key, as PKCS#12.
+    /// Our own certificate, as PEM, or as PKCS#12 with its key.
     pub client_certificate_file: Option<PathBuf>,
-    /// What that file is encrypted with.
+    /// The certificate's key, as PEM. None: it is in the certificate's file.
+    pub client_key_file: Option<PathBuf>,
+    /// What the key or the PKCS#12 archive is encrypted with.
     pub client_certificate_password: Option<SecretString>,
 }
 
@@ -62,7 +66,7 @@ pub struct SourceSettings {
     /// The user to connect as.
     pub user: String,
     /// The user's password.
-    pub password: SecretString,
+    pub password: Password,
     /// How the connection is encrypted.
     pub tls: TlsSettings,
     /// The server id to read the binlog as. None: derived, see [`server_id`](Self::server_id).
@@ -91,7 +95,10 @@ impl SourceSettings {
                     .filter(|port| *port != 0),
                 port: integer(r.integer("port", Some(3306), 1..=65_535, "", "TCP port.")),
                 user: r.text("user", None, "User with SELECT, REPLICATION SLAVE and REPLICATION CLIENT."),
-                password: r.secret("password", None, "The user's password."),
+                password: Password::new(r.changing_secret(
+                    "password",
+                    "The user's password. A file is read again for each connection, so that it can be rotated.",
+                )),
                 tls: TlsSettings::read(r),
                 server_id: server_id(r),
                 connect_timeout: r.duration(
@@ -165,10 +172,17 @@ impl TlsSettings {
                     .text_opt("ca_file", "Authorities to trust (PEM) in place of the system's. For Aurora: the RDS bundle.")
                     .map(PathBuf::from),
                 client_certificate_file: r
-                    .text_opt("client_certificate_file", "Client certificate with its key (PKCS#12), for users that REQUIRE X509.")
+                    .text_opt("client_certificate_file", "Client certificate for users that REQUIRE X509: PEM, or PKCS#12 with its key.")
                     .map(PathBuf::from),
-                client_certificate_password: r.secret_opt("client_certificate_password", "What that file is encrypted with."),
+                client_key_file: r
+                    .text_opt("client_key_file", "The client certificate's key (PEM), unless it is in the certificate's file.")
+                    .map(PathBuf::from),
+                client_certificate_password: r
+                    .secret_opt("client_certificate_password", "What the client certificate's key or PKCS#12 archive is encrypted with."),
             };
+            if tls.client_key_file.is_some() && tls.client_certificate_file.is_none() {
+                r.invalid("client_key_file", "is of no use without client_certificate_file");
+            }
             if tls.client_certificate_password.is_some() && tls.client_certificate_file.is_none() {
                 r.invalid("client_certificate_password", "is of no use without client_certificate_file");
             }
@@ -214,7 +228,7 @@ mod tests {
         assert_eq!(settings.port, 3306);
         assert_eq!(settings.tls.mode, TlsMode::VerifyIdentity);
         assert_eq!(settings.target(), "db:3306");
-        assert_eq!(settings.password.expose_secret(), "secret");
+        assert_eq!(settings.password.now().unwrap().expose_secret(), "secret");
         assert!(settings.heartbeat_interval < settings.read_timeout);
         assert!(!format!("{settings:?}").contains("\"secret\""));
     }
@@ -244,5 +258,7 @@ mod tests {
         assert!(ca.contains("verify-identity"), "{ca}");
         let certificate = settings(&format!("{base}  tls: {{client_certificate_password: x}}\n")).unwrap_err();
         assert!(certificate.contains("client_certificate_file"), "{certificate}");
+        let key = settings(&format!("{base}  tls: {{client_key_file: x}}\n")).unwrap_err();
+        assert!(key.contains("client_certificate_file"), "{key}");
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use millrace_producer::source::catalog::{self, KeyOverrides};
-use millrace_producer::source::{Disposition, SourceError, TableFilter, TlsMode, server};
+use millrace_producer::source::{Disposition, Password, SourceError, TableFilter, TlsMode, server};
+use millrace_schemas::settings::{Source, read};
 use secrecy::SecretString;
 
 use super::{User, relay};
@@ -19,12 +20,40 @@ fn one_line_without_secrets(error: &SourceError) -> String {
 async fn a_wrong_password_stops() {
     with_database(|mut database: Database| async move {
         let mut user = User::new(&mut database).await;
-        user.settings.password = SecretString::from("another secret");
+        user.settings.password = Password::new(SecretString::from("another secret").into());
         let error = user.connector().connect().await.unwrap_err();
         let text = one_line_without_secrets(&error);
         assert!(matches!(error, SourceError::Refused { code: 1045, .. }), "{text}");
         assert!(text.contains(&user.settings.target()) && text.contains("source.password"), "{text}");
         assert_eq!(error.disposition(), Disposition::Stop);
+        user.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_good_connection_is_tried_again_with_the_password_of_then() {
+    with_database(|mut database: Database| async move {
+        let file = std::env::temp_dir().join(format!("{}.password", database.name));
+        std::fs::write(&file, "secret\n").unwrap();
+        let mut user = User::new(&mut database).await;
+        let yaml = format!("password_file: '{}'\n", file.display());
+        let secret = read(Source::text("m.yaml", &yaml), |r| r.changing_secret("password", "The password."));
+        user.settings.password = Password::new(secret.unwrap());
+        let connector = user.connector();
+        connector.connect().await.unwrap().close().await;
+        let account = user.account();
+        user.database.run(format!("ALTER USER {account} IDENTIFIED BY 'rotated secret'")).await;
+        // Another connector of the same settings, as the next session has.
+        let error = user.connector().connect().await.unwrap_err();
+        assert!(one_line_without_secrets(&error).contains("source.password_file"), "{error}");
+        assert_eq!(error.disposition(), Disposition::Retry);
+        std::fs::write(&file, "rotated secret\n").unwrap();
+        connector.connect().await.unwrap().close().await;
+        std::fs::remove_file(&file).unwrap();
+        let error = connector.connect().await.unwrap_err();
+        assert!(matches!(error, SourceError::PasswordFile { .. }), "{error}");
+        assert_eq!(error.disposition(), Disposition::Retry);
         user.drop().await;
     })
     .await;

@@ -1,16 +1,13 @@
 //! The values that are found in more than one place: secrets, lists, and maps that are passed on.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::load_text;
 use super::lookup::{Given, Lookup, Place};
 use super::reader::{Reader, join};
+use super::secret::secret_text;
 use super::yaml::{self, Node, Pair, Value};
-
-/// A secret's file may not be larger.
-const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 /// The texts of a list, and where it stands.
 pub(super) struct List {
@@ -19,45 +16,38 @@ pub(super) struct List {
 }
 
 impl Reader {
-    /// A secret's text, from the key or from the file that `<key>_file` names.
-    pub(super) fn secret_scalar(&mut self, key: &str) -> Lookup<Given> {
+    /// A secret's text, from the key or from the file that `<key>_file` names; and that file.
+    pub(super) fn secret_scalar(&mut self, key: &str) -> (Lookup<Given>, Option<PathBuf>) {
         let file_key = format!("{key}_file");
         let overrides = (self.overridden(key), self.overridden(&file_key));
         let both = |reader: &mut Self, place: &Place| {
             reader.report_key(place, key, &format!("and \"{file_key}\" are both given; remove one"));
-            Lookup::Invalid
+            (Lookup::Invalid, None)
         };
         match overrides {
             (Some(_), Some(given)) => return both(self, &given.place),
-            (Some(given), None) => return Lookup::Given(given),
+            (Some(given), None) => return (Lookup::Given(given), None),
             (None, Some(given)) => return self.secret_file(&file_key, given),
             (None, None) => {}
         }
         match (self.node(key), self.node(&file_key)) {
             (Some(_), Some(node)) => both(self, &Place::Line(node.line)),
-            (_, None) => self.scalar(key),
+            (_, None) => (self.scalar(key), None),
             (None, Some(_)) => match self.scalar(&file_key) {
                 Lookup::Given(given) => self.secret_file(&file_key, given),
-                other => other,
+                other => (other, None),
             },
         }
     }
 
-    fn secret_file(&mut self, file_key: &str, given: Given) -> Lookup<Given> {
-        match load_text(Path::new(&given.text), SECRET_BYTES_MAX) {
-            Ok(mut text) => {
-                if text.ends_with('\n') {
-                    text.pop();
-                    if text.ends_with('\r') {
-                        text.pop();
-                    }
-                }
-                Lookup::Given(Given { text, place: given.place })
-            }
+    fn secret_file(&mut self, file_key: &str, given: Given) -> (Lookup<Given>, Option<PathBuf>) {
+        let path = PathBuf::from(&given.text);
+        match secret_text(&path) {
+            Ok(text) => (Lookup::Given(Given { text, place: given.place }), Some(path)),
             Err(why) => {
                 let message = format!("names {}, which {why}", given.text);
                 self.report_key(&given.place, file_key, &message);
-                Lookup::Invalid
+                (Lookup::Invalid, None)
             }
         }
     }

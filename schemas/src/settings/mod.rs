@@ -34,6 +34,7 @@ mod lookup;
 mod properties;
 mod reader;
 mod reference;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -45,6 +46,7 @@ use std::path::{Path, PathBuf};
 pub use properties::Properties;
 pub use reader::Reader;
 pub use reference::{Entry, Kind, reference_markdown};
+pub use secret::ChangingSecret;
 
 use environment::Environment;
 

@@ -14,6 +14,7 @@ use super::Properties;
 use super::environment::{Environment, PREFIX};
 use super::lookup::{Frame, Given, Lookup, Place, Problem, Unknown};
 use super::reference::{Entry, Kind};
+use super::secret::ChangingSecret;
 use super::value::{format_bytes, format_duration, format_range, nearest, parse_bytes, parse_duration, parse_integer, shown};
 use super::yaml::{Node, Value};
 
@@ -100,14 +101,24 @@ impl Reader {
             entry.required = default.is_none();
             entry.secret = true;
         });
-        let lookup = self.secret_scalar(key);
+        let (lookup, _) = self.secret_scalar(key);
         SecretString::from(self.text_value(key, lookup, default))
+    }
+
+    /// As [`secret`](Self::secret), for one that must be given and may change while the process runs: one from a file is read again.
+    pub fn changing_secret(&mut self, key: &'static str, doc: &'static str) -> ChangingSecret {
+        self.declare(key, Kind::Secret, doc, |entry| {
+            entry.required = true;
+            entry.secret = true;
+        });
+        let (lookup, file) = self.secret_scalar(key);
+        ChangingSecret::new(SecretString::from(self.text_value(key, lookup, None)), file)
     }
 
     /// As [`secret`](Self::secret), but None when neither form is given, or it is empty.
     pub fn secret_opt(&mut self, key: &'static str, doc: &'static str) -> Option<SecretString> {
         self.declare(key, Kind::Secret, doc, |entry| entry.secret = true);
-        match self.secret_scalar(key) {
+        match self.secret_scalar(key).0 {
             Lookup::Given(given) if !given.text.is_empty() => Some(SecretString::from(given.text)),
             Lookup::Given(_) | Lookup::Absent | Lookup::Invalid => None,
         }

@@ -469,6 +469,24 @@ fn a_secret_is_read_from_a_file() {
 }
 
 #[test]
+fn a_changing_secret_is_read_again_from_its_file_and_from_nowhere_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("password");
+    std::fs::write(&path, "old\n").unwrap();
+    let of = |text: &str| read(Source::text("m.yaml", text), |r| r.changing_secret("password", "Password.")).unwrap();
+    let (from_file, given) = (of(&format!("password_file: '{}'\n", path.display())), of("password: fixed\n"));
+    let now = |secret: &ChangingSecret| secret.now().map(|text| text.expose_secret().to_owned());
+    assert_eq!((now(&from_file).unwrap().as_str(), now(&given).unwrap().as_str()), ("old", "fixed"));
+    std::fs::write(&path, "new\n").unwrap();
+    assert_eq!((now(&from_file).unwrap().as_str(), now(&given).unwrap().as_str()), ("new", "fixed"));
+    std::fs::write(&path, "\n").unwrap();
+    assert_eq!(now(&from_file).unwrap_err(), "is empty");
+    std::fs::remove_file(&path).unwrap();
+    assert!(now(&from_file).unwrap_err().starts_with("can't be opened"));
+    assert!(!format!("{from_file:?}{given:?}").contains("fixed"));
+}
+
+#[test]
 fn a_secret_file_that_is_missing_is_told_with_its_path() {
     assert_eq!(
         problems("source:\n  host: a\n  password_file: /no/such\n", &[]),
