@@ -4,11 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace_producer::pipeline::{self, EXIT_ERROR, EXIT_SETTINGS};
 use millrace_producer::publish::signals;
 use millrace_producer::settings::Settings;
 use millrace_producer::signal;
+use millrace_producer::status::{client, table};
 use millrace_schemas::names;
 use millrace_schemas::service::log;
 use millrace_schemas::service::shutdown::Shutdown;
@@ -28,6 +29,17 @@ const EXIT_CODES: &str = "Exit codes: 0 stopped as asked, all that was read is c
 const SIGNAL_EXIT_CODES: &str = "Exit codes: 0 the signal is in Kafka; 1 it isn't, as Kafka can't be reached or refused it, or no producer of this name has run yet; \
 2 wrong settings or arguments.";
 
+const STATUS_EXIT_CODES: &str =
+    "Exit codes: 0 the producer answered, whatever its state; 1 it can't be reached; 2 wrong settings or arguments.";
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// The whole answer, for programs.
+    Json,
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Read the existing rows and follow the changes, until SIGTERM.
@@ -42,6 +54,18 @@ enum Command {
         config: Config,
         #[command(subcommand)]
         signal: Signal,
+    },
+    /// Show a running producer's state, position, lag, and how far each table's existing rows are read.
+    #[command(after_help = STATUS_EXIT_CODES)]
+    Status {
+        #[command(flatten)]
+        config: Config,
+        /// Its HTTP address, where it isn't this machine's at the port of `http.listen`.
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// The form of what is printed.
+        #[arg(long, short, value_enum, default_value_t = Output::Table)]
+        output: Output,
     },
     /// Print the reference of the settings, as Markdown.
     Settings,
@@ -89,6 +113,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run(&config.config),
         Command::Signal { config, signal } => send_signal(&config.config, signal),
+        Command::Status { config, url, output } => show_status(&config.config, url, output),
         Command::Settings => print(&settings::reference_markdown("Producer", &settings::describe(Settings::read))),
     }
 }
@@ -131,6 +156,25 @@ fn send_signal(config: &Path, signal: Signal) -> ExitCode {
             Ok(offset) => print(&format!(
                 "{id}\nsent to topic {topic} at offset {offset}; what became of it is in the running producer's log and in `millrace-producer status`, under signals\n"
             )),
+            Err(error) => fail(&error.to_string(), EXIT_ERROR),
+        }
+    })
+}
+
+fn show_status(config: &Path, url: Option<String>, output: Output) -> ExitCode {
+    let settings = match read(config) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let Some(url) = url.or_else(|| settings.http.map(client::address)) else {
+        return fail("the settings have no http.listen, so the producer serves no status; set it, or give --url", EXIT_SETTINGS);
+    };
+    on_runtime(async move {
+        match client::fetch(&url).await {
+            Ok(status) => match output {
+                Output::Table => print(&table::text(&status)),
+                Output::Json => print(&format!("{status:#}\n")),
+            },
             Err(error) => fail(&error.to_string(), EXIT_ERROR),
         }
     })

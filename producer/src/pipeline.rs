@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use crate::error::Disposition;
 use crate::session;
 use crate::settings::Settings;
-use crate::status::Status;
+use crate::status::{self, Status};
 
 const RETRY_BACKOFF_MIN: Duration = Duration::from_millis(500);
 const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -42,6 +42,8 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> ExitCode {
             }
         },
     };
+    // Ends with the runtime.
+    tokio::spawn(status::tick(Arc::clone(&status)));
     tokio::select! {
         code = sessions(&settings, &status, &shutdown) => code,
         () = overdue(&shutdown, settings.drain_timeout) => {

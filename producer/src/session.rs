@@ -25,7 +25,7 @@ use crate::snapshot::{Plan, Snapshot};
 use crate::source::catalog::{self, KeyOverrides};
 use crate::source::log::LogStream;
 use crate::source::{Connector, Replay, Session, SourceError, SourceSettings, server};
-use crate::status::Status;
+use crate::status::{self, Status};
 use crate::tables::{Charsets, Tables};
 use crate::writer::{self, Inputs, LogQueue, Remembered, Writer};
 
@@ -55,6 +55,7 @@ struct Parts {
     writer: Writer,
     /// Whether there are rows to read.
     reading: bool,
+    connector: Connector,
 }
 
 async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Error> {
@@ -147,7 +148,7 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
         gtid: facts.gtid,
         plan,
     };
-    Ok(Parts { log, snapshot, snapshot_receiver, signals, writer, reading: to_read > 0 })
+    Ok(Parts { log, snapshot, snapshot_receiver, signals, writer, reading: to_read > 0, connector })
 }
 
 /// Where rows are read from: a reader endpoint if one is set, which only GTIDs can be compared with.
@@ -182,13 +183,14 @@ async fn warn_of_cascades(session: &mut Session, settings: &Settings) -> Result<
 
 /// Runs the parts until `shutdown` or the first error of one.
 async fn follow(parts: Parts, status: &Arc<Status>, shutdown: &Shutdown) -> Result<(), Error> {
-    let Parts { log, snapshot, snapshot_receiver, signals, writer, reading } = parts;
+    let Parts { log, snapshot, snapshot_receiver, signals, writer, reading, connector } = parts;
     status.streaming(reading);
     let (queue, receiver) = LogQueue::new();
     let (signal_sender, signal_receiver) = mpsc::channel(signals::QUEUE);
     // Dropping a guard ends its task: none outlives the session.
     let _reader = Guard(tokio::spawn(read_log(log, queue)));
     let _signals = Guard(tokio::spawn(signals.run(signal_sender, Arc::clone(status))));
+    let _watch = Guard(tokio::spawn(status::watch_source(connector, Arc::clone(status))));
     let mut snapshot = Guard(tokio::spawn(snapshot.run()));
     let stop = Shutdown::new();
     let inputs = Inputs { log: receiver, snapshot: snapshot_receiver, signals: signal_receiver };

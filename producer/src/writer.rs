@@ -187,6 +187,7 @@ impl Writer {
                             self.commit()?;
                         }
                     }
+                    self.parts.status.handled(self.parts.capture.log_position());
                 }
                 () = tokio::time::sleep_until(age_limit.into()) => {}
             }

@@ -23,6 +23,12 @@ impl FilePosition {
         sequence(&self.file).cmp(&sequence(&other.file)).then(self.pos.cmp(&other.pos))
     }
 
+    /// The number at its file name's end; 0 without one.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        sequence(&self.file)
+    }
+
     /// Moves forward to `file`, `pos`; never backward, as a server that is asked for GTIDs begins at its file's start.
     pub fn advance(&mut self, file: &str, pos: u64) {
         match sequence(&self.file).cmp(&sequence(file)) {
