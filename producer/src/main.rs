@@ -149,12 +149,16 @@ fn send_signal(config: &Path, signal: Signal) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
+    // The producer that runs may have been told of tables that its settings leave out, so this is no error.
+    let outside =
+        kind.table().filter(|table| signal::check_table(table).is_ok_and(|(database, table)| !settings.tables.matches(database, table)));
+    let note = outside.map(|table| format!("note: tables.include and tables.exclude leave {table} out\n")).unwrap_or_default();
     let topic = names::signals_topic(&settings.name);
     let id = signals::new_id();
     on_runtime(async move {
         match signals::send(&settings.kafka, &topic, &id, &kind).await {
             Ok(offset) => print(&format!(
-                "{id}\nsent to topic {topic} at offset {offset}; what became of it is in the running producer's log and in `millrace-producer status`, under signals\n"
+                "{id}\nsent to topic {topic} at offset {offset}; what became of it is in the running producer's log and in `millrace-producer status`, under signals\n{note}"
             )),
             Err(error) => fail(&error.to_string(), EXIT_ERROR),
         }

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::publish::progress::{self, Progress, TableProgress};
 use crate::publish::signals::{self, SignalReader};
 use crate::publish::topics::Topics;
-use crate::publish::Publisher;
+use crate::publish::{Publisher, heartbeat, transactions};
 use crate::settings::Settings;
 use crate::snapshot::message::SnapshotMessage;
 use crate::snapshot::{Plan, Snapshot};
@@ -89,6 +89,11 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
     let rows_connector = rows_connector(settings, &facts)?;
 
     let registry = Arc::new(Registry::new(&settings.registry)?);
+    let transactions = match settings.transaction_metadata {
+        true => Some(transactions::prepare(&settings.name, &topics, &registry).await?),
+        false => None,
+    };
+    let heartbeat = heartbeat::prepare(&settings.name, settings.heartbeat_interval, &topics, &registry).await?;
     let charsets = Charsets::load(&mut session).await?;
     let lookups = connector.connect().await?;
     let year_has_signedness = version(&facts.version) >= (8, 0, 16);
@@ -115,7 +120,8 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
 
     let filter = settings.tables.clone();
     let mut capture =
-        Capture::new(&settings.name, begin.position, settings.tombstones, move |database, table| filter.matches(database, table));
+        Capture::new(&settings.name, begin.position, settings.tombstones, move |database, table| filter.matches(database, table))
+            .with_transactions(transactions);
     for (database, table) in &control.added {
         capture.add_table(database, table);
     }
@@ -130,6 +136,7 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
         offsets_topic,
         commit_interval: settings.kafka.commit_interval,
         transaction_bytes_max: settings.kafka.transaction_bytes_max,
+        heartbeat,
     };
     let writer = Writer::new(parts, Remembered { tables: progress, new, control });
     let mut log = LogStream::open(session, begin.start, server_id, settings.source.heartbeat_interval).await?;

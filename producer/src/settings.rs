@@ -50,6 +50,10 @@ pub struct Settings {
     pub registry: RegistrySettings,
     /// Whether a delete is followed by a tombstone.
     pub tombstones: bool,
+    /// Whether changes say where they stand in their transaction, and begins and ends are published.
+    pub transaction_metadata: bool,
+    /// How often a heartbeat is published; zero: never.
+    pub heartbeat_interval: Duration,
     /// Where the HTTP endpoints listen; none: nowhere.
     pub http: Option<SocketAddr>,
     /// How long stopping may take.
@@ -108,6 +112,19 @@ impl Settings {
         let registry = r.section("registry", "The Confluent-compatible schema registry", RegistrySettings::read);
         let tombstones =
             r.boolean("tombstones", true, "Whether each delete is followed by a tombstone, so that compaction can drop the key");
+        let transaction_metadata = r.boolean(
+            "transaction_metadata",
+            false,
+            "Whether each change says where it stands in its transaction, and the topic <name>.transaction tells each transaction's begin and end (Debezium's provide.transaction.metadata)",
+        );
+        let heartbeat_interval = r.section("heartbeat", "A sign of life in the topic <name>.heartbeat", |r| {
+            r.duration(
+                "interval",
+                Duration::ZERO,
+                Duration::ZERO..=Duration::from_secs(86_400),
+                "How often it is published, whether the source changes or not; 0s: never (Debezium's heartbeat.interval.ms)",
+            )
+        });
         let http = r.section("http", "Health, metrics and status over HTTP", |r| {
             r.text_opt("listen", "Address and port, such as 127.0.0.1:9101 or [::]:9101; without it nothing listens").and_then(|listen| {
                 match listen.parse() {
@@ -136,7 +153,23 @@ impl Settings {
                 r.text("level", Some("info"), "error, warn, info, debug or trace; the variable RUST_LOG wins"),
             )
         });
-        Self { name, mode, source, tables, snapshot, kafka, topics, registry, tombstones, http, drain_timeout, log_format, log_level }
+        Self {
+            name,
+            mode,
+            source,
+            tables,
+            snapshot,
+            kafka,
+            topics,
+            registry,
+            tombstones,
+            transaction_metadata,
+            heartbeat_interval,
+            http,
+            drain_timeout,
+            log_format,
+            log_level,
+        }
     }
 
     /// What changes the schemas.

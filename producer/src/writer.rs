@@ -16,16 +16,17 @@ use tokio::sync::mpsc;
 pub use queue::{LogQueue, LogReceiver};
 
 use crate::binlog::event::kind;
-use crate::capture::{Capture, CaptureError, ChunkOutcome, Learned, LogEvent, Need, Step};
+use crate::capture::{Capture, CaptureError, ChunkOutcome, Learned, LogEvent, Need, Sink, Step};
 use crate::error::Error;
 use crate::position::place::{FilePosition, Position, PreparedAt};
+use crate::publish::heartbeat::Heartbeat;
 use crate::publish::progress::{Control, KeyRange, TableProgress, control_record, position_record, table_record};
 use crate::publish::{PublishError, Publisher};
 use crate::signal::Signal;
 use crate::snapshot::message::{Chunk, Hold, Reading, SnapshotMessage};
 use crate::snapshot::{Plan, key_names};
-use crate::source::log::RawEvent;
 use crate::source::Replay;
+use crate::source::log::RawEvent;
 use crate::status::{Held, Status};
 use crate::tables::Tables;
 
@@ -69,6 +70,8 @@ pub struct Parts {
     pub commit_interval: Duration,
     /// After what size a transaction is committed.
     pub transaction_bytes_max: u64,
+    /// Heartbeats, if there are to be any.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 /// What was remembered of tables and signals.
@@ -155,8 +158,12 @@ impl Writer {
         let mut events = Vec::with_capacity(EVENTS_AT_ONCE);
         let (mut snapshot_open, mut signals_open) = (true, true);
         loop {
-            let age_limit =
-                self.parts.publisher.open_since().map_or(self.last_commit + IDLE_COMMIT_INTERVAL, |since| since + self.parts.commit_interval);
+            let age_limit = self
+                .parts
+                .publisher
+                .open_since()
+                .map_or(self.last_commit + IDLE_COMMIT_INTERVAL, |since| since + self.parts.commit_interval);
+            let age_limit = self.parts.heartbeat.as_ref().map_or(age_limit, |heartbeat| age_limit.min(heartbeat.next()));
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return Ok(()),
@@ -189,7 +196,8 @@ impl Writer {
                     }
                     self.parts.status.handled(self.parts.capture.log_position());
                 }
-                () = tokio::time::sleep_until(age_limit.into()) => {}
+                // While the stream is held nothing may be committed, so there is nothing to wake for.
+                () = tokio::time::sleep_until(age_limit.into()), if !self.held => {}
             }
             self.commit_if_due()?;
         }
@@ -390,7 +398,8 @@ impl Writer {
     fn publish_chunk(&mut self, chunk: Chunk) -> Result<(), Error> {
         let outcome = if self.parts.plan.is_current(&chunk.reading) {
             let parts = &mut self.parts;
-            let outcome = parts.capture.publish_chunk(&chunk.table, chunk.epoch, &chunk.rows, &chunk.origin, now_us(), &mut parts.publisher);
+            let outcome =
+                parts.capture.publish_chunk(&chunk.table, chunk.epoch, &chunk.rows, &chunk.origin, now_us(), &mut parts.publisher);
             outcome.map_err(|error| at_position(error, parts.capture.log_position()))?
         } else {
             ChunkOutcome::Unwanted
@@ -407,10 +416,12 @@ impl Writer {
             return Ok(());
         }
         let parts = &self.parts;
-        let due = match parts.publisher.open_since() {
-            Some(since) => since.elapsed() >= parts.commit_interval || parts.publisher.open_bytes() >= parts.transaction_bytes_max,
-            None => !self.dirty.is_empty() || self.control_dirty || self.last_commit.elapsed() >= IDLE_COMMIT_INTERVAL,
-        };
+        let beats = parts.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.next() <= Instant::now());
+        let due = beats
+            || match parts.publisher.open_since() {
+                Some(since) => since.elapsed() >= parts.commit_interval || parts.publisher.open_bytes() >= parts.transaction_bytes_max,
+                None => !self.dirty.is_empty() || self.control_dirty || self.last_commit.elapsed() >= IDLE_COMMIT_INTERVAL,
+            };
         if due { self.commit() } else { Ok(()) }
     }
 
@@ -427,6 +438,9 @@ impl Writer {
     fn commit(&mut self) -> Result<(), Error> {
         let position = self.parts.capture.position();
         self.last_commit = Instant::now();
+        if let Some(beat) = self.parts.heartbeat.as_mut().and_then(|heartbeat| heartbeat.beat(self.last_commit, now_us() / 1000)) {
+            self.parts.publisher.send(beat)?;
+        }
         let nothing = self.parts.publisher.open_since().is_none() && self.dirty.is_empty() && !self.control_dirty;
         if nothing && self.committed.as_ref() == Some(&position) {
             return Ok(());

@@ -103,7 +103,6 @@ async fn the_command_line_checks_a_signal_sends_it_and_prints_its_id() {
     let (kafka, topic_settings) = settings(&brokers);
     Topics::new(&kafka, topic_settings).unwrap().ensure_signals(&topic).await.unwrap();
     for (wrong, reason) in [
-        (vec!["snapshot", "--table", "other.orders"], "isn't captured"),
         (vec!["snapshot", "--table", "orders"], "database.table"),
         (vec!["snapshot", "--table", "shop.orders", "--where", "1) OR (1"], "one SQL expression"),
         (vec!["stop"], "--table"),
@@ -119,6 +118,10 @@ async fn the_command_line_checks_a_signal_sends_it_and_prints_its_id() {
     let kind = SignalKind::Snapshot { table: "shop.orders".to_owned(), condition: Some("id > 5".to_owned()) };
     assert_eq!(reading.signal().await, Signal { offset: 0, id: printed.lines().next().unwrap().to_owned(), kind });
     assert!(printed.contains("millrace-producer status"), "{printed}");
+    assert!(!printed.contains("note"), "{printed}");
+    let outside = command(&config, &["stop", "--table", "other.orders"]);
+    let printed = String::from_utf8(outside.stdout).unwrap();
+    assert!(outside.status.success() && printed.contains("leave other.orders out"), "{printed}");
     reading.task.abort();
     std::fs::remove_file(&config).unwrap();
     delete(&kafka, &[&topic]).await;

@@ -19,6 +19,15 @@ pub const TRUNCATE_KEY_SCHEMA: &str = include_str!("../avsc/truncate-key.avsc");
 /// The full name of the record in [`TRUNCATE_KEY_SCHEMA`].
 pub const TRUNCATE_KEY_NAME: &str = "io.millrace.Truncate";
 
+/// The schema of the keys in the topic of transactions.
+pub const TRANSACTION_KEY_SCHEMA: &str = include_str!("../avsc/transaction-key.avsc");
+/// The schema of the values in the topic of transactions.
+pub const TRANSACTION_VALUE_SCHEMA: &str = include_str!("../avsc/transaction-value.avsc");
+/// The schema of a heartbeat's key.
+pub const HEARTBEAT_KEY_SCHEMA: &str = include_str!("../avsc/heartbeat-key.avsc");
+/// The schema of a heartbeat's value.
+pub const HEARTBEAT_VALUE_SCHEMA: &str = include_str!("../avsc/heartbeat-value.avsc");
+
 /// The choices that change a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SchemaOptions {
@@ -293,6 +302,13 @@ mod tests {
         let apache_avro::Schema::Record(record) = schema else { panic!("not a record") };
         assert_eq!(record.name.to_string(), TRUNCATE_KEY_NAME);
         assert!(record.fields.is_empty());
+    }
+
+    #[test]
+    fn the_fixed_schemas_are_valid() {
+        for schema in [TRANSACTION_KEY_SCHEMA, TRANSACTION_VALUE_SCHEMA, HEARTBEAT_KEY_SCHEMA, HEARTBEAT_VALUE_SCHEMA] {
+            apache_avro::Schema::parse_str(schema).expect("a valid schema");
+        }
     }
 
     #[test]

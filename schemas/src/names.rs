@@ -44,6 +44,18 @@ pub fn signals_topic(prefix: &str) -> String {
     format!("{prefix}.millrace.signals")
 }
 
+/// The topic of transactions' begins and ends: `<prefix>.transaction` (Debezium's name).
+#[must_use]
+pub fn transaction_topic(prefix: &str) -> String {
+    format!("{prefix}.transaction")
+}
+
+/// The topic of heartbeats: `<prefix>.heartbeat`.
+#[must_use]
+pub fn heartbeat_topic(prefix: &str) -> String {
+    format!("{prefix}.heartbeat")
+}
+
 /// The subject of a topic's keys.
 #[must_use]
 pub fn key_subject(topic: &str) -> String {

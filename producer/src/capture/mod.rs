@@ -4,6 +4,7 @@
 //! returning [`Step::NeedTable`], and records go to a [`Sink`]. Its promises: no captured change is passed over (G1), records of a key leave in
 //! commit order (G2), and [`Capture::position`] at any moment describes exactly what has been sent (G3).
 
+mod boundary;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ mod window;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+pub use boundary::TransactionTopic;
 pub use window::{ChunkOutcome, EncodedRows, Opened, SnapshotOrigin};
 
 use crate::binlog::event::{GtidEvent, QueryEvent, RotateEvent, RowsEvent, XaPrepare, file_name, kind};
@@ -22,6 +24,7 @@ use crate::encode::envelope::SourceBlock;
 use crate::encode::{Conversions, KeySpans, RowError, TablePlan};
 use crate::position::clock::SequenceClock;
 use crate::position::place::{FilePosition, Fingerprint, PartTransaction, Position, PreparedAt};
+use boundary::Counts;
 use window::Track;
 
 /// A plan with the schema ids under which its records are framed.
@@ -211,6 +214,8 @@ struct Transaction {
     rows: u64,
     /// How many of them were published before a restart.
     published: u64,
+    /// Its events, where they are to say how many there are.
+    counts: Option<Counts>,
 }
 
 /// Whether a database's table is captured.
@@ -240,6 +245,10 @@ pub struct Capture {
     conversions: Conversions,
     tombstones: bool,
     changes: u64,
+    /// Where begins and ends of transactions are published, if they are.
+    transaction_topic: Option<TransactionTopic>,
+    /// A transaction whose end is to be published.
+    ended: Option<Counts>,
     buffers: Buffers,
 }
 
@@ -276,6 +285,8 @@ impl Capture {
             conversions: Conversions::default(),
             tombstones,
             changes: 0,
+            transaction_topic: None,
+            ended: None,
             buffers: Buffers::default(),
         }
     }
@@ -349,6 +360,12 @@ impl Capture {
     /// # Errors
     /// [`CaptureError`]: the stream must stop; the position is as before the event.
     pub fn event<S: Sink>(&mut self, event: LogEvent<'_>, handled_us: i64, sink: &mut S) -> Result<Step, CaptureError<S::Error>> {
+        let step = self.handle(event, handled_us, sink)?;
+        self.send_end(sink)?;
+        Ok(step)
+    }
+
+    fn handle<S: Sink>(&mut self, event: LogEvent<'_>, handled_us: i64, sink: &mut S) -> Result<Step, CaptureError<S::Error>> {
         let event_type = event.event_type;
         let wrong = |cause| CaptureError::Event { event_type, cause };
         match event_type {
@@ -435,27 +452,35 @@ impl Capture {
         }
         let commit_us = gtid.commit_us.unwrap_or_else(|| i64::from(event.timestamp) * 1_000_000);
         self.clock.transaction(commit_us);
+        let begin = FilePosition { file: self.file.clone(), pos: event.start };
+        let counts = self.transaction_topic.as_ref().map(|_| {
+            let begun_ms = i64::from(event.timestamp) * 1000;
+            Counts::new(gtid_text.as_deref(), &begin, begun_ms, commit_us.div_euclid(1000))
+        });
         self.transaction = Some(Transaction {
             gtid: gtid.gtid,
             gtid_text,
             commit_us,
             thread: None,
             begun: false,
-            begin: FilePosition { file: self.file.clone(), pos: event.start },
+            begin,
             xa: None,
             prepares_rows: false,
             rows: 0,
             published,
+            counts,
         });
         Ok(())
     }
 
     fn commit(&mut self, event: LogEvent<'_>) {
-        if let Some(transaction) = self.transaction.take()
-            && let Some((sid, number)) = &transaction.gtid
-            && let Some(gtids) = &mut self.position.gtids
-        {
-            gtids.insert(sid, *number);
+        if let Some(transaction) = self.transaction.take() {
+            if let Some((sid, number)) = &transaction.gtid
+                && let Some(gtids) = &mut self.position.gtids
+            {
+                gtids.insert(sid, *number);
+            }
+            self.ended = transaction.counts.filter(Counts::any);
         }
         self.position.transaction = None;
         self.moved(u64::from(event.log_pos), Some(fingerprint(event)));
@@ -495,7 +520,8 @@ impl Capture {
         handled_us: i64,
         sink: &mut S,
     ) -> Result<Step, CaptureError<S::Error>> {
-        if !matches!(event.event_type, kind::TABLE_MAP | kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1 | kind::WRITE_ROWS..=kind::DELETE_ROWS | kind::PARTIAL_UPDATE_ROWS) {
+        if !matches!(event.event_type, kind::TABLE_MAP | kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1 | kind::WRITE_ROWS..=kind::DELETE_ROWS | kind::PARTIAL_UPDATE_ROWS)
+        {
             return Ok(Step::Done);
         }
         let xid = self.transaction.as_mut().and_then(|transaction| transaction.xa.take());

@@ -44,6 +44,10 @@ impl Capture {
             };
             if counted > published {
                 self.publish(&logged.table, rows.kind, place, handled_us, sink)?;
+            } else if self.transaction_topic.is_some() {
+                // A change of the key is two events.
+                let events = if self.set_keys(&logged.table, rows.kind) { 2 } else { 1 };
+                (0..events).for_each(|_| self.recount(&logged.table));
             }
             place += 1;
         }
@@ -95,6 +99,26 @@ impl Capture {
         sink: &mut S,
     ) -> Result<(), CaptureError<S::Error>> {
         self.changes += 1;
+        let rekeyed = self.set_keys(table, kind);
+        self.note(table, rekeyed);
+        self.order(table, sink)?;
+        match kind {
+            RowsKind::Write => self.send(table, Operation::Create, place, handled_us, sink),
+            RowsKind::Update if rekeyed => {
+                self.send_delete(table, Some(names::NEW_KEY_HEADER), place, handled_us, sink)?;
+                std::mem::swap(&mut self.buffers.key, &mut self.buffers.other_key);
+                self.order(table, sink)?;
+                let seq = self.clock.tick();
+                fill_value(&mut self.buffers, table, Operation::Create, place, seq, handled_us);
+                self.emit(table, Some(names::OLD_KEY_HEADER), sink)
+            }
+            RowsKind::Update => self.send(table, Operation::Update, place, handled_us, sink),
+            RowsKind::Delete => self.send_delete(table, None, place, handled_us, sink),
+        }
+    }
+
+    /// Puts the keys of the change in the buffers there as well. Whether it changes its row's key: then the old key is `key` and the new one `other_key`.
+    fn set_keys(&mut self, table: &PreparedTable, kind: RowsKind) -> bool {
         let (has_before, has_after) = (kind != RowsKind::Write, kind != RowsKind::Delete);
         if has_before {
             set_key(table, &self.buffers.before, &self.buffers.before_key, &mut self.buffers.key);
@@ -103,20 +127,7 @@ impl Capture {
             let key = if has_before { &mut self.buffers.other_key } else { &mut self.buffers.key };
             set_key(table, &self.buffers.after, &self.buffers.after_key, key);
         }
-        let rekeyed = kind == RowsKind::Update && self.buffers.key != self.buffers.other_key;
-        self.note(table, rekeyed);
-        match kind {
-            RowsKind::Write => self.send(table, Operation::Create, place, handled_us, sink),
-            RowsKind::Update if rekeyed => {
-                self.send_delete(table, Some(names::NEW_KEY_HEADER), place, handled_us, sink)?;
-                std::mem::swap(&mut self.buffers.key, &mut self.buffers.other_key);
-                let seq = self.clock.tick();
-                fill_value(&mut self.buffers, table, Operation::Create, place, seq, handled_us);
-                self.emit(table, Some(names::OLD_KEY_HEADER), sink)
-            }
-            RowsKind::Update => self.send(table, Operation::Update, place, handled_us, sink),
-            RowsKind::Delete => self.send_delete(table, None, place, handled_us, sink),
-        }
+        kind == RowsKind::Update && self.buffers.key != self.buffers.other_key
     }
 
     pub(super) fn send<S: Sink>(

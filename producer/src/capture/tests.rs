@@ -1,5 +1,7 @@
 //! The stream against a model: a source with a log, a snapshot at any moment, commits and crashes at any moment.
 
+mod boundary;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

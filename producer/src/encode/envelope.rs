@@ -61,10 +61,12 @@ pub struct SourceBlock {
     head: Vec<u8>,
     /// `thread` and `query`.
     tail: Vec<u8>,
+    /// The record `transaction`, with its branch; empty for null.
+    transaction: Vec<u8>,
 }
 
 impl SourceBlock {
-    /// Encodes the parts. The block's buffers are used again.
+    /// Encodes the parts, without a transaction. The block's buffers are used again.
     pub fn set(&mut self, origin: &Origin<'_>) {
         let out = &mut self.head;
         out.clear();
@@ -90,6 +92,18 @@ impl SourceBlock {
             None => wire::put_long(out, 0),
         }
         wire::put_long(out, 0);
+        self.transaction.clear();
+    }
+
+    /// Encodes where the next change stands in its transaction: in all of it, and among those of its table, from 1.
+    pub fn set_transaction(&mut self, id: &str, total_order: u64, data_collection_order: u64) {
+        let out = &mut self.transaction;
+        out.clear();
+        wire::put_long(out, 1);
+        wire::put_bytes(out, id.as_bytes());
+        for order in [total_order, data_collection_order] {
+            wire::put_long(out, i64::try_from(order).unwrap_or(i64::MAX));
+        }
     }
 }
 
@@ -128,7 +142,10 @@ pub fn put_rest(out: &mut Vec<u8>, source: &SourceBlock, row: u32, seq: i64, ope
     wire::put_long(out, i64::from(row));
     out.extend_from_slice(&source.tail);
     wire::put_long(out, seq);
-    wire::put_long(out, 0);
+    match source.transaction.as_slice() {
+        [] => wire::put_long(out, 0),
+        transaction => out.extend_from_slice(transaction),
+    }
     wire::put_bytes(out, operation.letter());
     put_time(out, handled_us.div_euclid(1000));
     put_time(out, handled_us);

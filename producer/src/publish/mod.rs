@@ -1,9 +1,11 @@
 //! Records to Kafka: one transactional producer, whose every commit carries the position of what it commits (G3).
 
+pub mod heartbeat;
 pub mod progress;
 pub mod settings;
 pub mod signals;
 pub mod topics;
+pub mod transactions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

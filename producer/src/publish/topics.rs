@@ -71,6 +71,15 @@ impl Topics {
         self.ensure_one(topic, &[("cleanup.policy".to_owned(), "delete".to_owned()), ("retention.ms".to_owned(), retention_ms)]).await
     }
 
+    /// Makes a topic of events that have one order and are of use for as long as the changes are: one partition, kept for the set retention.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn ensure_events(&self, topic: &str) -> Result<(), PublishError> {
+        let retention_ms = self.settings.retention.as_millis().to_string();
+        self.ensure_one(topic, &[("cleanup.policy".to_owned(), "delete".to_owned()), ("retention.ms".to_owned(), retention_ms)]).await
+    }
+
     async fn ensure_one(&self, topic: &str, config: &[(String, String)]) -> Result<(), PublishError> {
         if self.is_known(topic) {
             return Ok(());
