@@ -75,6 +75,87 @@ impl GtidEvent {
     }
 }
 
+/// Fields of a tagged GTID event by number (`control_events.h`, `Gtid_event::define_fields`), as far as they are read.
+mod tagged_field {
+    pub(super) const UUID: u64 = 1;
+    pub(super) const NUMBER: u64 = 2;
+    pub(super) const TAG: u64 = 3;
+    pub(super) const COMMIT_TIME: u64 = 6;
+    /// How many there are: a server that needs a reader to understand a later one says so.
+    pub(super) const COUNT: u64 = 12;
+}
+
+/// The longest tag (`mysql/gtid/gtid_constants.h`).
+const TAG_BYTES_MAX: usize = 32;
+
+impl GtidEvent {
+    /// Reads the body of a tagged GTID event (MySQL 8.3 and later): a message of `libs/mysql/serialization` (its `readme.md` has the format), whose fields
+    /// follow each other by number. The source half of the GTID is `uuid:tag`, as in the server's text.
+    ///
+    /// # Errors
+    /// Bytes that aren't such a message, one without source, tag, number or commit time, or one with a field that its writer says must be understood and isn't.
+    pub fn parse_tagged(body: &[u8]) -> Result<Self, EventError> {
+        let mut reader = Reader::new(body);
+        if reader.varlen("message version")? != 1 {
+            return Err(EventError::Invalid("message version"));
+        }
+        let (message, before) = (reader.rest(), reader.rest().len());
+        let size = usize::try_from(reader.varlen("message size")?).map_err(|_| EventError::Invalid("message size"))?;
+        // The size counts its own bytes too.
+        let read = before - reader.rest().len();
+        let message = message.get(read..size).ok_or(EventError::Truncated("message"))?;
+        let mut reader = Reader::new(message);
+        if reader.varlen("last field that must be known")? > tagged_field::COUNT {
+            return Err(EventError::Invalid("last field that must be known"));
+        }
+        let (mut uuid, mut tag, mut number, mut commit_us) = (None, None, None, None);
+        while commit_us.is_none() {
+            match reader.varlen("field number")? {
+                tagged_field::UUID => {
+                    let mut bytes = [0; 16];
+                    for byte in &mut bytes {
+                        *byte = u8::try_from(reader.varlen("source id")?).map_err(|_| EventError::Invalid("source id"))?;
+                    }
+                    uuid = Some(uuid_text(bytes));
+                }
+                // Signed: the sign is the lowest bit.
+                tagged_field::NUMBER => match reader.varlen("transaction number")? {
+                    raw if raw & 1 == 0 && raw > 0 => number = Some(raw >> 1),
+                    _ => return Err(EventError::Invalid("transaction number")),
+                },
+                tagged_field::TAG => tag = Some(tag_text(&mut reader)?),
+                tagged_field::COMMIT_TIME => {
+                    let commit = reader.varlen("commit time")?;
+                    commit_us = Some(i64::try_from(commit).map_err(|_| EventError::Invalid("commit time"))?);
+                }
+                // The flags, and the logical clock's two numbers.
+                0 | 4 | 5 => {
+                    reader.varlen("field")?;
+                }
+                _ => return Err(EventError::Invalid("field number")),
+            }
+        }
+        let (Some(mut sid), Some(tag), Some(number)) = (uuid, tag, number) else { return Err(EventError::Truncated("GTID")) };
+        if !tag.is_empty() {
+            sid.push(':');
+            sid.push_str(tag);
+        }
+        Ok(Self { gtid: Some((sid, number)), commit_us })
+    }
+}
+
+/// A tag: letters, digits and underscores, which the server has made lower-case.
+fn tag_text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, EventError> {
+    let wrong = EventError::Invalid("tag");
+    let len = usize::try_from(reader.varlen("tag length")?).map_err(|_| wrong)?;
+    let bytes = reader.bytes(len, "tag")?;
+    let valid = |(place, byte): (usize, &u8)| matches!(byte, b'a'..=b'z' | b'_') || place > 0 && byte.is_ascii_digit();
+    if len > TAG_BYTES_MAX || !bytes.iter().enumerate().all(valid) {
+        return Err(wrong);
+    }
+    std::str::from_utf8(bytes).map_err(|_| wrong)
+}
+
 fn uuid_text(bytes: [u8; 16]) -> String {
     let mut text = String::with_capacity(36);
     for (place, byte) in bytes.into_iter().enumerate() {
@@ -114,18 +195,122 @@ pub fn file_name(bytes: &[u8]) -> Result<String, EventError> {
     }
 }
 
-/// The end of a prepared XA transaction (`XA_prepare_event`).
+/// A heartbeat of version 2: where the log stands, with a position of 64 bits (`Heartbeat_event_v2`; MySQL 8.0.26 and later, if asked for).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatEvent {
+    /// The file.
+    pub file: String,
+    /// Where in it the last event ended.
+    pub position: u64,
+}
+
+impl HeartbeatEvent {
+    /// Reads the body: fields of a type, a length and a value each, up to type 0 (`codecs/binary.cpp`, `Heartbeat::decode`).
+    ///
+    /// # Errors
+    /// Bytes that aren't such fields, or without file or position.
+    pub fn parse(body: &[u8]) -> Result<Self, EventError> {
+        let (mut file, mut position) = (None, None);
+        tagged_values(body, |field, value| {
+            match field {
+                1 => file = Some(file_name(value)?),
+                2 => position = Some(packed_whole(value, "position")?),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        match (file, position) {
+            (Some(file), Some(position)) => Ok(Self { file, position }),
+            (None, _) => Err(EventError::Truncated("file name")),
+            (_, None) => Err(EventError::Truncated("position")),
+        }
+    }
+}
+
+/// Reads fields of a type, a length and a value each, up to the one of type 0; gives what follows it.
+pub(super) fn tagged_values<'a>(
+    body: &'a [u8],
+    mut field: impl FnMut(u64, &'a [u8]) -> Result<(), EventError>,
+) -> Result<&'a [u8], EventError> {
+    let mut reader = Reader::new(body);
+    loop {
+        let kind = reader.packed("field type")?;
+        if kind == 0 {
+            return Ok(reader.rest());
+        }
+        let len = reader.packed_len("field length")?;
+        field(kind, reader.bytes(len, "field")?)?;
+    }
+}
+
+/// A value that is one length-encoded integer and nothing else.
+pub(super) fn packed_whole(value: &[u8], part: &'static str) -> Result<u64, EventError> {
+    let mut reader = Reader::new(value);
+    let number = reader.packed(part)?;
+    if reader.is_empty() { Ok(number) } else { Err(EventError::Excess(part)) }
+}
+
+/// An XA transaction's prepare event, or the commit of one that was never prepared (`XA COMMIT … ONE PHASE`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct XaPrepare {
-    /// Whether it is committed at once.
+    /// Whether it is committed by this event.
     pub one_phase: bool,
+    /// The identifier's format.
+    pub format_id: u32,
+    /// The identifier's first part: the global transaction, at most 64 bytes.
+    pub gtrid: Vec<u8>,
+    /// The identifier's second part: the branch, at most 64 bytes.
+    pub bqual: Vec<u8>,
 }
 
 impl XaPrepare {
-    /// Reads the body.
+    /// The longest part of an identifier (the X/Open XA specification, `MAXGTRIDSIZE` and `MAXBQUALSIZE`).
+    const PART_BYTES_MAX: u32 = 64;
+
+    /// Reads the body (`XA_prepare_event`).
+    ///
+    /// # Errors
+    /// Bytes that aren't such an event.
     pub fn parse(body: &[u8]) -> Result<Self, EventError> {
-        Ok(Self { one_phase: Reader::new(body).u8("one-phase flag")? != 0 })
+        let mut reader = Reader::new(body);
+        let one_phase = match reader.u8("one-phase flag")? {
+            0 => false,
+            1 => true,
+            _ => return Err(EventError::Invalid("one-phase flag")),
+        };
+        let format_id = reader.u32("format id")?;
+        let (gtrid_len, bqual_len) = (reader.u32("gtrid length")?, reader.u32("bqual length")?);
+        let mut part = |len: u32, part: &'static str| match usize::try_from(len) {
+            Ok(bytes) if len <= Self::PART_BYTES_MAX => Ok(reader.bytes(bytes, part)?.to_vec()),
+            _ => Err(EventError::Invalid(part)),
+        };
+        let (gtrid, bqual) = (part(gtrid_len, "gtrid")?, part(bqual_len, "bqual")?);
+        if !reader.is_empty() {
+            return Err(EventError::Excess("bqual"));
+        }
+        Ok(Self { one_phase, format_id, gtrid, bqual })
     }
+}
+
+/// The statement in a rows-query event (`binlog_rows_query_log_events`), in the connection's character set. It stands before the table maps of the rows that the
+/// statement changed.
+///
+/// # Errors
+/// No bytes at all.
+pub fn rows_query(body: &[u8]) -> Result<&[u8], EventError> {
+    let mut reader = Reader::new(body);
+    // A length that counts up to 255 only, so that nobody reads it.
+    reader.u8("length")?;
+    Ok(reader.rest())
+}
+
+/// Where an event ends, from the 32 bits of its header: the smallest position from `last` on whose low 32 bits they are. Header positions wrap in a file beyond
+/// 4 GiB, which one large transaction makes; no event is that large, so that each ends less than 4 GiB after the one before.
+#[must_use]
+pub fn unwrap_pos(last: u64, log_pos: u32) -> u64 {
+    const WRAP: u64 = 1 << 32;
+    let same_turn = (last & !(WRAP - 1)) | u64::from(log_pos);
+    if same_turn >= last { same_turn } else { same_turn.saturating_add(WRAP) }
 }
 
 /// A query event: BEGIN, or a statement that isn't logged as rows.
@@ -177,6 +362,8 @@ pub struct RowsEvent<'a> {
     pub table_id: u64,
     /// Whether it is the last of its statement.
     pub statement_end: bool,
+    /// Whether the images after an update may hold parts of JSON values in place of whole ones (PARTIAL_UPDATE_ROWS).
+    pub partial: bool,
     /// Columns of the table.
     pub columns: usize,
     /// Which columns the (first) image has.
@@ -195,7 +382,7 @@ impl<'a> RowsEvent<'a> {
             kind::UPDATE_ROWS_V1 => (RowsKind::Update, false),
             kind::DELETE_ROWS_V1 => (RowsKind::Delete, false),
             kind::WRITE_ROWS => (RowsKind::Write, true),
-            kind::UPDATE_ROWS => (RowsKind::Update, true),
+            kind::UPDATE_ROWS | kind::PARTIAL_UPDATE_ROWS => (RowsKind::Update, true),
             kind::DELETE_ROWS => (RowsKind::Delete, true),
             _ => return Err(EventError::Invalid("type")),
         };
@@ -211,7 +398,8 @@ impl<'a> RowsEvent<'a> {
         let bitmap_len = columns.div_ceil(8);
         let present = reader.bytes(bitmap_len, "columns present")?;
         let present_after = if rows_kind == RowsKind::Update { reader.bytes(bitmap_len, "columns present after")? } else { present };
-        Ok(Self { kind: rows_kind, table_id, statement_end: flags & 1 != 0, columns, present, present_after, rows: reader.rest() })
+        let partial = event_type == kind::PARTIAL_UPDATE_ROWS;
+        Ok(Self { kind: rows_kind, table_id, statement_end: flags & 1 != 0, partial, columns, present, present_after, rows: reader.rest() })
     }
 }
 
@@ -227,7 +415,156 @@ mod tests {
             let _ = RotateEvent::parse(&body);
             let _ = QueryEvent::parse(&body);
             let _ = RowsEvent::parse(event_type, &body);
+            let _ = GtidEvent::parse_tagged(&body);
+            let _ = HeartbeatEvent::parse(&body);
+            let _ = XaPrepare::parse(&body);
+            let _ = rows_query(&body);
         }
+
+        /// Bytes that are right so far reach the parts behind them.
+        #[test]
+        fn no_tagged_gtid_panics(cut in 0_usize..90, place in 0_usize..90, byte: u8) {
+            let mut body = tagged(b"batch_1", 77);
+            body.truncate(cut);
+            if let Some(at) = body.get_mut(place) {
+                *at = byte;
+            }
+            let _ = GtidEvent::parse_tagged(&body);
+        }
+
+        #[test]
+        fn an_xa_prepare_event_reads_back_as_written(
+            one_phase: bool, format_id: u32, gtrid in proptest::collection::vec(any::<u8>(), 0..=64), bqual in proptest::collection::vec(any::<u8>(), 0..=64), more: bool,
+        ) {
+            let event = XaPrepare { one_phase, format_id, gtrid, bqual };
+            let mut body = vec![u8::from(one_phase)];
+            body.extend(format_id.to_le_bytes());
+            for part in [&event.gtrid, &event.bqual] {
+                body.extend(u32::try_from(part.len()).unwrap().to_le_bytes());
+            }
+            body.extend([event.gtrid.as_slice(), event.bqual.as_slice()].concat());
+            if more {
+                body.push(0);
+                prop_assert_eq!(XaPrepare::parse(&body), Err(EventError::Excess("bqual")));
+            } else {
+                for cut in 0..body.len() {
+                    prop_assert!(XaPrepare::parse(&body[..cut]).is_err());
+                }
+                prop_assert_eq!(XaPrepare::parse(&body), Ok(event));
+            }
+        }
+
+        #[test]
+        fn positions_beyond_four_gib_rise_with_their_low_half(last in 0_u64..1 << 40, ahead in 0_u64..1 << 32) {
+            let position = last + ahead;
+            let low = u32::try_from(position & 0xffff_ffff).unwrap();
+            prop_assert_eq!(unwrap_pos(last, low), position);
+        }
+    }
+
+    #[test]
+    fn a_position_at_the_edge_of_four_gib_is_the_next_one() {
+        assert_eq!(unwrap_pos(4, 4), 4);
+        assert_eq!(unwrap_pos(0xffff_ffff, 0), 1 << 32);
+        assert_eq!(unwrap_pos(5 << 32, 0), 5 << 32);
+        assert_eq!(unwrap_pos((5 << 32) + 1, 0), 6 << 32);
+        assert_eq!(unwrap_pos(u64::MAX, 0), u64::MAX, "saturates");
+    }
+
+    #[test]
+    fn an_xa_identifier_longer_than_the_standard_allows_is_refused() {
+        let mut body = vec![0, 1, 0, 0, 0, 65, 0, 0, 0, 0, 0, 0, 0];
+        body.extend([7; 65]);
+        assert_eq!(XaPrepare::parse(&body), Err(EventError::Invalid("gtrid")));
+        body[0] = 2;
+        assert_eq!(XaPrepare::parse(&body), Err(EventError::Invalid("one-phase flag")));
+    }
+
+    #[test]
+    fn a_heartbeat_of_version_2_has_a_position_of_64_bits() {
+        let mut body = vec![1, 13];
+        body.extend(b"binlog.000007");
+        body.extend([2, 9, 254, 1, 2, 3, 4, 5, 0, 0, 0, 9, 2, 1, 1, 0]);
+        let expected = HeartbeatEvent { file: "binlog.000007".to_owned(), position: 0x05_0403_0201 };
+        assert_eq!(HeartbeatEvent::parse(&body), Ok(expected));
+        for cut in 0..body.len() {
+            assert!(HeartbeatEvent::parse(&body[..cut]).is_err(), "{cut}");
+        }
+        assert_eq!(HeartbeatEvent::parse(&[2, 1, 4, 0]), Err(EventError::Truncated("file name")));
+        assert_eq!(HeartbeatEvent::parse(&[2, 2, 4, 4, 0]), Err(EventError::Excess("position")));
+    }
+
+    #[test]
+    fn the_text_of_a_rows_query_event_is_what_follows_its_length() {
+        assert_eq!(rows_query(b"\x03UPDATE t SET a = 1"), Ok(&b"UPDATE t SET a = 1"[..]));
+        assert_eq!(rows_query(b""), Err(EventError::Truncated("length")));
+    }
+
+    /// A number in the fewest bytes, as `variable_length_integers.h` has it: as many low one bits as bytes follow.
+    fn varlen(value: u64, out: &mut Vec<u8>) {
+        let bits = 64 - value.leading_zeros();
+        let bytes = bits.max(1).div_ceil(7).min(9);
+        if bytes == 9 {
+            out.push(0xff);
+            out.extend(value.to_le_bytes());
+        } else {
+            let raw = value << bytes | ((1 << (bytes - 1)) - 1);
+            out.extend(raw.to_le_bytes().iter().take(usize::try_from(bytes).unwrap()));
+        }
+    }
+
+    fn tagged(tag: &[u8], number: u64) -> Vec<u8> {
+        let mut fields = Vec::new();
+        for byte in 0..2 {
+            varlen(byte, &mut fields);
+        }
+        varlen(1, &mut fields);
+        for byte in 0..16_u64 {
+            varlen(0x70 + byte * 9, &mut fields);
+        }
+        varlen(2, &mut fields);
+        varlen(number << 1, &mut fields);
+        varlen(3, &mut fields);
+        varlen(u64::try_from(tag.len()).unwrap(), &mut fields);
+        fields.extend(tag);
+        for (field, value) in [(4, 0), (5, 2), (6, 1_700_000_000_000_001), (8, 300), (9, 90_700)] {
+            varlen(field, &mut fields);
+            varlen(value, &mut fields);
+        }
+        let mut body = Vec::new();
+        varlen(1, &mut body);
+        // Its own byte, or two, and the next one's.
+        let size = u64::try_from(fields.len()).unwrap() + 2;
+        varlen(if size > 127 { size + 1 } else { size }, &mut body);
+        varlen(0, &mut body);
+        body.extend(fields);
+        body
+    }
+
+    #[test]
+    fn a_tagged_gtid_event_gives_the_source_with_its_tag() {
+        let uuid = "7079828b-949d-a6af-b8c1-cad3dce5eef7";
+        let event = GtidEvent::parse_tagged(&tagged(b"batch_1", 1 << 40)).unwrap();
+        assert_eq!(event, GtidEvent { gtid: Some((format!("{uuid}:batch_1"), 1 << 40)), commit_us: Some(1_700_000_000_000_001) });
+        assert_eq!(GtidEvent::parse_tagged(&tagged(b"", 3)).unwrap().gtid, Some((uuid.to_owned(), 3)));
+    }
+
+    #[test]
+    fn a_tagged_gtid_event_that_is_not_right_is_an_error() {
+        for tag in [&b"Batch"[..], b"1a", b"a:1", b"a,b", &[b'a'; 33]] {
+            assert_eq!(GtidEvent::parse_tagged(&tagged(tag, 3)), Err(EventError::Invalid("tag")), "{tag:?}");
+        }
+        assert_eq!(GtidEvent::parse_tagged(&tagged(b"a", 0)), Err(EventError::Invalid("transaction number")));
+        let body = tagged(b"a", 3);
+        for cut in 0..body.len() {
+            assert!(GtidEvent::parse_tagged(&body[..cut]).is_err(), "{cut}");
+        }
+        let mut later = body.clone();
+        later[2] = 13 << 1;
+        assert_eq!(GtidEvent::parse_tagged(&later), Err(EventError::Invalid("last field that must be known")));
+        let mut other_version = body;
+        other_version[0] = 2 << 1;
+        assert_eq!(GtidEvent::parse_tagged(&other_version), Err(EventError::Invalid("message version")));
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array(part)?))
     }
 
-    /// `len` bytes (1–8), little-endian.
+    /// `len` bytes (0–8), little-endian.
     #[inline]
     pub fn uint(&mut self, len: usize, part: &'static str) -> Result<u64, EventError> {
         let bytes = self.bytes(len, part)?;
@@ -100,6 +100,19 @@ impl<'a> Reader<'a> {
             254 => self.u64(part),
             251 | 255 => Err(EventError::Invalid(part)),
         }
+    }
+
+    /// An unsigned integer of MySQL's serialization library: as many bytes follow the first as it has low one bits, then a zero bit, then the number
+    /// (`libs/mysql/serialization/variable_length_integers.h`).
+    pub fn varlen(&mut self, part: &'static str) -> Result<u64, EventError> {
+        let first = self.u8(part)?;
+        let more = first.trailing_ones();
+        let follows = self.uint(usize::try_from(more).map_err(|_| EventError::Invalid(part))?, part)?;
+        if more == 8 {
+            return Ok(follows);
+        }
+        let low = u64::from(first).checked_shr(more + 1).unwrap_or(0);
+        Ok(low | follows.checked_shl(7 - more).unwrap_or(0))
     }
 
     /// A length-encoded integer that counts things in memory.
