@@ -139,7 +139,8 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
         heartbeat,
     };
     let writer = Writer::new(parts, Remembered { tables: progress, new, control });
-    let mut log = LogStream::open(session, begin.start, server_id, settings.source.heartbeat_interval).await?;
+    session.close().await;
+    let mut log = LogStream::open(&connector, begin.start, server_id, settings.source.heartbeat_interval).await?;
     if let Some(fingerprint) = &begin.prove {
         start::prove(&mut log, &connector, fingerprint).await?;
     }

@@ -99,11 +99,10 @@ impl GtidEvent {
         if reader.varlen("message version")? != 1 {
             return Err(EventError::Invalid("message version"));
         }
-        let (message, before) = (reader.rest(), reader.rest().len());
         let size = usize::try_from(reader.varlen("message size")?).map_err(|_| EventError::Invalid("message size"))?;
-        // The size counts its own bytes too.
-        let read = before - reader.rest().len();
-        let message = message.get(read..size).ok_or(EventError::Truncated("message"))?;
+        // The size counts the version's and its own bytes too.
+        let read = body.len() - reader.rest().len();
+        let message = body.get(read..size).ok_or(EventError::Truncated("message"))?;
         let mut reader = Reader::new(message);
         if reader.varlen("last field that must be known")? > tagged_field::COUNT {
             return Err(EventError::Invalid("last field that must be known"));
@@ -533,9 +532,8 @@ mod tests {
         }
         let mut body = Vec::new();
         varlen(1, &mut body);
-        // Its own byte, or two, and the next one's.
-        let size = u64::try_from(fields.len()).unwrap() + 2;
-        varlen(if size > 127 { size + 1 } else { size }, &mut body);
+        // With the version's byte, its own, and the one that follows.
+        varlen(u64::try_from(fields.len()).unwrap() + 3, &mut body);
         varlen(0, &mut body);
         body.extend(fields);
         body
@@ -547,6 +545,19 @@ mod tests {
         let event = GtidEvent::parse_tagged(&tagged(b"batch_1", 1 << 40)).unwrap();
         assert_eq!(event, GtidEvent { gtid: Some((format!("{uuid}:batch_1"), 1 << 40)), commit_us: Some(1_700_000_000_000_001) });
         assert_eq!(GtidEvent::parse_tagged(&tagged(b"", 3)).unwrap().gtid, Some((uuid.to_owned(), 3)));
+    }
+
+    #[test]
+    fn a_tagged_gtid_event_of_a_real_server_is_read() {
+        // MySQL 9.7, after SET gtid_next = 'AUTOMATIC:mytag'.
+        let body = [
+            0x02, 0x74, 0x00, 0x00, 0x00, 0x02, 0xb4, 0xd8, 0x90, 0x36, 0x99, 0x03, 0x59, 0x03, 0x22, 0xc5, 0x03, 0x19, 0x02, 0x78, 0x04,
+            0xf1, 0x03, 0x00, 0x00, 0x00, 0x02, 0x04, 0x04, 0x06, 0x0a, 0x6d, 0x79, 0x74, 0x61, 0x67, 0x08, 0x51, 0x02, 0x0a, 0x59, 0x02,
+            0x0c, 0x7f, 0x4f, 0xd4, 0xe2, 0x1b, 0xe7, 0x60, 0x06, 0x10, 0x4d, 0x04, 0x12, 0x83, 0x12, 0x0b,
+        ];
+        let event = GtidEvent::parse_tagged(&body).unwrap();
+        assert_eq!(event.gtid, Some(("5a6c481b-e6d6-11f1-863c-02fc00000001:mytag".to_owned(), 1)));
+        assert_eq!(event.commit_us, Some(0x06_60e7_1be2_d44f));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use boundary::TransactionTopic;
 pub use window::{ChunkOutcome, EncodedRows, Opened, SnapshotOrigin};
 
-use crate::binlog::event::{GtidEvent, QueryEvent, RotateEvent, RowsEvent, XaPrepare, file_name, kind};
+use crate::binlog::event::{GtidEvent, HeartbeatEvent, QueryEvent, RotateEvent, RowsEvent, XaPrepare, file_name, kind};
 use crate::binlog::reader::EventError;
 use crate::binlog::statement::{Statement, Xid};
 use crate::binlog::table_map::{Layout, TableMapError, names, split_id};
@@ -369,7 +369,7 @@ impl Capture {
         let event_type = event.event_type;
         let wrong = |cause| CaptureError::Event { event_type, cause };
         match event_type {
-            kind::GTID | kind::ANONYMOUS_GTID => self.begin(event)?,
+            kind::GTID | kind::ANONYMOUS_GTID | kind::TAGGED_GTID => self.begin(event)?,
             kind::TABLE_MAP => return self.table_map(event),
             kind::WRITE_ROWS_V1
             | kind::UPDATE_ROWS_V1
@@ -398,22 +398,21 @@ impl Capture {
                     self.moved(u64::from(event.log_pos), None);
                 }
             }
+            kind::HEARTBEAT_V2 => {
+                let heartbeat = HeartbeatEvent::parse(event.body).map_err(wrong)?;
+                if self.transaction.is_none() {
+                    self.file = heartbeat.file;
+                    self.moved(heartbeat.position, None);
+                }
+            }
             kind::PARTIAL_UPDATE_ROWS => {
                 return Err(CaptureError::Unsupported(
                     "partial JSON updates are in the log: set binlog_row_value_options to '' at the source",
                 ));
             }
-            kind::TRANSACTION_PAYLOAD => {
-                return Err(CaptureError::Unsupported(
-                    "compressed transactions are in the log: set binlog_transaction_compression=OFF at the source",
-                ));
-            }
-            kind::TAGGED_GTID => {
-                return Err(CaptureError::Unsupported("a tagged GTID is in the log, which Millrace can't follow yet"));
-            }
             kind::INCIDENT => return Err(CaptureError::Incident),
             kind::FORMAT_DESCRIPTION | kind::PREVIOUS_GTIDS | kind::STOP => self.outside(event),
-            kind::ROWS_QUERY | kind::IGNORABLE | kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE | kind::HEARTBEAT_V2 => {}
+            kind::ROWS_QUERY | kind::IGNORABLE | kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE => {}
             _ if event.flags & crate::binlog::event::IGNORABLE_FLAG != 0 => {}
             _ => return Err(wrong(EventError::Invalid("type"))),
         }
@@ -440,7 +439,11 @@ impl Capture {
 
     fn begin<E>(&mut self, event: LogEvent<'_>) -> Result<(), CaptureError<E>> {
         let wrong = |cause| CaptureError::Event { event_type: event.event_type, cause };
-        let gtid = GtidEvent::parse(event.body, event.event_type == kind::ANONYMOUS_GTID).map_err(wrong)?;
+        let gtid = match event.event_type {
+            kind::TAGGED_GTID => GtidEvent::parse_tagged(event.body),
+            event_type => GtidEvent::parse(event.body, event_type == kind::ANONYMOUS_GTID),
+        };
+        let gtid = gtid.map_err(wrong)?;
         let gtid_text = gtid.gtid.as_ref().map(|(sid, number)| format!("{sid}:{number}"));
         let mut published = 0;
         if let Some(part) = &self.position.transaction {

@@ -316,8 +316,11 @@ impl Producer {
         }
         let mut rows = EncodedRows::default();
         let first = range.after.map_or(range.first, |after| after + 1);
-        let selected: Vec<(i32, i32)> =
-            if first > range.last { Vec::new() } else { model.seen().range(first..=range.last).take(CHUNK).map(|(&key, &value)| (key, value)).collect() };
+        let selected: Vec<(i32, i32)> = if first > range.last {
+            Vec::new()
+        } else {
+            model.seen().range(first..=range.last).take(CHUNK).map(|(&key, &value)| (key, value)).collect()
+        };
         for (key, value) in &selected {
             let mut spans = Vec::new();
             let encoded = rows.push(&mut spans, |out, spans| {

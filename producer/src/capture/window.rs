@@ -157,7 +157,9 @@ impl Capture {
         let track = self.tracks.entry(topic).or_insert_with(Track::new);
         let (epoch, since, changes) = (track.epoch, track.since, track.changes);
         let mut published = self.position.gtids.clone();
-        if let Some((set, (sid, number))) = published.as_mut().zip(self.transaction.as_ref().and_then(|transaction| transaction.gtid.as_ref())) {
+        if let Some((set, (sid, number))) =
+            published.as_mut().zip(self.transaction.as_ref().and_then(|transaction| transaction.gtid.as_ref()))
+        {
             set.insert(sid, *number);
         }
         Opened { epoch, since, published, changes }
@@ -223,7 +225,8 @@ impl Capture {
         }
         // Out of the map while its keys are asked for and the rest of the state is written to.
         let Some((topic, track)) = self.tracks.remove_entry(topic) else { return Ok(ChunkOutcome::Invalid) };
-        let sent = self.publish_rows(table, rows, origin, handled_us, sink, |key| !key.get(5..).is_some_and(|key| track.keys.contains(key)));
+        let sent =
+            self.publish_rows(table, rows, origin, handled_us, sink, |key| !key.get(5..).is_some_and(|key| track.keys.contains(key)));
         self.tracks.insert(topic, track);
         let sent = sent?;
         Ok(ChunkOutcome::Sent { sent, superseded: rows.len() - sent })

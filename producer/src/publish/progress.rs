@@ -261,8 +261,20 @@ mod tests {
             prepared: [("X'61',X'',1".to_owned(), PreparedAt { begin: at, end: 99, rows: true, gtid: None })].into(),
         };
         let range = KeyRange { id: 2, after: Some("[1]".to_owned()), until: None };
-        let table = TableProgress { done: false, rows: 3, ranges: vec![range], key: vec!["a".to_owned()], again: true, condition: Some("a > 1".to_owned()) };
-        let control = Control { signals: Some(4), paused: true, paused_tables: ["a.b".to_owned()].into(), added: [("a".to_owned(), "b.c".to_owned())].into() };
+        let table = TableProgress {
+            done: false,
+            rows: 3,
+            ranges: vec![range],
+            key: vec!["a".to_owned()],
+            again: true,
+            condition: Some("a > 1".to_owned()),
+        };
+        let control = Control {
+            signals: Some(4),
+            paused: true,
+            paused_tables: ["a.b".to_owned()].into(),
+            added: [("a".to_owned(), "b.c".to_owned())].into(),
+        };
         let mut progress = Progress::default();
         for record in [position_record("t", &position), table_record("t", "a.b", &table), control_record("t", &control)] {
             progress.apply(record.key.as_bytes(), Some(record.value.as_bytes())).expect("own record");

@@ -76,7 +76,11 @@ impl Beginning {
             return Err(Error::Purged { missing: format!("the transactions {missing}") });
         }
         if position.server_uuid != facts.server_uuid {
-            tracing::warn!(before = position.server_uuid, now = facts.server_uuid, "another server of the same cluster answers; going on by GTID");
+            tracing::warn!(
+                before = position.server_uuid,
+                now = facts.server_uuid,
+                "another server of the same cluster answers; going on by GTID"
+            );
             // Its files are others: their places can't be compared with the old ones.
             position.log = FilePosition::default();
             position.fingerprint = None;
@@ -107,7 +111,11 @@ impl Beginning {
             Some(fingerprint) => (fingerprint.start, Some((place.clone(), fingerprint.clone()))),
             None if position.server_uuid == facts.server_uuid => (place.pos.max(FIRST_EVENT), None),
             None => {
-                return Err(other_log(connector, &place, "it is another server, and no event before that place is known to compare".to_owned()));
+                return Err(other_log(
+                    connector,
+                    &place,
+                    "it is another server, and no event before that place is known to compare".to_owned(),
+                ));
             }
         };
         if position.server_uuid != facts.server_uuid {
@@ -121,8 +129,14 @@ impl Beginning {
 /// Reads up to the place, where the event must end whose fingerprint is known (G1).
 pub(super) async fn prove(log: &mut LogStream, connector: &Connector, expected: &(FilePosition, Fingerprint)) -> Result<(), Error> {
     let (place, fingerprint) = expected;
+    let another = || other_log(connector, place, "another event stands there than the one that was published".to_owned());
+    // Whether events of a compressed transaction that ends at the place have come: one of them must be the one.
+    let mut inside = false;
     loop {
         let event = log.next().await?;
+        if inside && !event.is_inside() {
+            return Err(another());
+        }
         // Made up for the stream: a ROTATE, a FORMAT_DESCRIPTION, a heartbeat.
         if event.log_pos == 0 || event.timestamp == 0 {
             continue;
@@ -132,8 +146,9 @@ pub(super) async fn prove(log: &mut LogStream, connector: &Connector, expected: 
         if end == place.pos && found.is_of(fingerprint) {
             return Ok(());
         }
-        if end >= place.pos {
-            return Err(other_log(connector, place, "another event stands there than the one that was published".to_owned()));
+        inside = event.is_inside() && end == place.pos;
+        if end >= place.pos && !inside {
+            return Err(another());
         }
     }
 }

@@ -151,7 +151,9 @@ impl Worker {
                 Ok(Read::Done) => return Ok(None),
                 Ok(Read::Later(range)) => return Ok(Some(Work { job, range })),
                 Ok(Read::Again) => {}
-                Err(Error::Source(error @ SourceError::Server { .. })) if job.condition.is_some() && error.disposition() != Disposition::Retry => {
+                Err(Error::Source(error @ SourceError::Server { .. }))
+                    if job.condition.is_some() && error.disposition() != Disposition::Retry =>
+                {
                     tracing::error!(table = job.reading.name, condition = job.condition, %error, "the rows that a signal asked for can't be read; giving that up");
                     self.give_up(&job).await?;
                     return Ok(None);

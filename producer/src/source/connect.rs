@@ -98,7 +98,7 @@ impl Connector {
     }
 
     /// The host's addresses. Looked up here and not by the client library, which can't tell an unknown host from a silent one.
-    async fn resolve(&self) -> Result<Vec<IpAddr>, SourceError> {
+    pub(super) async fn resolve(&self) -> Result<Vec<IpAddr>, SourceError> {
         let host = &self.settings.host;
         let unknown = |source| SourceError::UnknownHost { host: host.clone(), source };
         let found = tokio::net::lookup_host((host.as_str(), self.settings.port)).await.map_err(unknown)?;
@@ -135,28 +135,39 @@ impl Connector {
         let mut opts = SslOpts::default()
             .with_danger_accept_invalid_certs(settings.mode == TlsMode::Required)
             .with_danger_skip_domain_validation(settings.mode != TlsMode::VerifyIdentity);
-        if let Some(path) = &settings.ca_file {
-            const SETTING: &str = "source.tls.ca_file";
-            let bundle = tls::authorities(read_file(SETTING, path).await?).map_err(|what| certificate(SETTING, path, what))?;
+        if let Some(bundle) = self.authorities().await? {
             // Only these: a certificate from a public authority is no proof that this is our server.
             opts = opts.with_root_certs(vec![bundle.into()]).with_disable_built_in_roots(true);
         }
-        if let Some(path) = &settings.client_certificate_file {
-            const SETTING: &str = "source.tls.client_certificate_file";
-            let own = read_file(SETTING, path).await?;
-            let key = match &settings.client_key_file {
-                Some(path) => Some(read_file("source.tls.client_key_file", path).await?),
-                None => None,
-            };
-            let identity = tls::identity(own, key, settings.client_certificate_password.as_ref());
-            let identity = identity.map_err(|what| certificate(SETTING, path, what))?;
+        if let Some(identity) = self.identity().await? {
             opts = opts.with_client_identity(Some(ClientIdentity::new(identity.archive.into()).with_password(identity.password)));
         }
         Ok(Some(opts))
     }
 
+    /// The certificates to trust, PEM or DER, if the settings name some.
+    pub(super) async fn authorities(&self) -> Result<Option<Vec<u8>>, SourceError> {
+        const SETTING: &str = "source.tls.ca_file";
+        let Some(path) = &self.settings.tls.ca_file else { return Ok(None) };
+        tls::authorities(read_file(SETTING, path).await?).map(Some).map_err(|what| certificate(SETTING, path, what))
+    }
+
+    /// Our own certificate with its key, if the settings name one.
+    pub(super) async fn identity(&self) -> Result<Option<tls::Identity>, SourceError> {
+        const SETTING: &str = "source.tls.client_certificate_file";
+        let settings = &self.settings.tls;
+        let Some(path) = &settings.client_certificate_file else { return Ok(None) };
+        let own = read_file(SETTING, path).await?;
+        let key = match &settings.client_key_file {
+            Some(path) => Some(read_file("source.tls.client_key_file", path).await?),
+            None => None,
+        };
+        let identity = tls::identity(own, key, settings.client_certificate_password.as_ref());
+        identity.map(Some).map_err(|what| certificate(SETTING, path, what))
+    }
+
     /// An error while connecting: what is a lost connection later is an unreachable server here.
-    fn refusal(&self, error: mysql_async::Error) -> SourceError {
+    pub(super) fn refusal(&self, error: mysql_async::Error) -> SourceError {
         match SourceError::client(&self.target, "connecting", error) {
             SourceError::Lost { target, source, .. } => SourceError::Unreachable { target, source },
             // ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR,

@@ -215,15 +215,18 @@ pub enum SourceError {
         /// What is wrong with it.
         what: String,
     },
-    /// A compressed transaction.
+    /// A compressed transaction isn't whole.
     #[error(
-        "the source {target} sent a compressed transaction, at {log_pos}; it can't be read yet: set binlog_transaction_compression = OFF there, and for every session"
+        "the compressed transaction that ends at {log_pos} on the source {target} can't be read: {what}; check the source's disk, and if it is sound, \
+         set binlog_transaction_compression = OFF there and read the tables again"
     )]
-    Compressed {
+    Payload {
         /// Where.
         target: String,
         /// Where in its file the transaction ends.
         log_pos: u32,
+        /// What is wrong with it.
+        what: String,
     },
     /// The server isn't set up for capture.
     #[error("{}", listed(target, findings))]
@@ -248,9 +251,12 @@ impl SourceError {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Silent { .. } | Self::Lost { .. } | Self::LogEnded { .. } | Self::Behind { .. } => {
-                Disposition::Retry
-            }
+            Self::UnknownHost { .. }
+            | Self::Unreachable { .. }
+            | Self::Silent { .. }
+            | Self::Lost { .. }
+            | Self::LogEnded { .. }
+            | Self::Behind { .. } => Disposition::Retry,
             // A handshake that the network cut short heals; a certificate that isn't trusted doesn't.
             Self::Tls { source, .. } => match is_io(source) {
                 true => Disposition::Retry,
@@ -271,7 +277,7 @@ impl SourceError {
             | Self::Unexpected { .. }
             | Self::Checksum { .. }
             | Self::Malformed { .. }
-            | Self::Compressed { .. }
+            | Self::Payload { .. }
             | Self::Unfit { .. }
             | Self::Table { .. } => Disposition::Stop,
         }

@@ -87,7 +87,9 @@ impl KeyBound {
                 KeyValue::Number((a.checked_add(b.checked_sub(a)? / 2)?).to_string())
             }
             (KeyValue::Bytes(a), KeyValue::Bytes(b), ColumnType::Binary { .. }) => KeyValue::Bytes(middle_bytes(a, b)),
-            (KeyValue::Bytes(a), KeyValue::Bytes(b), ColumnType::Text { charset, .. }) if !is_wide(charset) => KeyValue::Bytes(middle_text(a, b)?),
+            (KeyValue::Bytes(a), KeyValue::Bytes(b), ColumnType::Text { charset, .. }) if !is_wide(charset) => {
+                KeyValue::Bytes(middle_text(a, b)?)
+            }
             _ => return None,
         };
         Some((place, Self(vec![middle])))

@@ -1,22 +1,22 @@
 //! The binlog's events as they come from the server, each whole and with its checksum proved.
 //!
 //! Here enter the changes. Guarantees (G1): an event is given on only if its CRC32 is right (where the log has them), none is left out, and silence longer than
-//! the read timeout is an error, since a source without changes sends heartbeats. The client library reads the packets; it proves nothing, and panics on events that
-//! aren't whole, which becomes an error here.
+//! the read timeout is an error, since a source without changes sends heartbeats. The events inside a compressed transaction are given one after another as if they
+//! stood in the log by themselves; the payload's own checksum covers them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_core::Stream;
-use mysql_async::binlog::EventType;
-use mysql_async::binlog::events::Event;
-use mysql_async::{BinlogStream, BinlogStreamRequest, Error as ClientError, Sid};
+use mysql_async::Sid;
 use tokio::time::timeout;
 
-use super::connect::Session;
+use super::connect::Connector;
 use super::error::{SourceError, one_line};
+use super::replica::{Ready, Replica, WireError, server_error};
+use crate::binlog::event::kind;
+use crate::binlog::payload::{InnerEvent, PayloadError, PayloadReader};
+use crate::binlog::reader::{EventError, Reader};
 
 /// Bytes of an event's header.
 const HEADER_LEN: usize = 19;
@@ -24,6 +24,8 @@ const HEADER_LEN: usize = 19;
 const CHECKSUM_LEN: usize = 4;
 /// Set in a file's first event while the file is being written, and no part of its checksum.
 const IN_USE: u16 = 1;
+/// Where in an event its flags stand.
+const FLAGS_AT: Range<usize> = 17..HEADER_LEN;
 /// `ER_MASTER_FATAL_ERROR_READING_BINLOG`
 const LOG_REFUSED: u16 = 1236;
 
@@ -66,34 +68,80 @@ pub struct RawEvent {
     pub log_pos: u32,
     /// Its flags.
     pub flags: u16,
-    event: Event,
-    /// Bytes of `event`'s data that are the body.
-    body_len: usize,
+    start: u64,
+    inside: bool,
+    bytes: Vec<u8>,
+    /// Where in `bytes` the body is.
+    body: Range<usize>,
 }
 
 impl RawEvent {
     /// Where it begins in its file, for an event that is in a file.
     #[must_use]
     pub fn start(&self) -> u64 {
-        u64::from(self.log_pos).saturating_sub(u64::from(self.event_size))
+        self.start
+    }
+
+    /// Whether it is part of a compressed transaction. Such events all begin and end where the whole does.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        self.inside
     }
 
     /// What follows the header, without the checksum (and in a FORMAT_DESCRIPTION event without the number of the checksum's algorithm).
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        self.event.data().get(..self.body_len).unwrap_or_default()
+        self.bytes.get(self.body.clone()).unwrap_or_default()
+    }
+
+    /// Of a packet's bytes: one that says that all is well, and the event.
+    fn parse(packet: Vec<u8>) -> Result<Self, EventError> {
+        let mut reader = Reader::new(&packet);
+        reader.u8("packet")?;
+        let timestamp = reader.u32("timestamp")?;
+        let event_type = reader.u8("type")?;
+        let server_id = reader.u32("server id")?;
+        let event_size = reader.u32("size")?;
+        let log_pos = reader.u32("position")?;
+        let flags = reader.u16("flags")?;
+        let body = packet.len() - reader.rest().len()..packet.len();
+        let start = u64::from(log_pos).saturating_sub(u64::from(event_size));
+        Ok(Self { timestamp, event_type, server_id, event_size, log_pos, flags, start, inside: false, bytes: packet, body })
+    }
+
+    /// Of a compressed transaction that stands at `start` to `log_pos`.
+    fn inner(event: InnerEvent, start: u64, log_pos: u32) -> Self {
+        let InnerEvent { timestamp, event_type, server_id, event_size, flags, body: bytes } = event;
+        let body = 0..bytes.len();
+        Self { timestamp, event_type, server_id, event_size, log_pos, flags, start, inside: true, bytes, body }
+    }
+
+    /// Header and body as they came, without the packet's first byte.
+    fn event(&self) -> &[u8] {
+        self.bytes.get(1..).unwrap_or_default()
+    }
+
+    fn is_description(&self) -> bool {
+        self.event_type == kind::FORMAT_DESCRIPTION
+    }
+
+    /// Takes `len` bytes off the body's end.
+    fn cut(&mut self, len: usize) {
+        self.body.end = self.body.end.saturating_sub(len).max(self.body.start);
     }
 }
 
 /// The binlog as a stream of events.
 pub struct LogStream {
-    stream: BinlogStream,
+    replica: Replica,
     target: Arc<str>,
     start: Start,
     read_timeout: Duration,
-    /// Whether the first FORMAT_DESCRIPTION has come, which tells about checksums.
-    described: bool,
-    /// Where the last event ended, for messages.
+    /// Whether the file's events have checksums; none before the first FORMAT_DESCRIPTION, which tells.
+    checksums: Option<bool>,
+    /// The compressed transaction whose events come now, and where it begins.
+    payload: Option<(PayloadReader, u64)>,
+    /// Where the last event ended.
     log_pos: u32,
 }
 
@@ -108,156 +156,216 @@ impl std::fmt::Debug for LogStream {
 }
 
 impl LogStream {
-    /// Has the server send its binlog, over this connection from now on.
+    /// Has the server send its binlog, over a connection of its own.
     ///
     /// `server_id` is ours and must differ from every other replica's: the server ends an older stream of the same id.
     ///
     /// # Errors
     ///
     /// The server's errors, and a start that isn't one. That the server no longer has the start is told by the first [`next`](Self::next).
-    pub async fn open(mut session: Session, start: Start, server_id: u32, heartbeat: Duration) -> Result<Self, SourceError> {
+    pub async fn open(connector: &Connector, start: Start, server_id: u32, heartbeat: Duration) -> Result<Self, SourceError> {
+        Self::open_as(connector, start, server_id, heartbeat, "").await
+    }
+
+    /// As [`open`](Self::open), but a stream of the same `server_id` goes on beside it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn open_beside(connector: &Connector, start: Start, server_id: u32, heartbeat: Duration) -> Result<Self, SourceError> {
+        // The server ends an older stream of the same server id, unless the replicas have different UUIDs.
+        Self::open_as(connector, start, server_id, heartbeat, ", @slave_uuid = UUID(), @replica_uuid = @slave_uuid").await
+    }
+
+    async fn open_as(
+        connector: &Connector,
+        start: Start,
+        server_id: u32,
+        heartbeat: Duration,
+        variables: &str,
+    ) -> Result<Self, SourceError> {
         const DOING: &str = "asking for the binlog";
+        let target: Arc<str> = connector.target().into();
+        let read_timeout = connector.settings().read_timeout;
+        let request = Request::new(&target, &start)?;
+        let Ready { mut replica, heartbeats_of_version_2 } = connector.replica().await?;
         let nanoseconds = heartbeat.as_nanos();
-        // The name of 8.0, and the one from 8.0.26 on.
-        session.run(DOING, &format!("SET @master_heartbeat_period = {nanoseconds}, @source_heartbeat_period = {nanoseconds}")).await?;
-        let request = BinlogStreamRequest::new(server_id);
-        let request = match &start {
-            Start::Gtid(text) => request.with_gtid().with_pos(4).with_gtid_set(sids(text)?),
-            Start::FilePos { file, pos } => request.with_filename(file.as_bytes()).with_pos(*pos),
+        let asking = async {
+            // Both names of each: those of 8.0, and those from 8.0.26 on. We stop reading while Kafka is slow, and the server must bear it.
+            replica
+                .run(&format!(
+                    "SET @master_heartbeat_period = {nanoseconds}, @source_heartbeat_period = {nanoseconds}, \
+                     @master_binlog_checksum = 'CRC32', @source_binlog_checksum = 'CRC32', \
+                     net_write_timeout = 3600, net_read_timeout = 3600{variables}"
+                ))
+                .await?;
+            replica.register(server_id).await?;
+            match request {
+                Request::After(set) => replica.dump_after(server_id, &set, heartbeats_of_version_2).await,
+                Request::From { file, pos } => replica.dump_from(server_id, &file, pos, heartbeats_of_version_2).await,
+            }
         };
-        let Session { conn, target, read_timeout, .. } = session;
-        let opened = timeout(read_timeout, conn.get_binlog_stream(request)).await;
-        let stream = match opened {
-            Ok(stream) => stream.map_err(|error| failed(&target, &start, error))?,
-            Err(_) => return Err(silent(&target, DOING, read_timeout)),
-        };
-        Ok(Self { stream, target, start, read_timeout, described: false, log_pos: 0 })
+        match timeout(read_timeout, asking).await {
+            Ok(Ok(())) => Ok(Self { replica, target, start, read_timeout, checksums: None, payload: None, log_pos: 0 }),
+            Ok(Err(error)) => Err(error.during(&target, DOING)),
+            Err(_) => Err(silent(&target, DOING, read_timeout)),
+        }
     }
 
     /// The next event; waits until there is one. Dropping the call before its end loses nothing.
     ///
     /// # Errors
     ///
-    /// The connection broke, kept silent too long or was ended; the server no longer has the log; an event is damaged or compressed. After an error the stream is of no more use.
+    /// The connection broke, kept silent too long or was ended; the server no longer has the log; an event is damaged. After an error the stream is of no more use.
     pub async fn next(&mut self) -> Result<RawEvent, SourceError> {
-        let stream = &mut self.stream;
-        let polled = std::future::poll_fn(|cx| {
-            // The library unwraps where an event is shorter than its header says; the stream isn't used after that.
-            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *stream).poll_next(cx))) {
-                Ok(poll) => poll.map(Some),
-                Err(_) => std::task::Poll::Ready(None),
+        loop {
+            if let Some((payload, start)) = &mut self.payload {
+                match payload.next_event() {
+                    Ok(Some(event)) => return Ok(RawEvent::inner(event, *start, self.log_pos)),
+                    Ok(None) => self.payload = None,
+                    Err(error) => return Err(self.spoiled(&error)),
+                }
             }
-        });
-        let Ok(event) = timeout(self.read_timeout, polled).await else {
-            return Err(silent(&self.target, "sending its binlog", self.read_timeout));
-        };
-        match event {
-            Some(Some(Ok(event))) => self.accept(event),
-            Some(Some(Err(error))) => Err(failed(&self.target, &self.start, error)),
-            Some(None) => Err(SourceError::LogEnded { target: self.target.to_string() }),
-            None => Err(self.malformed("it is shorter than its header says")),
+            let Ok(packet) = timeout(self.read_timeout, self.replica.packet()).await else {
+                return Err(silent(&self.target, "sending its binlog", self.read_timeout));
+            };
+            let event = match packet {
+                Ok(packet) => self.accept(packet)?,
+                Err(error) => return Err(failed(&self.target, &self.start, error)),
+            };
+            if event.event_type != kind::TRANSACTION_PAYLOAD {
+                return Ok(event);
+            }
+            let RawEvent { mut bytes, body, start, .. } = event;
+            bytes.truncate(body.end);
+            bytes.drain(..body.start);
+            let payload = PayloadReader::new(bytes).map_err(|error| self.spoiled(&error))?;
+            self.payload = Some((payload, start));
         }
     }
 
-    /// Proves the event.
-    fn accept(&mut self, event: Event) -> Result<RawEvent, SourceError> {
-        let header = event.header();
-        let raw = RawEvent {
-            timestamp: header.timestamp(),
-            event_type: header.event_type_raw(),
-            server_id: header.server_id(),
-            event_size: header.event_size(),
-            log_pos: header.log_pos(),
-            flags: header.flags_raw(),
-            body_len: event.data().len(),
-            event,
-        };
-        let is_description = raw.event_type == EventType::FORMAT_DESCRIPTION_EVENT as u8;
-        let raw = match self.described || is_description {
-            true => self.proved(raw, is_description)?,
-            false => self.proved_at_first(raw)?,
-        };
-        if raw.event_type == EventType::TRANSACTION_PAYLOAD_EVENT as u8 {
-            return Err(SourceError::Compressed { target: self.target.to_string(), log_pos: raw.log_pos });
+    /// Proves the event of a packet.
+    fn accept(&mut self, packet: Vec<u8>) -> Result<RawEvent, SourceError> {
+        match packet.first() {
+            Some(0) => {}
+            Some(0xfe) if packet.len() < 9 => return Err(SourceError::LogEnded { target: self.target.to_string() }),
+            _ => {
+                return Err(match server_error(&packet) {
+                    Some(error) => failed(&self.target, &self.start, WireError::Server(error)),
+                    None => self.malformed("a packet that is neither an event nor an error"),
+                });
+            }
         }
-        self.described |= is_description;
+        let raw = RawEvent::parse(packet).map_err(|_| self.malformed("it is shorter than its header"))?;
+        if u32::try_from(raw.event().len()) != Ok(raw.event_size) {
+            return Err(self.malformed(&format!("its header says {} bytes, {} are there", raw.event_size, raw.event().len())));
+        }
+        let raw = match self.checksums {
+            _ if raw.is_description() => self.description(raw)?,
+            Some(true) => self.proved(raw)?,
+            Some(false) => raw,
+            None => self.proved_at_first(raw)?,
+        };
         self.log_pos = raw.log_pos;
         Ok(raw)
     }
 
-    /// An event of which the library, knowing the file's FORMAT_DESCRIPTION, has taken off the checksum.
-    fn proved(&self, raw: RawEvent, is_description: bool) -> Result<RawEvent, SourceError> {
-        let Some(checksum) = raw.event.checksum() else { return self.sized(raw, 0) };
-        let algorithm = match raw.event.footer().get_checksum_alg() {
-            Ok(algorithm) => algorithm.map_or(0, |algorithm| algorithm as u8),
-            Err(unknown) => return Err(self.malformed(&format!("its checksum's algorithm is {}", unknown.0))),
-        };
-        let tail: &[u8] = if is_description { &[algorithm] } else { &[] };
-        // A FORMAT_DESCRIPTION has room for a checksum even where the log has none.
-        if algorithm != 0 {
-            self.compare(&raw, raw.event.data(), tail, u32::from_le_bytes(checksum))?;
-        }
-        self.sized(raw, tail.len() + CHECKSUM_LEN)
+    /// A file's FORMAT_DESCRIPTION, which has room for a checksum even where the log has none; before it stands the algorithm's number.
+    fn description(&mut self, mut raw: RawEvent) -> Result<RawEvent, SourceError> {
+        let tail = raw.body().split_last_chunk::<CHECKSUM_LEN>().and_then(|(rest, found)| Some((*rest.last()?, *found)));
+        let (algorithm, found) = tail.ok_or_else(|| self.malformed("it is shorter than its checksum"))?;
+        self.checksums = Some(match algorithm {
+            0 => false,
+            1 => {
+                self.compare(&raw, u32::from_le_bytes(found))?;
+                true
+            }
+            other => return Err(self.malformed(&format!("its checksum's algorithm is {other}"))),
+        });
+        raw.cut(CHECKSUM_LEN + 1);
+        Ok(raw)
     }
 
-    /// The made-up ROTATE before the first FORMAT_DESCRIPTION, of which neither the library nor we know whether it has a checksum: 8.0.15 leaves it
+    /// An event with a checksum.
+    fn proved(&self, mut raw: RawEvent) -> Result<RawEvent, SourceError> {
+        let found = raw.body().last_chunk::<CHECKSUM_LEN>().copied();
+        self.compare(&raw, u32::from_le_bytes(found.ok_or_else(|| self.malformed("it is shorter than its checksum"))?))?;
+        raw.cut(CHECKSUM_LEN);
+        Ok(raw)
+    }
+
+    /// The made-up ROTATE before the first FORMAT_DESCRIPTION, of which we don't know whether it has a checksum: 8.0.15 leaves it
     /// out for some starts, whatever the log has. What proves itself has one. Without, the event must at least end with a binlog file's name, as
     /// no wrong checksum does: positions are made from it.
     fn proved_at_first(&self, mut raw: RawEvent) -> Result<RawEvent, SourceError> {
-        if let Some((body, found)) = raw.event.data().split_last_chunk::<CHECKSUM_LEN>()
-            && checksum(&raw, body, &[]) == u32::from_le_bytes(*found)
+        if let Some(found) = raw.body().last_chunk::<CHECKSUM_LEN>()
+            && checksum(&raw) == u32::from_le_bytes(*found)
         {
-            raw.body_len = body.len();
-            return self.sized(raw, CHECKSUM_LEN);
+            raw.cut(CHECKSUM_LEN);
+            return Ok(raw);
         }
-        if raw.event_type != EventType::ROTATE_EVENT as u8 || !ends_with_file_name(raw.event.data()) {
+        if raw.event_type != kind::ROTATE || !ends_with_file_name(raw.body()) {
             return Err(self.malformed("the stream's first event is neither a ROTATE nor has it a right checksum"));
         }
-        self.sized(raw, 0)
+        Ok(raw)
     }
 
-    fn compare(&self, raw: &RawEvent, body: &[u8], tail: &[u8], found: u32) -> Result<(), SourceError> {
-        let computed = checksum(raw, body, tail);
+    fn compare(&self, raw: &RawEvent, found: u32) -> Result<(), SourceError> {
+        let computed = checksum(raw);
         if computed == found {
             return Ok(());
         }
         Err(SourceError::Checksum { target: self.target.to_string(), event_type: raw.event_type, log_pos: raw.log_pos, found, computed })
     }
 
-    /// Whether the header's length is that of its parts.
-    fn sized(&self, raw: RawEvent, tail_len: usize) -> Result<RawEvent, SourceError> {
-        let len = HEADER_LEN + raw.body_len + tail_len;
-        match u32::try_from(len) {
-            Ok(len) if len == raw.event_size => Ok(raw),
-            _ => Err(self.malformed(&format!("its header says {} bytes, {len} are there", raw.event_size))),
-        }
-    }
-
     fn malformed(&self, what: &str) -> SourceError {
         SourceError::Malformed { target: self.target.to_string(), log_pos: self.log_pos, what: what.to_owned() }
     }
 
+    fn spoiled(&self, error: &PayloadError) -> SourceError {
+        SourceError::Payload { target: self.target.to_string(), log_pos: self.log_pos, what: one_line(&error.to_string()) }
+    }
+
     /// Ends the stream and its connection. What goes wrong then is of no consequence.
     pub async fn close(self) {
-        let _ = timeout(Duration::from_secs(1), self.stream.close()).await;
+        let _ = timeout(Duration::from_secs(1), self.replica.close()).await;
     }
 }
 
-/// The CRC32 of an event: header, body, and what stands between the body and the checksum.
-fn checksum(raw: &RawEvent, body: &[u8], tail: &[u8]) -> u32 {
-    let flags = match raw.event_type == EventType::FORMAT_DESCRIPTION_EVENT as u8 {
-        true => raw.flags & !IN_USE,
-        false => raw.flags,
-    };
+/// A start as it is asked for.
+enum Request {
+    After(Vec<Sid<'static>>),
+    From { file: String, pos: u32 },
+}
+
+impl Request {
+    fn new(target: &str, start: &Start) -> Result<Self, SourceError> {
+        match start {
+            Start::Gtid(text) => Ok(Self::After(sids(text)?)),
+            Start::FilePos { file, pos } => match u32::try_from(*pos) {
+                Ok(pos) => Ok(Self::From { file: file.clone(), pos }),
+                // The request has 32 bits for it.
+                Err(_) => Err(SourceError::Unexpected {
+                    target: target.to_owned(),
+                    doing: "asking for the binlog".to_owned(),
+                    what: format!("no server can begin at {start}, beyond 4 GiB of a file"),
+                }),
+            },
+        }
+    }
+}
+
+/// The CRC32 of an event that ends with one: all bytes before it.
+fn checksum(raw: &RawEvent) -> u32 {
+    let event = raw.event();
+    let covered = event.get(..event.len().saturating_sub(CHECKSUM_LEN)).unwrap_or_default();
+    if !raw.is_description() || covered.len() < HEADER_LEN {
+        return crc32fast::hash(covered);
+    }
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&raw.timestamp.to_le_bytes());
-    hasher.update(&[raw.event_type]);
-    hasher.update(&raw.server_id.to_le_bytes());
-    hasher.update(&raw.event_size.to_le_bytes());
-    hasher.update(&raw.log_pos.to_le_bytes());
-    hasher.update(&flags.to_le_bytes());
-    hasher.update(body);
-    hasher.update(tail);
+    hasher.update(covered.get(..FLAGS_AT.start).unwrap_or_default());
+    hasher.update(&(raw.flags & !IN_USE).to_le_bytes());
+    hasher.update(covered.get(FLAGS_AT.end..).unwrap_or_default());
     hasher.finalize()
 }
 
@@ -268,12 +376,12 @@ fn ends_with_file_name(body: &[u8]) -> bool {
     digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn failed(target: &str, start: &Start, error: ClientError) -> SourceError {
+fn failed(target: &str, start: &Start, error: WireError) -> SourceError {
     match error {
-        ClientError::Server(error) if error.code == LOG_REFUSED => {
+        WireError::Server(error) if error.code == LOG_REFUSED => {
             SourceError::LogRefused { target: target.to_owned(), start: start.to_string(), message: one_line(&error.message) }
         }
-        error => SourceError::client(target, "sending its binlog", error),
+        error => error.during(target, "sending its binlog"),
     }
 }
 
@@ -345,32 +453,33 @@ mod tests {
         assert!(!ends_with_file_name(b"\x04"));
     }
 
-    fn stream_of(bytes: &[u8]) -> Event {
-        let description = mysql_async::binlog::events::FormatDescriptionEvent::new(mysql_async::binlog::BinlogVersion::Version4);
-        Event::read(&description, bytes).unwrap()
+    #[test]
+    fn the_checksum_is_that_of_all_bytes_before_it() {
+        // A ROTATE to binlog.000001 as MySQL 8.0.15 sends it first, in its packet.
+        let mut bytes = vec![0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 44, 0, 0, 0, 0, 0, 0, 0, 32, 0, 4, 0, 0, 0, 0, 0, 0, 0];
+        bytes.extend_from_slice(b"binlog.000001");
+        let crc = crc32fast::hash(&bytes[1..]);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        assert_eq!(checksum(&RawEvent::parse(bytes.clone()).unwrap()), crc);
+        bytes[30] ^= 1;
+        assert_ne!(checksum(&RawEvent::parse(bytes).unwrap()), crc);
     }
 
     #[test]
-    fn the_checksum_is_that_of_all_bytes_before_it() {
-        // A ROTATE to binlog.000001 as MySQL 8.0.15 sends it first.
-        let mut bytes = vec![0, 0, 0, 0, 4, 1, 0, 0, 0, 44, 0, 0, 0, 0, 0, 0, 0, 32, 0, 4, 0, 0, 0, 0, 0, 0, 0];
-        bytes.extend_from_slice(b"binlog.000001");
-        let crc = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&crc.to_le_bytes());
-        let event = stream_of(&bytes);
-        let header = event.header();
-        let raw = RawEvent {
-            timestamp: header.timestamp(),
-            event_type: header.event_type_raw(),
-            server_id: header.server_id(),
-            event_size: header.event_size(),
-            log_pos: header.log_pos(),
-            flags: header.flags_raw(),
-            body_len: event.data().len(),
-            event,
+    fn that_a_file_is_being_written_is_no_part_of_its_checksum() {
+        let description = |flags: u8| {
+            let mut bytes = vec![0, 9, 0, 0, 0, kind::FORMAT_DESCRIPTION, 1, 0, 0, 0, 24, 0, 0, 0, 4, 0, 0, 0, flags, 0, 1];
+            bytes.extend_from_slice(&[0; 4]);
+            checksum(&RawEvent::parse(bytes).unwrap())
         };
-        let body = &bytes[HEADER_LEN..bytes.len() - CHECKSUM_LEN];
-        assert_eq!(checksum(&raw, body, &[]), crc);
-        assert_ne!(checksum(&raw, &body[1..], &[]), crc);
+        assert_eq!(description(1), description(0));
+        assert_ne!(description(2), description(0));
+    }
+
+    #[test]
+    fn a_position_beyond_what_a_request_holds_is_refused_by_name() {
+        let start = Start::FilePos { file: "binlog.000001".to_owned(), pos: 1 << 32 };
+        let error = Request::new("db:3306", &start).err().unwrap().to_string();
+        assert!(error.contains("binlog.000001:4294967296"), "{error}");
     }
 }

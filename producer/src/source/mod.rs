@@ -17,6 +17,7 @@ mod key_bound;
 pub mod log;
 mod password;
 mod replay;
+mod replica;
 pub mod select;
 mod selection;
 pub mod server;

@@ -27,13 +27,12 @@ impl Replay {
     ///
     /// The source's; that the server no longer has the place is told by the stream's first event.
     pub async fn open(&self, at: &PreparedAt) -> Result<LogStream, SourceError> {
-        let mut session = self.connector.connect().await?;
-        // The server ends an older stream of the same server id, unless the replicas have different UUIDs.
-        session.run("asking for the binlog once more", "SET @slave_uuid = UUID(), @replica_uuid = @slave_uuid").await?;
         let start = match &at.gtid {
             // The place is in another server's files.
             Some(gtid) if at.begin.file.is_empty() => {
+                let mut session = self.connector.connect().await?;
                 let status = server::status(&mut session).await?;
+                session.close().await;
                 let wrong = |error: GtidSetError| SourceError::GtidSet {
                     text: status.gtid_executed.clone(),
                     source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
@@ -44,6 +43,6 @@ impl Replay {
             }
             _ => Start::FilePos { file: at.begin.file.clone(), pos: at.begin.pos },
         };
-        LogStream::open(session, start, self.server_id, self.heartbeat).await
+        LogStream::open_beside(&self.connector, start, self.server_id, self.heartbeat).await
     }
 }

@@ -67,7 +67,8 @@ impl Writer {
             self.control.added.insert((database.to_owned(), table.to_owned()));
         }
         if !prepared.plan.has_key() && condition.is_some() {
-            return Ok("refused: rows of a table without a key can't be told from those that are in the topic already; read all of them".to_owned());
+            return Ok("refused: rows of a table without a key can't be told from those that are in the topic already; read all of them"
+                .to_owned());
         }
         self.read_anew(database, table, condition);
         Ok("reading rows".to_owned())

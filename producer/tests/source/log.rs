@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use millrace_producer::binlog::event::{GtidEvent, HeartbeatEvent};
+use millrace_producer::position::gtid::GtidSet;
 use millrace_producer::source::catalog::{self, KeyOverrides};
 use millrace_producer::source::log::{LogStream, RawEvent, Start};
-use millrace_producer::source::{Connector, Disposition, SourceError, server};
+use millrace_producer::source::{Password, Connector, Disposition, SourceError, TlsMode, server};
+use secrecy::SecretString;
 
 use super::{User, relay};
 use crate::mysql::{Database, with_database};
@@ -16,8 +19,13 @@ const XID: u8 = 16;
 const TABLE_MAP: u8 = 19;
 const HEARTBEAT: u8 = 27;
 const WRITE_ROWS: u8 = 30;
+const UPDATE_ROWS: u8 = 31;
+const DELETE_ROWS: u8 = 32;
 const GTID: u8 = 33;
 const PREVIOUS_GTIDS: u8 = 35;
+const TRANSACTION_PAYLOAD: u8 = 40;
+const HEARTBEAT_V2: u8 = 41;
+const TAGGED_GTID: u8 = 42;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,7 +38,7 @@ async fn here(user: &User<'_>) -> (server::LogStatus, Start) {
 
 async fn open(user: &User<'_>, connector: &Connector, start: Start) -> Result<LogStream, SourceError> {
     let settings = &user.settings;
-    LogStream::open(connector.connect().await?, start, settings.server_id("x"), settings.heartbeat_interval).await
+    LogStream::open(connector, start, settings.server_id("x"), settings.heartbeat_interval).await
 }
 
 /// Events up to the first one that the test looks for.
@@ -60,6 +68,10 @@ async fn error_of(stream: &mut LogStream) -> SourceError {
     tokio::time::timeout(PATIENCE, fail).await.unwrap()
 }
 
+fn is_heartbeat(event: &RawEvent) -> bool {
+    matches!(event.event_type, HEARTBEAT | HEARTBEAT_V2)
+}
+
 fn holds(event: &RawEvent, text: &str) -> bool {
     event.body().windows(text.len()).any(|window| window == text.as_bytes())
 }
@@ -76,7 +88,7 @@ async fn a_transaction_arrives_whole_from_a_file_position() {
         assert_eq!(events[0].event_type, ROTATE);
         assert_eq!(&events[0].body()[8..], status.file.as_bytes(), "the made-up ROTATE's checksum is no part of the name");
         assert_eq!(events[1].event_type, FORMAT_DESCRIPTION);
-        let types: Vec<_> = events.iter().map(|event| event.event_type).filter(|kind| *kind != HEARTBEAT).collect();
+        let types: Vec<_> = events.iter().map(|event| event.event_type).filter(|kind| ![HEARTBEAT, HEARTBEAT_V2].contains(kind)).collect();
         // Other tests' transactions may come before ours.
         assert!(types.windows(5).any(|window| window == [GTID, QUERY, TABLE_MAP, WRITE_ROWS, XID]), "{types:?}");
         let mut stream_again = stream;
@@ -122,7 +134,7 @@ async fn a_quiet_source_sends_heartbeats_and_a_mute_one_is_an_error() {
         let (_, start) = here(&user).await;
         let mut stream = open(&user, &user.connector(), start.clone()).await.unwrap();
         for _ in 0..3 {
-            until(&mut stream, |event| event.event_type == HEARTBEAT).await;
+            until(&mut stream, is_heartbeat).await;
         }
         stream.close().await;
         user.settings.read_timeout = Duration::from_millis(500);
@@ -184,9 +196,9 @@ async fn a_stream_ended_by_another_of_the_same_server_id_says_so() {
         let user = User::new(&mut database).await;
         let (_, start) = here(&user).await;
         let mut first = open(&user, &user.connector(), start.clone()).await.unwrap();
-        until(&mut first, |event| event.event_type == HEARTBEAT).await;
+        until(&mut first, is_heartbeat).await;
         let mut second = open(&user, &user.connector(), start).await.unwrap();
-        until(&mut second, |event| event.event_type == HEARTBEAT).await;
+        until(&mut second, is_heartbeat).await;
         let error = error_of(&mut first).await;
         match &error {
             SourceError::LogRefused { .. } => assert!(error.to_string().contains("source.server_id"), "{error}"),
@@ -332,25 +344,216 @@ async fn a_damaged_event_is_caught_by_its_checksum() {
     .await;
 }
 
-/// The number of a TRANSACTION_PAYLOAD event. A real one would stop the other tests' streams as well.
-const TRANSACTION_PAYLOAD: u8 = 40;
+/// Gives the packet's event a right checksum again.
+fn sign(payload: &mut [u8]) {
+    let end = payload.len() - 4;
+    let checksum = crc32fast::hash(&payload[1..end]);
+    payload[end..].copy_from_slice(&checksum.to_le_bytes());
+}
 
 #[tokio::test]
-async fn a_compressed_transaction_stops() {
+async fn a_payload_that_is_none_stops() {
     with_database(|database: Database| async move {
         let error = through_relay(database, |payload| {
             if spoils(payload).is_some() {
                 payload[5] = TRANSACTION_PAYLOAD;
-                let end = payload.len() - 4;
-                let checksum = crc32fast::hash(&payload[1..end]);
-                payload[end..].copy_from_slice(&checksum.to_le_bytes());
+                sign(payload);
             }
         })
         .await;
-        assert!(matches!(error, SourceError::Compressed { .. }), "{error}");
+        assert!(matches!(error, SourceError::Payload { .. }), "{error}");
         assert_eq!(error.disposition(), Disposition::Stop);
     })
     .await;
+}
+
+/// Whether the server compresses transactions; prints that it doesn't.
+fn compresses(database: &Database) -> bool {
+    let can = database.conn.server_version() >= (8, 0, 20);
+    if !can {
+        println!("skipped: this server has no binlog_transaction_compression");
+    }
+    can
+}
+
+#[tokio::test]
+async fn a_compressed_transaction_gives_the_events_of_a_plain_one() {
+    with_database(|mut database: Database| async move {
+        if !compresses(&database) {
+            return;
+        }
+        database.run("CREATE TABLE t (id INT PRIMARY KEY, b LONGTEXT)").await;
+        let user = User::new(&mut database).await;
+        let mut transactions = Vec::new();
+        for compression in ["OFF", "ON"] {
+            let (_, start) = here(&user).await;
+            user.database.run(format!("SET binlog_transaction_compression = {compression}")).await;
+            user.database.run("BEGIN").await;
+            user.database.run("INSERT INTO t VALUES (1, 'one'), (2, REPEAT('two ', 1000000))").await;
+            user.database.run("UPDATE t SET b = CONCAT(b, '!') WHERE id = 1").await;
+            user.database.run("DELETE FROM t").await;
+            user.database.run("COMMIT").await;
+            let mut stream = open(&user, &user.connector(), start).await.unwrap();
+            let mut mine = false;
+            let mut last = Vec::new();
+            // Other tests' transactions may come as well: ours is the one whose table map names the database.
+            while !mine {
+                let events = until(&mut stream, |event| event.event_type == XID).await;
+                mine = events.iter().any(|event| event.event_type == TABLE_MAP && holds(event, &user.database.name));
+                last = events;
+            }
+            let begin = last.iter().rposition(|event| event.event_type == GTID).unwrap();
+            let transaction: Vec<_> = last.split_off(begin + 1).into_iter().filter(|event| !is_heartbeat(event)).collect();
+            let ends: Vec<_> = transaction.iter().map(|event| event.log_pos).collect();
+            assert!(ends.iter().all(|end| *end > 0), "{ends:?}");
+            // All of a compressed one end where it ends; those of a plain one after each other.
+            assert_eq!(ends.first() == ends.last(), compression == "ON");
+            transactions.push(transaction.iter().map(shape).collect::<Vec<_>>());
+        }
+        assert_eq!(transactions[0], transactions[1]);
+        let kinds: Vec<_> = transactions[0].iter().map(|(kind, ..)| *kind).collect();
+        assert_eq!(kinds, [QUERY, TABLE_MAP, WRITE_ROWS, WRITE_ROWS, TABLE_MAP, UPDATE_ROWS, TABLE_MAP, DELETE_ROWS, DELETE_ROWS, XID]);
+        user.drop().await;
+    })
+    .await;
+}
+
+/// What two transactions alike have in common: of rows everything, of the rest how long it is.
+fn shape(event: &RawEvent) -> (u8, usize, Vec<u8>) {
+    let rows = matches!(event.event_type, TABLE_MAP | WRITE_ROWS | UPDATE_ROWS | DELETE_ROWS);
+    (event.event_type, event.body().len(), if rows { event.body().to_vec() } else { Vec::new() })
+}
+
+#[tokio::test]
+async fn a_compressed_transaction_that_is_damaged_stops() {
+    with_database(|mut database: Database| async move {
+        if !compresses(&database) {
+            return;
+        }
+        database.run("CREATE TABLE t (b VARCHAR(40))").await;
+        let mut user = User::new(&mut database).await;
+        let (_, start) = here(&user).await;
+        user.database.run("SET binlog_transaction_compression = ON").await;
+        user.database.run("INSERT INTO t VALUES ('in a payload')").await;
+        let server = (user.settings.host.clone(), user.settings.port);
+        user.settings.port = relay::start(server, |payload| {
+            if payload.len() > 40 && payload[0] == 0 && payload[5] == TRANSACTION_PAYLOAD {
+                // Where zstd says what it is.
+                let magic = payload.windows(4).position(|bytes| bytes == [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
+                payload[magic] ^= 1;
+                sign(payload);
+            }
+        })
+        .port();
+        let mut stream = open(&user, &user.connector(), start).await.unwrap();
+        let error = error_of(&mut stream).await;
+        assert!(matches!(error, SourceError::Payload { log_pos: 1.., .. }), "{error}");
+        assert!(error.to_string().contains("binlog_transaction_compression"), "{error}");
+        user.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_gtid_of_a_tagged_event_is_the_servers_own() {
+    with_database(|mut database: Database| async move {
+        if database.conn.server_version() < (8, 3, 0) {
+            println!("skipped: this server has no tagged GTIDs");
+            return;
+        }
+        database.run("CREATE TABLE t (b VARCHAR(40))").await;
+        let user = User::new(&mut database).await;
+        let (before, start) = here(&user).await;
+        let tag = format!("t{}", &user.database.name[user.database.name.len() - 20..]);
+        user.database.run(format!("SET gtid_next = 'AUTOMATIC:{tag}'")).await;
+        user.database.run("INSERT INTO t VALUES ('a')").await;
+        user.database.run("INSERT INTO t VALUES ('last tagged')").await;
+        user.database.run("SET gtid_next = 'AUTOMATIC'").await;
+        let mut stream = open(&user, &user.connector(), start).await.unwrap();
+        let events = until(&mut stream, |event| event.event_type == WRITE_ROWS && holds(event, "last tagged")).await;
+        let parsed: Vec<_> = events
+            .iter()
+            .filter(|event| event.event_type == TAGGED_GTID)
+            .map(|event| GtidEvent::parse_tagged(event.body()).unwrap())
+            .collect();
+        let ours: Vec<_> = parsed.iter().filter(|event| event.gtid.as_ref().is_some_and(|(sid, _)| sid.ends_with(&tag))).collect();
+        let numbers: Vec<_> = ours.iter().filter_map(|event| event.gtid.as_ref()).map(|(_, number)| *number).collect();
+        assert_eq!(numbers, [1, 2]);
+        let mut set: GtidSet = before.gtid_executed.parse().unwrap();
+        for event in &ours {
+            let (sid, number) = event.gtid.as_ref().unwrap();
+            set.insert(sid, *number);
+        }
+        let (after, _) = here(&user).await;
+        assert!(after.gtid_executed.parse::<GtidSet>().unwrap().contains_all(&set), "{set} in {}", after.gtid_executed);
+        let now_us = server::clock_us(&mut user.session().await).await.unwrap();
+        for event in ours {
+            let age = now_us - event.commit_us.unwrap();
+            assert!((0..60_000_000).contains(&age), "committed {age} µs ago");
+        }
+        user.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn heartbeats_say_where_the_log_stands() {
+    with_database(|mut database: Database| async move {
+        let user = User::new(&mut database).await;
+        let (status, start) = here(&user).await;
+        let mut stream = open(&user, &user.connector(), start).await.unwrap();
+        let events = until(&mut stream, is_heartbeat).await;
+        let heartbeat = events.last().unwrap();
+        if user.database.conn.server_version() < (8, 0, 26) {
+            assert_eq!(heartbeat.event_type, HEARTBEAT);
+        } else {
+            assert_eq!(heartbeat.event_type, HEARTBEAT_V2);
+            let heartbeat = HeartbeatEvent::parse(heartbeat.body()).unwrap();
+            assert!((&heartbeat.file, heartbeat.position) >= (&status.file, status.pos), "{heartbeat:?}");
+        }
+        user.drop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_logs_in_by_every_method() {
+    with_database(|mut database: Database| async move {
+        let version = database.conn.server_version();
+        let mut user = User::new(&mut database).await;
+        let account = user.account();
+        let mut methods = vec![("caching_sha2_password", "secret"), ("caching_sha2_password", "")];
+        if version < (8, 4, 0) {
+            methods.extend([("mysql_native_password", "secret"), ("mysql_native_password", "")]);
+        }
+        for (method, password) in methods {
+            for mode in [TlsMode::Disabled, TlsMode::Required] {
+                // Twice: the second time the server remembers the proof.
+                user.database.run(format!("ALTER USER {account} IDENTIFIED WITH {method} BY '{password}'")).await;
+                for _ in 0..2 {
+                    user.settings.password = Password::new(SecretString::from(password).into());
+                    user.settings.tls.mode = mode;
+                    let mut stream = open(&user, &user.connector(), server_start()).await.unwrap();
+                    until(&mut stream, |event| event.event_type == FORMAT_DESCRIPTION).await;
+                    stream.close().await;
+                }
+                user.settings.password = Password::new(SecretString::from("wrong").into());
+                let error = open(&user, &user.connector(), server_start()).await.unwrap_err();
+                assert!(matches!(error, SourceError::Refused { code: 1045, .. }), "{method} {mode:?}: {error}");
+            }
+        }
+        user.settings.tls.mode = TlsMode::VerifyCa;
+        let error = open(&user, &user.connector(), server_start()).await.unwrap_err();
+        assert!(matches!(error, SourceError::Tls { .. }), "{error}");
+        assert_eq!(error.disposition(), Disposition::Stop);
+        user.drop().await;
+    })
+    .await;
+}
+
+/// At the oldest event that there is.
+fn server_start() -> Start {
+    Start::FilePos { file: String::new(), pos: 4 }
 }
 
 #[tokio::test]
@@ -404,7 +607,7 @@ async fn a_connection_cut_in_the_stream_can_heal() {
         let user = User::new(&mut database).await;
         let (_, start) = here(&user).await;
         let mut stream = open(&user, &user.connector(), start).await.unwrap();
-        until(&mut stream, |event| event.event_type == HEARTBEAT).await;
+        until(&mut stream, is_heartbeat).await;
         let name = user.settings.user.clone();
         let threads: Vec<u64> = {
             use mysql_async::prelude::Queryable;
