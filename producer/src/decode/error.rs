@@ -89,6 +89,14 @@ pub enum DecodeError {
     /// A double that isn't a number; JSON has none.
     #[error("a JSON double is not finite")]
     JsonDouble,
+    /// A change of a JSON document (`binlog_row_value_options = PARTIAL_JSON`) that can't be made.
+    #[error(
+        "a change of a part of the JSON document can't be made: {what}; read the table again, and set binlog_row_value_options to '' at the source if it comes back"
+    )]
+    JsonDiff {
+        /// Why.
+        what: &'static str,
+    },
     /// A character set that this decoder doesn't know.
     #[error("character set {name:?} is unknown")]
     CharsetUnknown {

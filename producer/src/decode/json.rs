@@ -8,9 +8,12 @@
 //! The document comes from the wire: every offset is checked, the nesting is limited as in the
 //! server, and the text is limited to what values that don't overlap can give (G9).
 
+mod diff;
 mod double;
+mod path;
 
 use super::{DecodeError, decimal, temporal};
+pub use diff::write_changed_text;
 use double::ShortestDouble;
 
 /// Nesting that the server itself allows (`sql-common/json_syntax_check.cc`).
