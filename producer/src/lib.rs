@@ -7,6 +7,7 @@
 
 pub mod binlog;
 pub mod capture;
+pub mod ddl;
 pub mod decode;
 pub mod encode;
 pub mod error;
