@@ -436,14 +436,14 @@ fn client_config(settings: &Settings) -> ClientConfig {
 
 /// Topics which hold no table, as librdkafka's patterns.
 const INTERNAL: [&str; 2] =
-    [r"^[^.]+\.(transaction|heartbeat|schema-changes)$", r"^[^.]+\.millrace\.(offsets|dead-letters|signals|schemas)$"];
+    [r"^[^.]+\.(transaction|heartbeat|schema-changes)$", r"^[^.]+\.millrace\.(offsets|dead-letters|signals|schema-history)$"];
 
 /// Whether a topic holds no table: the group may be given such a one where the broker, not the client, matches the patterns (KIP-848).
 #[must_use]
 pub fn is_internal(topic: &str) -> bool {
     match topic.split('.').collect::<Vec<_>>().as_slice() {
         [_, name] => matches!(*name, "transaction" | "heartbeat" | "schema-changes"),
-        [_, "millrace", name] => matches!(*name, "offsets" | "dead-letters" | "signals" | "schemas"),
+        [_, "millrace", name] => matches!(*name, "offsets" | "dead-letters" | "signals" | "schema-history"),
         _ => false,
     }
 }
@@ -479,7 +479,7 @@ mod tests {
 
     #[test]
     fn topics_without_a_table_are_known() {
-        for topic in ["shop.transaction", "shop.heartbeat", "shop.schema-changes", "shop.millrace.offsets"] {
+        for topic in ["shop.transaction", "shop.heartbeat", "shop.schema-changes", "shop.millrace.offsets", "shop.millrace.schema-history"] {
             assert!(is_internal(topic), "{topic}");
         }
         for topic in ["shop.shop.transaction", "shop.orders", "shop.millrace.orders", "transaction"] {

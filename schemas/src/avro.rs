@@ -27,6 +27,18 @@ pub const TRANSACTION_VALUE_SCHEMA: &str = include_str!("../avsc/transaction-val
 pub const HEARTBEAT_KEY_SCHEMA: &str = include_str!("../avsc/heartbeat-key.avsc");
 /// The schema of a heartbeat's value.
 pub const HEARTBEAT_VALUE_SCHEMA: &str = include_str!("../avsc/heartbeat-value.avsc");
+/// The schema of a schema change's key.
+pub const SCHEMA_CHANGE_KEY_SCHEMA: &str = include_str!("../avsc/schema-change-key.avsc");
+
+/// The schema of a schema change.
+#[must_use]
+pub fn schema_change_schema() -> String {
+    let mut schema = fixed(include_str!("../avsc/schema-change.avsc"));
+    if let Some(source) = schema.pointer_mut("/fields/0/type") {
+        *source = fixed(SOURCE);
+    }
+    schema.to_string()
+}
 
 /// The choices that change a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -56,6 +56,18 @@ pub fn heartbeat_topic(prefix: &str) -> String {
     format!("{prefix}.heartbeat")
 }
 
+/// The producer's own topic of tables as they were at its position: `<prefix>.millrace.schema-history`.
+#[must_use]
+pub fn schema_history_topic(prefix: &str) -> String {
+    format!("{prefix}.millrace.schema-history")
+}
+
+/// The topic of schema changes: `<prefix>.schema-changes`.
+#[must_use]
+pub fn schema_changes_topic(prefix: &str) -> String {
+    format!("{prefix}.schema-changes")
+}
+
 /// The subject of a topic's keys.
 #[must_use]
 pub fn key_subject(topic: &str) -> String {

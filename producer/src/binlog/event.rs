@@ -2,6 +2,8 @@
 //!
 //! Layouts: MySQL's source documentation, `libbinlogevents/include` (8.0) and `libs/mysql/binlog/event` (8.3 and later).
 
+use std::borrow::Cow;
+
 use super::reader::{EventError, Reader};
 
 /// Event types by number (`binlog_event.h`, `Log_event_type`).
@@ -321,6 +323,10 @@ pub struct QueryEvent<'a> {
     pub database: &'a [u8],
     /// The statement, in the connection's character set.
     pub statement: &'a [u8],
+    /// The session's `sql_mode` as bits (`sql/system_variables.h`, `MODE_…`).
+    pub sql_mode: u64,
+    /// The number of `character_set_client`'s collation.
+    pub client_collation: Option<u16>,
 }
 
 impl<'a> QueryEvent<'a> {
@@ -332,13 +338,50 @@ impl<'a> QueryEvent<'a> {
         let database_len = usize::from(reader.u8("database length")?);
         reader.u16("error code")?;
         let status_len = usize::from(reader.u16("status length")?);
-        reader.bytes(status_len, "status variables")?;
+        let (sql_mode, client_collation) = status_variables(reader.bytes(status_len, "status variables")?)?;
         let database = reader.bytes(database_len, "database")?;
         if reader.u8("database's end")? != 0 {
             return Err(EventError::Invalid("database's end"));
         }
-        Ok(Self { thread, database, statement: reader.rest() })
+        Ok(Self { thread, database, statement: reader.rest(), sql_mode, client_collation })
     }
+
+    /// The statement as text, and whether that is exactly what was run: a connection of another character set may have written other bytes.
+    #[must_use]
+    pub fn text(&self) -> (Cow<'a, str>, bool) {
+        let text = String::from_utf8_lossy(self.statement);
+        let is_utf8 = self.client_collation.is_some_and(|number| {
+            // The collations of utf8mb3 and utf8mb4 (`information_schema.collations`).
+            matches!(number, 33 | 45 | 46 | 76 | 83 | 192..=215 | 223..=247 | 255..=323)
+        });
+        let exact = self.statement.is_ascii() || (is_utf8 && matches!(text, Cow::Borrowed(_)));
+        (text, exact)
+    }
+}
+
+/// `sql_mode` and the client's collation, from the status variables of a query event (`Query_event`, `Query_event_status_vars`). The server writes
+/// them in the order of their numbers, these among the first; a variable that isn't known here ends the list.
+fn status_variables(bytes: &[u8]) -> Result<(u64, Option<u16>), EventError> {
+    const PART: &str = "status variables";
+    let mut reader = Reader::new(bytes);
+    let (mut sql_mode, mut client_collation) = (0, None);
+    while !reader.is_empty() {
+        match reader.u8(PART)? {
+            0 => drop(reader.u32(PART)?),
+            1 => sql_mode = reader.u64(PART)?,
+            3 => drop(reader.bytes(4, PART)?),
+            4 => {
+                client_collation = Some(reader.u16(PART)?);
+                reader.bytes(4, PART)?;
+            }
+            5 | 6 => {
+                let len = usize::from(reader.u8(PART)?);
+                reader.bytes(len, PART)?;
+            }
+            _ => break,
+        }
+    }
+    Ok((sql_mode, client_collation))
 }
 
 /// What a rows event does.
@@ -576,6 +619,23 @@ mod tests {
         let mut other_version = body;
         other_version[0] = 2 << 1;
         assert_eq!(GtidEvent::parse_tagged(&other_version), Err(EventError::Invalid("message version")));
+    }
+
+    #[test]
+    fn a_statement_comes_with_its_mode_and_character_set() {
+        let mut body = vec![0; 8];
+        let variables = [&[0, 0, 0, 0, 0, 1][..], &4_u64.to_le_bytes(), &[6, 3, b's', b't', b'd', 4, 8, 0, 8, 0, 255, 0, 12, 1]].concat();
+        body.push(1);
+        body.extend([0, 0]);
+        body.extend(u16::try_from(variables.len()).expect("few").to_le_bytes());
+        body.extend(&variables);
+        body.extend(b"d\0DROP TABLE \"x\"");
+        let query = QueryEvent::parse(&body).expect("valid");
+        assert_eq!((query.sql_mode, query.client_collation, query.database), (4, Some(8), b"d".as_slice()));
+        assert_eq!(query.text(), (Cow::Borrowed("DROP TABLE \"x\""), true));
+        let umlaut = QueryEvent { statement: "DROP TABLE ä".as_bytes(), ..query };
+        assert!(!umlaut.text().1, "in latin1 these bytes are two characters");
+        assert!(QueryEvent { client_collation: Some(255), ..umlaut }.text().1);
     }
 
     #[test]

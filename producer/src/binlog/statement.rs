@@ -1,12 +1,13 @@
 //! What a statement in the log means for the stream. Only the few that matter are told apart; the rest is [`Statement::Other`].
 //!
-//! The tokens are sqlparser's, so comments, white space, quoting and `/*! … */` are MySQL's. Where the text stops being tokens, what was read
-//! before decides: the statements that matter are short.
+//! The tokens are sqlparser's, under the session's mode (see [`crate::ddl`]). Where the text stops being tokens, what was read before decides: what matters
+//! stands in front.
 
 use std::fmt;
 
-use sqlparser::dialect::MySqlDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
+
+use crate::ddl::{Ddl, SqlMode};
 
 /// A statement, as far as the stream acts on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,15 +37,8 @@ pub enum Statement {
     },
     /// An `XA` statement whose identifier can't be read: no server writes one.
     XaUnreadable,
-    /// `TRUNCATE [TABLE] …`.
-    Truncate {
-        /// The database, where the statement names it.
-        database: Option<String>,
-        /// The table.
-        table: String,
-    },
-    /// `ALTER TABLE … {TRUNCATE | DROP | EXCHANGE} PARTITION …`: rows come or go without a row event.
-    PartitionRows,
+    /// It changes tables.
+    Ddl(Ddl),
     /// Anything else.
     Other,
 }
@@ -75,17 +69,19 @@ impl fmt::Display for Xid {
 }
 
 impl Statement {
-    /// Reads a statement of the log.
+    /// Reads a statement of the log, written under this mode.
     #[must_use]
-    pub fn parse(text: &[u8]) -> Self {
+    pub fn parse(text: &str, mode: SqlMode) -> Self {
         // The commonest, and the only one on a hot path.
-        if text == b"BEGIN" {
+        if text == "BEGIN" {
             return Self::Begin;
         }
-        let text = String::from_utf8_lossy(text);
+        if let Some(ddl) = Ddl::parse(text, mode) {
+            return Self::Ddl(ddl);
+        }
         let mut tokens = Vec::new();
         // An error leaves the tokens before it.
-        let _ = Tokenizer::new(&MySqlDialect {}, &text).tokenize_with_location_into_buf(&mut tokens);
+        let _ = Tokenizer::new(&mode, text).tokenize_with_location_into_buf(&mut tokens);
         let words: Vec<&Token> = tokens.iter().map(|token| &token.token).filter(|token| !matches!(token, Token::Whitespace(_))).collect();
         let keyword = |at: usize| match words.get(at) {
             Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
@@ -103,11 +99,6 @@ impl Statement {
                 ("ROLLBACK", Some(xid)) => Self::XaRollback { xid },
                 _ => Self::XaUnreadable,
             },
-            "TRUNCATE" => truncate(&words, usize::from(keyword(1) == "TABLE") + 1),
-            "ALTER" if keyword(1) == "TABLE" => {
-                let partition = |verb: &str| (2..words.len()).any(|at| keyword(at) == verb && keyword(at + 1) == "PARTITION");
-                if partition("TRUNCATE") || partition("DROP") || partition("EXCHANGE") { Self::PartitionRows } else { Self::Other }
-            }
             _ => Self::Other,
         }
     }
@@ -132,21 +123,10 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(|pair| Some(digit(pair.first()?)? << 4 | digit(pair.last()?)?)).collect()
 }
 
-fn truncate(words: &[&Token], at: usize) -> Statement {
-    let name = |at: usize| match words.get(at) {
-        Some(Token::Word(word)) => Some(word.value.replace("``", "`")),
-        _ => None,
-    };
-    match (name(at), words.get(at + 1), name(at + 2)) {
-        (Some(database), Some(Token::Period), Some(table)) => Statement::Truncate { database: Some(database), table },
-        (Some(table), _, _) => Statement::Truncate { database: None, table },
-        _ => Statement::Other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ddl::TableName;
 
     fn xid(gtrid: &[u8], bqual: &[u8], format_id: u64) -> Xid {
         Xid { gtrid: gtrid.to_vec(), bqual: bqual.to_vec(), format_id }
@@ -158,7 +138,7 @@ mod tests {
     }
 
     fn truncated(database: Option<&str>, table: &str) -> Statement {
-        Statement::Truncate { database: database.map(str::to_owned), table: table.to_owned() }
+        Statement::Ddl(Ddl::Truncate { table: TableName { database: database.map(str::to_owned), table: table.to_owned() } })
     }
 
     #[test]
@@ -177,14 +157,11 @@ mod tests {
             ("/* job 7 */ TRUNCATE t", truncated(None, "t")),
             ("-- x\nTRUNCATE TABLE shop . orders", truncated(Some("shop"), "orders")),
             ("TRUNCATE `table`", truncated(None, "table")),
-            ("ALTER TABLE t DROP PARTITION p1", Statement::PartitionRows),
-            ("ALTER TABLE t ADD COLUMN `truncate` INT", Statement::Other),
-            ("CREATE TABLE truncate_log (a INT)", Statement::Other),
             ("INSERT INTO t VALUES ('TRUNCATE x", Statement::Other),
             ("", Statement::Other),
         ];
         for (text, expected) in cases {
-            assert_eq!(Statement::parse(text.as_bytes()), expected, "{text}");
+            assert_eq!(Statement::parse(text, SqlMode::default()), expected, "{text}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The log's own description of a table: what precedes its rows, with `binlog_row_metadata=FULL` names, keys, labels and character sets too.
+//! The log's own description of a table: what precedes its rows. With `binlog_row_metadata=FULL` it says everything; with MINIMAL the names of columns,
+//! the labels of ENUM and SET, and the key are known from elsewhere, and all the rest must fit.
 //!
 //! Layout: MySQL's source documentation, "Table_map_event" and its table of optional metadata.
 
@@ -127,8 +128,11 @@ pub enum TableMapError {
     #[error(transparent)]
     Event(#[from] EventError),
     /// The server wrote it without names.
-    #[error("the log describes the table without column names: set binlog_row_metadata=FULL and let the producer read the table again")]
+    #[error("the log describes the table without column names, and nothing else says which it has")]
     Minimal,
+    /// The server wrote it without names, and it isn't the table that is known.
+    #[error("the log has {0}")]
+    Misfit(String),
     /// A collation number which the server doesn't list.
     #[error("collation {0} isn't among the server's")]
     Collation(u64),
@@ -174,6 +178,99 @@ impl TableMap {
     /// Reads a description (the second half of [`split_id`]). `year_has_signedness`: whether this server's version writes a bit for YEAR, where
     /// the number of bits leaves it open (8.0.16 and later do, 8.0.15 doesn't).
     pub fn parse(description: &[u8], collations: &dyn Collations, year_has_signedness: bool) -> Result<Self, TableMapError> {
+        let parts = Parts::parse(description)?;
+        let count = parts.physical.len();
+        let details = Details::new(&parts, year_has_signedness, collations, None)?;
+        let names = parts.optional.names.as_ref().filter(|names| names.len() == count).ok_or(TableMapError::Minimal)?;
+        let mut columns = Vec::with_capacity(count);
+        for (index, (base, layout)) in parts.physical.iter().enumerate() {
+            columns.push(Column {
+                name: names[index].clone(),
+                kind: details.column_type(index, *base, *layout)?,
+                nullable: bit_from_low(parts.nullable, index),
+                default: None,
+            });
+        }
+        let key = parts.optional.primary_key.iter().map(|&index| usize::try_from(index).ok().filter(|&i| i < count));
+        let key = key.collect::<Option<Vec<_>>>().ok_or(EventError::Invalid("primary key"))?;
+        Self::new(parts, columns, key)
+    }
+
+    /// Reads a description without names (`binlog_row_metadata=MINIMAL`), by a table that is known: its names, labels, defaults and key. Everything that the
+    /// description does say must fit the table; a character set that isn't known yet is taken from it.
+    ///
+    /// # Errors
+    /// [`TableMapError::Misfit`] with the first thing that doesn't fit; and as [`TableMap::parse`].
+    pub fn parse_as(
+        description: &[u8],
+        collations: &dyn Collations,
+        year_has_signedness: bool,
+        known: &TableShape,
+    ) -> Result<Self, TableMapError> {
+        let parts = Parts::parse(description)?;
+        let count = parts.physical.len();
+        if count != known.columns.len() {
+            return Err(TableMapError::Misfit(format!("{count} columns instead of {}", known.columns.len())));
+        }
+        let details = Details::new(&parts, year_has_signedness, collations, Some(known))?;
+        let mut columns = Vec::with_capacity(count);
+        for (index, (column, (base, layout))) in known.columns.iter().zip(&parts.physical).enumerate() {
+            let kind = details.column_type(index, *base, *layout)?;
+            let nullable = bit_from_low(parts.nullable, index);
+            if nullable != column.nullable {
+                let null = |nullable: bool| if nullable { "NULL" } else { "NOT NULL" };
+                return Err(TableMapError::Misfit(format!(
+                    "column {} {} instead of {}",
+                    column.name,
+                    null(nullable),
+                    null(column.nullable)
+                )));
+            }
+            if !fits(&kind, *layout, &column.kind) {
+                return Err(TableMapError::Misfit(format!("column {} as {kind:?} instead of {:?}", column.name, column.kind)));
+            }
+            columns.push(Column { kind, ..column.clone() });
+        }
+        Self::new(parts, columns, known.key.clone())
+    }
+
+    fn new(parts: Parts<'_>, columns: Vec<Column>, key: Vec<usize>) -> Result<Self, TableMapError> {
+        let utf8 = |bytes: &[u8], part| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| EventError::Invalid(part));
+        let shape = TableShape { database: utf8(parts.database, "database")?, table: utf8(parts.table, "table")?, columns, key };
+        Ok(Self { shape, layouts: parts.physical.into_iter().map(|(_, layout)| layout).collect() })
+    }
+}
+
+/// Whether a column that lies so in the log can be the known one.
+fn fits(logged: &ColumnType, layout: Layout, known: &ColumnType) -> bool {
+    // Servers before 8.0.29 call it by its old name.
+    let charset = |name: &str| if name == "utf8" { "utf8mb3".to_owned() } else { name.to_owned() };
+    match (logged, known) {
+        (
+            ColumnType::Text { kind: a, chars: a_chars, charset: a_charset },
+            ColumnType::Text { kind: b, chars: b_chars, charset: b_charset },
+        ) => a == b && a_chars == b_chars && (b_charset.is_empty() || charset(a_charset) == charset(b_charset)),
+        // `Field_enum` and `Field_set`: the fewest bytes that the labels need.
+        (ColumnType::Enum { .. }, ColumnType::Enum { labels }) => layout == Layout::Enum { bytes: if labels.len() < 256 { 1 } else { 2 } },
+        (ColumnType::Set { .. }, ColumnType::Set { labels }) => {
+            let bytes = u8::try_from(labels.len().div_ceil(8)).unwrap_or(u8::MAX);
+            layout == Layout::Set { bytes: if bytes > 4 { 8 } else { bytes } }
+        }
+        _ => logged == known,
+    }
+}
+
+/// A description's parts as they stand in the event.
+struct Parts<'a> {
+    database: &'a [u8],
+    table: &'a [u8],
+    physical: Vec<(Base, Layout)>,
+    nullable: &'a [u8],
+    optional: Optional<'a>,
+}
+
+impl<'a> Parts<'a> {
+    fn parse(description: &'a [u8]) -> Result<Self, EventError> {
         let (database, table) = names(description)?;
         let mut reader = Reader::new(description);
         reader.bytes(2 + database.len() + 2 + table.len() + 2, "names")?;
@@ -183,31 +280,10 @@ impl TableMap {
         let mut metadata = Reader::new(reader.bytes(metadata_len, "metadata")?);
         let physical = types.iter().map(|&code| physical(code, &mut metadata)).collect::<Result<Vec<_>, _>>()?;
         if !metadata.is_empty() {
-            return Err(EventError::Excess("metadata").into());
+            return Err(EventError::Excess("metadata"));
         }
         let nullable = reader.bytes(count.div_ceil(8), "nullable columns")?;
-        let optional = Optional::parse(reader)?;
-        let bases: Vec<Base> = physical.iter().map(|(base, _)| *base).collect();
-        let details = Details::new(&optional, &bases, year_has_signedness, collations)?;
-        let names = optional.names.as_ref().filter(|names| names.len() == count).ok_or(TableMapError::Minimal)?;
-        let mut columns = Vec::with_capacity(count);
-        for (index, (base, layout)) in physical.iter().enumerate() {
-            columns.push(Column {
-                name: names[index].clone(),
-                kind: details.column_type(index, *base, *layout)?,
-                nullable: bit_from_low(nullable, index),
-                default: None,
-            });
-        }
-        let key = optional.primary_key.iter().map(|&index| usize::try_from(index).ok().filter(|&i| i < count)).collect::<Option<Vec<_>>>();
-        let utf8 = |bytes: &[u8], part| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| EventError::Invalid(part));
-        let shape = TableShape {
-            database: utf8(database, "database")?,
-            table: utf8(table, "table")?,
-            columns,
-            key: key.ok_or(EventError::Invalid("primary key"))?,
-        };
-        Ok(Self { shape, layouts: physical.into_iter().map(|(_, layout)| layout).collect() })
+        Ok(Self { database, table, physical, nullable, optional: Optional::parse(reader)? })
     }
 }
 
@@ -399,12 +475,15 @@ struct Details<'a> {
 }
 
 impl<'a> Details<'a> {
+    /// `known`: the table whose labels the description leaves out.
     fn new(
-        optional: &Optional<'_>,
-        bases: &[Base],
+        parts: &Parts<'_>,
         year_has_signedness: bool,
         collations: &'a dyn Collations,
+        known: Option<&TableShape>,
     ) -> Result<Self, TableMapError> {
+        let optional = &parts.optional;
+        let bases: Vec<Base> = parts.physical.iter().map(|(base, _)| *base).collect();
         let mut details = Self {
             unsigned: vec![false; bases.len()],
             charsets: vec![None; bases.len()],
@@ -429,7 +508,12 @@ impl<'a> Details<'a> {
                 details.charsets[index] = Some(collations.charset(collation).ok_or(TableMapError::Collation(collation))?);
                 character += 1;
             }
-            if matches!(base, Base::Enum | Base::Set) {
+            if let (Base::Enum | Base::Set, Some(known)) = (base, known) {
+                if let Some(ColumnType::Enum { labels } | ColumnType::Set { labels }) = known.columns.get(index).map(|column| &column.kind)
+                {
+                    details.labels[index].clone_from(labels);
+                }
+            } else if matches!(base, Base::Enum | Base::Set) {
                 let collation = optional.label_charsets.get(label).ok_or(TableMapError::Minimal)?;
                 let (charset, _) = collations.charset(collation).ok_or(TableMapError::Collation(collation))?;
                 let (all, place) =
@@ -569,7 +653,69 @@ mod tests {
         ));
     }
 
+    /// The same as [`description`] in a log with `binlog_row_metadata=MINIMAL`, and with an ENUM.
+    fn minimal() -> Vec<u8> {
+        let mut body = vec![1, 0, 1, b'd', 0, 1, b't', 0, 4, 3, 13, 15, 254, 4, 40, 0, 247, 1, 0b100];
+        body.extend([1, 1, 0b1000_0000, 2, 3, 252, 255, 0]);
+        body
+    }
+
+    fn known() -> TableShape {
+        let column = |name: &str, kind, nullable| Column { name: name.to_owned(), kind, nullable, default: None };
+        TableShape {
+            database: "d".to_owned(),
+            table: "t".to_owned(),
+            columns: vec![
+                column("a", ColumnType::Int { unsigned: true }, false),
+                column("y", ColumnType::Year, false),
+                column("s", ColumnType::Text { kind: TextKind::VarChar, chars: 10, charset: String::new() }, true),
+                column("e", ColumnType::Enum { labels: vec!["x".to_owned(); 255] }, false),
+            ],
+            key: vec![0],
+        }
+    }
+
+    #[test]
+    fn a_known_table_gives_what_a_minimal_description_leaves_out() {
+        assert_eq!(TableMap::parse(&minimal(), &Utf8, true), Err(TableMapError::Minimal));
+        let mut expected = known();
+        expected.columns[2].kind = ColumnType::Text { kind: TextKind::VarChar, chars: 10, charset: "utf8mb4".to_owned() };
+        let map = TableMap::parse_as(&minimal(), &Utf8, true, &known()).expect("it fits");
+        assert_eq!(map.shape, expected);
+        // Once known, the character set must stay.
+        assert!(TableMap::parse_as(&minimal(), &Utf8, true, &expected).is_ok());
+    }
+
+    #[test]
+    fn a_table_that_does_not_fit_is_refused() {
+        type Change = fn(&mut TableShape);
+        let changes: [Change; 9] = [
+            |table| table.columns.truncate(3),
+            |table| table.columns[0].kind = ColumnType::Int { unsigned: false },
+            |table| table.columns[0].kind = ColumnType::BigInt { unsigned: true },
+            |table| table.columns[0].nullable = true,
+            |table| table.columns[2].kind = ColumnType::Text { kind: TextKind::VarChar, chars: 11, charset: String::new() },
+            |table| table.columns[2].kind = ColumnType::Text { kind: TextKind::VarChar, chars: 10, charset: "latin1".to_owned() },
+            |table| table.columns[3].kind = ColumnType::Enum { labels: vec!["x".to_owned(); 256] },
+            |table| table.columns[3].kind = ColumnType::Set { labels: vec!["x".to_owned()] },
+            |table| table.columns.swap(0, 1),
+        ];
+        for (nth, change) in changes.into_iter().enumerate() {
+            let mut table = known();
+            change(&mut table);
+            let parsed = TableMap::parse_as(&minimal(), &Utf8, true, &table);
+            assert!(matches!(parsed, Err(TableMapError::Misfit(_))), "{nth}: {parsed:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_bytes_of_a_minimal_description_panic(mut bytes in Just(minimal()), at in 0_usize..30, value: u8, cut in 0_usize..32) {
+            if let Some(byte) = bytes.get_mut(at) { *byte = value; }
+            bytes.truncate(cut);
+            let _ = TableMap::parse_as(&bytes, &Utf8, true, &known());
+        }
+
         #[test]
         fn no_bytes_panic(mut bytes in Just(description(0)), at in 0_usize..40, value: u8, cut in 0_usize..45) {
             if let Some(byte) = bytes.get_mut(at) { *byte = value; }

@@ -6,6 +6,7 @@
 
 mod boundary;
 mod rows;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -14,17 +15,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use boundary::TransactionTopic;
+pub use schema::Announcements;
 pub use window::{ChunkOutcome, EncodedRows, Opened, SnapshotOrigin};
 
 use crate::binlog::event::{GtidEvent, HeartbeatEvent, QueryEvent, RotateEvent, RowsEvent, XaPrepare, file_name, kind};
 use crate::binlog::reader::EventError;
 use crate::binlog::statement::{Statement, Xid};
 use crate::binlog::table_map::{Layout, TableMapError, names, split_id};
+use crate::ddl::SqlMode;
 use crate::encode::envelope::SourceBlock;
 use crate::encode::{Conversions, KeySpans, RowError, TablePlan};
 use crate::position::clock::SequenceClock;
 use crate::position::place::{FilePosition, Fingerprint, PartTransaction, Position, PreparedAt};
 use boundary::Counts;
+use schema::Schemas;
 use window::Track;
 
 /// A plan with the schema ids under which its records are framed.
@@ -242,6 +246,7 @@ pub struct Capture {
     replaying: Option<String>,
     /// They all are, for the statement that comes next.
     replayed: bool,
+    schemas: Schemas,
     conversions: Conversions,
     tombstones: bool,
     changes: u64,
@@ -282,6 +287,7 @@ impl Capture {
             added: HashSet::new(),
             replaying: None,
             replayed: false,
+            schemas: Schemas::default(),
             conversions: Conversions::default(),
             tombstones,
             changes: 0,
@@ -370,7 +376,7 @@ impl Capture {
         let wrong = |cause| CaptureError::Event { event_type, cause };
         match event_type {
             kind::GTID | kind::ANONYMOUS_GTID | kind::TAGGED_GTID => self.begin(event)?,
-            kind::TABLE_MAP => return self.table_map(event),
+            kind::TABLE_MAP => return self.table_map(event, handled_us, sink),
             kind::WRITE_ROWS_V1
             | kind::UPDATE_ROWS_V1
             | kind::DELETE_ROWS_V1
@@ -545,7 +551,7 @@ impl Capture {
 
     fn query<S: Sink>(&mut self, event: LogEvent<'_>, handled_us: i64, sink: &mut S) -> Result<Step, CaptureError<S::Error>> {
         let query = QueryEvent::parse(event.body).map_err(|cause| CaptureError::Event { event_type: kind::QUERY, cause })?;
-        let statement = Statement::parse(query.statement);
+        let statement = Statement::parse(&query.text().0, SqlMode::from_bits(query.sql_mode));
         let begun = match &mut self.transaction {
             Some(transaction) => {
                 transaction.thread = Some(query.thread);
@@ -561,22 +567,10 @@ impl Capture {
         match statement {
             Statement::Commit => self.commit(event),
             Statement::Rollback if begun => self.commit(event),
-            Statement::Truncate { database, table } => {
-                let database = database.unwrap_or_else(|| String::from_utf8_lossy(query.database).into_owned());
-                if self.is_selected(&database, &table) {
-                    let key = (database, table);
-                    match (self.named.get(&key).cloned(), self.gone.take()) {
-                        (Some(prepared), _) => self.truncate(event, &prepared, handled_us, sink)?,
-                        (None, Some(gone)) if gone == key => {}
-                        (None, _) => return Ok(Step::NeedTable(Need::Named { database: key.0, table: key.1 })),
-                    }
+            Statement::Ddl(ddl) => {
+                if let need @ Step::NeedTable(_) = self.ddl(event, &query, &ddl, handled_us, sink)? {
+                    return Ok(need);
                 }
-                if !begun {
-                    self.commit(event);
-                }
-            }
-            Statement::PartitionRows => {
-                tracing::warn!(position = %self.position.log, "a statement moved or dropped a partition's rows, which the log doesn't show row by row; if it was a captured table, read it again");
                 if !begun {
                     self.commit(event);
                 }
@@ -608,11 +602,12 @@ impl Capture {
         Ok(Step::Done)
     }
 
-    fn table_map<E>(&mut self, event: LogEvent<'_>) -> Result<Step, CaptureError<E>> {
+    fn table_map<S: Sink>(&mut self, event: LogEvent<'_>, handled_us: i64, sink: &mut S) -> Result<Step, CaptureError<S::Error>> {
         let wrong = |cause| CaptureError::Event { event_type: kind::TABLE_MAP, cause };
         let (id, description) = split_id(event.body).map_err(wrong)?;
-        if let Some(logged) = self.descriptions.get(description) {
-            self.tables.insert(id, Mapped::Captured(logged.clone()));
+        if let Some(logged) = self.descriptions.get(description).cloned() {
+            self.before_rows(event, &logged, handled_us, sink)?;
+            self.tables.insert(id, Mapped::Captured(logged));
             return Ok(Step::Done);
         }
         let (database, table) = names(description).map_err(wrong)?;

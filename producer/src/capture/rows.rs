@@ -56,12 +56,16 @@ impl Capture {
 
     fn set_source(&mut self, event: LogEvent<'_>, table: &PreparedTable) {
         let shape = table.plan.shape();
+        self.set_origin(event, &shape.database, &shape.table);
+    }
+
+    pub(super) fn set_origin(&mut self, event: LogEvent<'_>, database: &str, table: &str) {
         let transaction = self.transaction.as_ref();
         self.buffers.source.set(&Origin {
             name: &self.name,
             snapshot: false,
-            database: &shape.database,
-            table: &shape.table,
+            database,
+            table,
             commit_us: transaction.map_or(i64::from(event.timestamp) * 1_000_000, |transaction| transaction.commit_us),
             server_id: event.server_id,
             gtid: transaction.and_then(|transaction| transaction.gtid_text.as_deref()),

@@ -184,7 +184,11 @@ impl Capture {
 
     /// What was read of this table before now is worth nothing.
     pub(super) fn invalidate(&mut self, table: &PreparedTable) {
-        if let Some(track) = self.tracks.get_mut(table.plan.topic()) {
+        self.invalidate_topic(table.plan.topic());
+    }
+
+    pub(super) fn invalidate_topic(&mut self, topic: &str) {
+        if let Some(track) = self.tracks.get_mut(topic) {
             track.new_epoch();
         }
     }

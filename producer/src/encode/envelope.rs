@@ -113,7 +113,7 @@ fn put_time(out: &mut Vec<u8>, value: i64) {
     wire::put_long(out, value);
 }
 
-fn put_optional(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+pub(super) fn put_optional(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         None => wire::put_long(out, 0),
         Some(bytes) => {
@@ -136,12 +136,19 @@ pub fn put_rows(out: &mut Vec<u8>, before: Option<&[u8]>, after: Option<&[u8]>) 
     }
 }
 
+impl SourceBlock {
+    /// Appends the whole block. `row`: the change's place in its event, from 0.
+    pub fn put(&self, out: &mut Vec<u8>, row: u32, seq: i64) {
+        out.extend_from_slice(&self.head);
+        wire::put_long(out, i64::from(row));
+        out.extend_from_slice(&self.tail);
+        wire::put_long(out, seq);
+    }
+}
+
 /// Appends what follows the rows. `row`: the change's place in its event, from 0. `handled_us`: now, µs since 1970.
 pub fn put_rest(out: &mut Vec<u8>, source: &SourceBlock, row: u32, seq: i64, operation: Operation, handled_us: i64) {
-    out.extend_from_slice(&source.head);
-    wire::put_long(out, i64::from(row));
-    out.extend_from_slice(&source.tail);
-    wire::put_long(out, seq);
+    source.put(out, row, seq);
     match source.transaction.as_slice() {
         [] => wire::put_long(out, 0),
         transaction => out.extend_from_slice(transaction),

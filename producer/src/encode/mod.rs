@@ -6,6 +6,7 @@
 mod column;
 pub mod envelope;
 mod image;
+pub mod schema_change;
 mod selected;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,214 @@
+//! Statements that change tables: what becomes of the captured ones, told by [`crate::ddl::history`], and announced before the rows that follow.
+
+use millrace_schemas::{names, registry};
+
+use super::{Capture, CaptureError, LogEvent, LoggedTable, Need, Record, Sink, Step};
+use crate::binlog::event::QueryEvent;
+use crate::ddl::apply::Known;
+use crate::ddl::history::{Context, Effects, Entry, History, Name, TableChange};
+use crate::ddl::{Ddl, SqlMode};
+use crate::encode::schema_change;
+
+/// The topic of schema changes, and the schemas of its records.
+#[derive(Debug, Clone)]
+pub struct Announcements {
+    /// The topic.
+    pub topic: String,
+    /// The key schema's id.
+    pub key_id: u32,
+    /// The value schema's id.
+    pub value_id: u32,
+}
+
+/// What is known of tables, and what is to be told of them.
+#[derive(Default)]
+pub(super) struct Schemas {
+    history: History,
+    announcements: Option<Announcements>,
+    /// The statement that is being dealt with: it waits for a table's plan.
+    pending: Option<Pending>,
+    /// Tables whose columns are told once they are known, before their next row.
+    news: Vec<TableChange>,
+    /// Tables whose rows aren't in the log.
+    read: Vec<Name>,
+    ignored: u64,
+    changes: u64,
+}
+
+struct Pending {
+    effects: Effects,
+    /// Tables to be truncated now.
+    truncates: Vec<Name>,
+}
+
+impl Capture {
+    /// Goes on from what is known of tables, and announces what becomes of them.
+    #[must_use]
+    pub fn with_schemas(mut self, history: History, announcements: Option<Announcements>) -> Self {
+        self.schemas.history = history;
+        self.schemas.announcements = announcements;
+        self
+    }
+
+    /// What is known of a table at this place in the log.
+    #[must_use]
+    pub fn entry(&self, database: &str, table: &str) -> Option<&Entry> {
+        self.schemas.history.get(&(database.to_owned(), table.to_owned()))
+    }
+
+    /// A table that the log describes is this one.
+    pub fn describe(&mut self, known: Known) {
+        self.schemas.news.extend(self.schemas.history.described(known));
+    }
+
+    /// What is to be remembered of tables with the next commit.
+    pub fn take_entries(&mut self) -> Vec<(Name, Entry)> {
+        self.schemas.history.take_changed()
+    }
+
+    /// Whether something is to be remembered of tables.
+    #[must_use]
+    pub fn has_entries(&self) -> bool {
+        self.schemas.history.has_changed()
+    }
+
+    /// The tables whose rows aren't in the log, since the last call: they are to be read.
+    pub fn take_unread(&mut self) -> Vec<Name> {
+        std::mem::take(&mut self.schemas.read)
+    }
+
+    /// Statements that changed captured tables, and those that changed others.
+    #[must_use]
+    pub fn statements(&self) -> (u64, u64) {
+        (self.schemas.changes, self.schemas.ignored)
+    }
+
+    /// Deals with a statement that changes tables.
+    pub(super) fn ddl<S: Sink>(
+        &mut self,
+        event: LogEvent<'_>,
+        query: &QueryEvent<'_>,
+        ddl: &Ddl,
+        handled_us: i64,
+        sink: &mut S,
+    ) -> Result<Step, CaptureError<S::Error>> {
+        let (text, exact) = query.text();
+        let mut pending = match self.schemas.pending.take() {
+            Some(pending) => pending,
+            None => {
+                let database = String::from_utf8_lossy(query.database);
+                let position = format!("{}:{}", self.file, event.log_pos);
+                let context =
+                    Context { text: &text, exact, mode: SqlMode::from_bits(query.sql_mode), database: &database, position: &position };
+                self.take_statement(ddl, &context)
+            }
+        };
+        while let Some(name) = pending.truncates.last() {
+            match (self.named.get(name).cloned(), self.gone.take()) {
+                (Some(table), _) => {
+                    self.truncate(event, &table, handled_us, sink)?;
+                    self.schemas.history.truncated(name);
+                }
+                // It waits for the table's first row, should there be one.
+                (None, Some(gone)) if gone == *name => {}
+                (None, _) => {
+                    let (database, table) = name.clone();
+                    self.schemas.pending = Some(pending);
+                    return Ok(Step::NeedTable(Need::Named { database, table }));
+                }
+            }
+            pending.truncates.pop();
+        }
+        let Effects { changes, read, rows_unlogged } = pending.effects;
+        if let Some(first) = changes.first() {
+            self.announce(event, &first.name, Some(&text), &changes, handled_us, sink)?;
+        }
+        for (database, table) in &rows_unlogged {
+            tracing::warn!(
+                table = format!("{database}.{table}"),
+                position = %self.position.log,
+                "a statement moved or dropped rows of a captured table, which the log doesn't show row by row: have the table read again, by a signal"
+            );
+        }
+        self.schemas.read.extend(read);
+        Ok(Step::Done)
+    }
+
+    fn take_statement(&mut self, ddl: &Ddl, context: &Context<'_>) -> Pending {
+        let mut history = std::mem::take(&mut self.schemas.history);
+        let effects = history.statement(ddl, context, |database, table| self.is_selected(database, table));
+        let mut truncates: Vec<Name> = match ddl {
+            Ddl::Truncate { table } => Some(history.name(table, context)).filter(|(database, table)| self.is_selected(database, table)),
+            _ => None,
+        }
+        .into_iter()
+        .collect();
+        let must = |change: &&TableChange| history.get(&change.name).is_some_and(|entry| entry.truncate);
+        truncates.extend(effects.changes.iter().filter(must).map(|change| change.name.clone()));
+        self.schemas.history = history;
+        if effects.changes.is_empty() && truncates.is_empty() {
+            self.schemas.ignored += 1;
+        } else {
+            self.schemas.changes += 1;
+        }
+        for change in &effects.changes {
+            self.forget(&change.name);
+        }
+        Pending { effects, truncates }
+    }
+
+    /// Descriptions of the table may mean another one from here on, and rows that were read before are of the one that was.
+    fn forget(&mut self, (database, table): &Name) {
+        self.descriptions.retain(|_, logged| {
+            let shape = logged.table.plan.shape();
+            shape.database != *database || shape.table != *table
+        });
+        self.invalidate_topic(&names::table_topic(&self.name, database, table));
+    }
+
+    /// Before a table's rows: what has to stand before them.
+    pub(super) fn before_rows<S: Sink>(
+        &mut self,
+        event: LogEvent<'_>,
+        logged: &LoggedTable,
+        handled_us: i64,
+        sink: &mut S,
+    ) -> Result<(), CaptureError<S::Error>> {
+        for change in std::mem::take(&mut self.schemas.news) {
+            let name = change.name.clone();
+            self.announce(event, &name, None, &[change], handled_us, sink)?;
+        }
+        if self.schemas.history.is_waiting() {
+            let shape = logged.table.plan.shape();
+            let name = (shape.database.clone(), shape.table.clone());
+            if self.schemas.history.get(&name).is_some_and(|entry| entry.truncate) {
+                self.truncate(event, &logged.table, handled_us, sink)?;
+                self.schemas.history.truncated(&name);
+            }
+        }
+        Ok(())
+    }
+
+    fn announce<S: Sink>(
+        &mut self,
+        event: LogEvent<'_>,
+        (database, table): &Name,
+        ddl: Option<&str>,
+        changes: &[TableChange],
+        handled_us: i64,
+        sink: &mut S,
+    ) -> Result<(), CaptureError<S::Error>> {
+        let Some(to) = self.schemas.announcements.clone() else { return Ok(()) };
+        self.set_origin(event, database, table);
+        let seq = self.clock.tick();
+        let buffers = &mut self.buffers;
+        buffers.key.clear();
+        registry::frame(to.key_id, &mut buffers.key);
+        schema_change::put_key(&mut buffers.key, database);
+        buffers.value.clear();
+        registry::frame(to.value_id, &mut buffers.value);
+        schema_change::put_value(&mut buffers.value, &buffers.source, seq, handled_us.div_euclid(1000), database, ddl, changes);
+        let record = Record { topic: &to.topic, key: Some(&buffers.key), value: Some(&buffers.value), header: None };
+        sink.send(record).map_err(CaptureError::Sink)
+    }
+}
