@@ -121,7 +121,8 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
     let filter = settings.tables.clone();
     let mut capture =
         Capture::new(&settings.name, begin.position, settings.tombstones, move |database, table| filter.matches(database, table))
-            .with_transactions(transactions);
+            .with_transactions(transactions)
+            .with_queries(settings.include_query);
     for (database, table) in &control.added {
         capture.add_table(database, table);
     }

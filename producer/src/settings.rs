@@ -54,6 +54,8 @@ pub struct Settings {
     pub transaction_metadata: bool,
     /// How often a heartbeat is published; zero: never.
     pub heartbeat_interval: Duration,
+    /// Whether changes carry the statement that made them.
+    pub include_query: bool,
     /// Where the HTTP endpoints listen; none: nowhere.
     pub http: Option<SocketAddr>,
     /// How long stopping may take.
@@ -125,6 +127,11 @@ impl Settings {
                 "How often it is published, whether the source changes or not; 0s: never (Debezium's heartbeat.interval.ms)",
             )
         });
+        let include_query = r.boolean(
+            "include_query",
+            false,
+            "Whether each change carries the statement that made it, in source.query; the source must run with binlog_rows_query_log_events = ON",
+        );
         let http = r.section("http", "Health, metrics and status over HTTP", |r| {
             r.text_opt("listen", "Address and port, such as 127.0.0.1:9101 or [::]:9101; without it nothing listens").and_then(|listen| {
                 match listen.parse() {
@@ -165,6 +172,7 @@ impl Settings {
             tombstones,
             transaction_metadata,
             heartbeat_interval,
+            include_query,
             http,
             drain_timeout,
             log_format,

@@ -3,6 +3,7 @@
 mod catalog;
 mod chunks;
 mod log;
+mod parts;
 mod refusals;
 mod relay;
 

@@ -43,8 +43,10 @@ fn tables_are_read_by_several_at_once_and_a_killed_read_goes_on_where_it_was() {
         let mut producer = world.start(Binary::Producer, "producer", &settings)?;
         for share in [1, 2, 3] {
             let wanted = u64::try_from(KEYS.len() * ROWS * share / 5)?;
-            until("a part is read", WITHIN, async || Ok(Probe::of(rows_read(&producer).await >= wanted, || format!("not {wanted} rows yet"))))
-                .await?;
+            until("a part is read", WITHIN, async || {
+                Ok(Probe::of(rows_read(&producer).await >= wanted, || format!("not {wanted} rows yet")))
+            })
+            .await?;
             producer.kill()?;
             producer.start_again()?;
         }
@@ -66,7 +68,9 @@ fn tables_are_read_by_several_at_once_and_a_killed_read_goes_on_where_it_was() {
 fn without_gtids_rows_and_changes_are_complete_through_kills() {
     scenario("places", async |world| {
         let flags = ["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"];
-        let Some(server) = MySqlServer::start(&world.directory, Options { flags: &flags, ..Options::default() }).await? else { return Ok(()) };
+        let Some(server) = MySqlServer::start(&world.directory, Options { flags: &flags, ..Options::default() }).await? else {
+            return Ok(());
+        };
         let world = world.at(server.stack(&world.stack)).await?;
         let mut mysql = world.mysql().await?;
         let mut filled = BTreeSet::new();
@@ -89,7 +93,8 @@ fn without_gtids_rows_and_changes_are_complete_through_kills() {
         };
         let load = Load::start(&world.stack, &plan);
         for share in [1_u64, 2, 3] {
-            until("it goes on", WITHIN, async || Ok(Probe::of(rows_read(&producer).await >= 1_500 * share, || "not yet".to_owned()))).await?;
+            until("it goes on", WITHIN, async || Ok(Probe::of(rows_read(&producer).await >= 1_500 * share, || "not yet".to_owned())))
+                .await?;
             producer.kill()?;
             producer.start_again()?;
         }
@@ -179,7 +184,9 @@ fn signals_read_tables_again_or_add_them_and_pause_and_stop() {
 #[test]
 fn rows_are_read_from_a_replica_only_once_it_has_what_is_published() {
     scenario("reader", async |world| {
-        let Some(source) = MySqlServer::start(&world.directory, Options { label: "source", ..Options::default() }).await? else { return Ok(()) };
+        let Some(source) = MySqlServer::start(&world.directory, Options { label: "source", ..Options::default() }).await? else {
+            return Ok(());
+        };
         let options = Options { label: "replica", server_id: 10, flags: &["--log-slave-updates=ON"], ..Options::default() };
         let Some(replica) = MySqlServer::start(&world.directory, options).await? else { return Ok(()) };
         replica.replicate(&source).await?;
@@ -190,7 +197,8 @@ fn rows_are_read_from_a_replica_only_once_it_has_what_is_published() {
         let filled = ledger::fill(&mut mysql, "a", 3_000, 1).await?;
         let mut at_replica = replica.admin().await?;
         let count = format!("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{0}' AND table_name = 'a'", world.name);
-        until("the replica has the table", WITHIN, async || Ok(Probe::of(at_replica.number(&count).await? == 1, || "not yet".to_owned()))).await?;
+        until("the replica has the table", WITHIN, async || Ok(Probe::of(at_replica.number(&count).await? == 1, || "not yet".to_owned())))
+            .await?;
         // It stands still at the moment when the pipeline begins, and lacks what is written then.
         at_replica.run("STOP SLAVE SQL_THREAD").await?;
         mysql.run("UPDATE a SET version = 2 WHERE id MOD 2 = 0").await?;

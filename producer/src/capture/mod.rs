@@ -18,7 +18,7 @@ pub use boundary::TransactionTopic;
 pub use schema::Announcements;
 pub use window::{ChunkOutcome, EncodedRows, Opened, SnapshotOrigin};
 
-use crate::binlog::event::{GtidEvent, HeartbeatEvent, QueryEvent, RotateEvent, RowsEvent, XaPrepare, file_name, kind};
+use crate::binlog::event::{GtidEvent, HeartbeatEvent, QueryEvent, RotateEvent, RowsEvent, XaPrepare, file_name, kind, rows_query};
 use crate::binlog::reader::EventError;
 use crate::binlog::statement::{Statement, Xid};
 use crate::binlog::table_map::{Layout, TableMapError, names, split_id};
@@ -206,6 +206,8 @@ struct Transaction {
     gtid_text: Option<String>,
     commit_us: i64,
     thread: Option<u32>,
+    /// The statement whose rows come now.
+    query: Option<String>,
     /// Whether BEGIN came, so that a statement isn't by itself the whole transaction.
     begun: bool,
     /// Where it begins.
@@ -249,6 +251,7 @@ pub struct Capture {
     schemas: Schemas,
     conversions: Conversions,
     tombstones: bool,
+    include_query: bool,
     changes: u64,
     /// Where begins and ends of transactions are published, if they are.
     transaction_topic: Option<TransactionTopic>,
@@ -260,6 +263,8 @@ pub struct Capture {
 #[derive(Default)]
 struct Buffers {
     before: Vec<u8>,
+    /// The first column that the row before lacks; it then holds its key's columns only.
+    before_lacks: Option<usize>,
     after: Vec<u8>,
     before_key: KeySpans,
     after_key: KeySpans,
@@ -290,11 +295,18 @@ impl Capture {
             schemas: Schemas::default(),
             conversions: Conversions::default(),
             tombstones,
+            include_query: false,
             changes: 0,
             transaction_topic: None,
             ended: None,
             buffers: Buffers::default(),
         }
+    }
+
+    /// With the statements that changed the rows, where the log has them, if `include_query`.
+    #[must_use]
+    pub fn with_queries(self, include_query: bool) -> Self {
+        Self { include_query, ..self }
     }
 
     /// The position that belongs to what has been sent so far.
@@ -382,11 +394,15 @@ impl Capture {
             | kind::DELETE_ROWS_V1
             | kind::WRITE_ROWS
             | kind::UPDATE_ROWS
-            | kind::DELETE_ROWS => {
+            | kind::DELETE_ROWS
+            | kind::PARTIAL_UPDATE_ROWS => {
                 let rows = RowsEvent::parse(event_type, event.body).map_err(wrong)?;
                 self.rows(event, &rows, handled_us, sink)?;
                 if rows.statement_end {
                     self.tables.clear();
+                    if let Some(transaction) = &mut self.transaction {
+                        transaction.query = None;
+                    }
                 }
             }
             kind::QUERY => return self.query(event, handled_us, sink),
@@ -411,13 +427,14 @@ impl Capture {
                     self.moved(heartbeat.position, None);
                 }
             }
-            kind::PARTIAL_UPDATE_ROWS => {
-                return Err(CaptureError::Unsupported(
-                    "partial JSON updates are in the log: set binlog_row_value_options to '' at the source",
-                ));
-            }
             kind::INCIDENT => return Err(CaptureError::Incident),
             kind::FORMAT_DESCRIPTION | kind::PREVIOUS_GTIDS | kind::STOP => self.outside(event),
+            kind::ROWS_QUERY if self.include_query => {
+                let query = rows_query(event.body).map_err(wrong)?;
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.query = Some(String::from_utf8_lossy(query).into_owned());
+                }
+            }
             kind::ROWS_QUERY | kind::IGNORABLE | kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE => {}
             _ if event.flags & crate::binlog::event::IGNORABLE_FLAG != 0 => {}
             _ => return Err(wrong(EventError::Invalid("type"))),
@@ -471,6 +488,7 @@ impl Capture {
             gtid_text,
             commit_us,
             thread: None,
+            query: None,
             begun: false,
             begin,
             xa: None,

@@ -8,7 +8,7 @@ use super::{Buffers, Capture, CaptureError, LogEvent, LoggedTable, Mapped, Prepa
 use crate::binlog::event::{RowsEvent, RowsKind};
 use crate::binlog::reader::Reader;
 use crate::encode::envelope::{self, Operation, Origin};
-use crate::encode::{KeySpans, TablePlan};
+use crate::encode::{KeySpans, RowBuffers, TablePlan};
 
 impl Capture {
     pub(super) fn rows<S: Sink>(
@@ -31,10 +31,15 @@ impl Capture {
             return Ok(());
         }
         self.set_source(event, &logged.table);
+        let whole = rows.kind != RowsKind::Update || logged.table.plan.is_whole(rows);
         let mut reader = Reader::new(rows.rows);
         let mut place = 0;
         while !reader.is_empty() {
-            self.decode(&logged, rows, &mut reader)?;
+            if whole {
+                self.decode(&logged, rows, &mut reader)?;
+            } else {
+                self.decode_parts(&logged, rows, &mut reader)?;
+            }
             let (counted, published) = match &mut self.transaction {
                 Some(transaction) => {
                     transaction.rows += 1;
@@ -72,6 +77,7 @@ impl Capture {
             file: self.replaying.as_deref().unwrap_or(&self.file),
             pos: u64::from(event.log_pos),
             thread: transaction.and_then(|transaction| transaction.thread),
+            query: transaction.and_then(|transaction| transaction.query.as_deref()),
         });
     }
 
@@ -90,6 +96,17 @@ impl Capture {
         if rows.kind != RowsKind::Delete {
             image(rows.present_after, &mut buffers.after, &mut buffers.after_key)?;
         }
+        buffers.before_lacks = None;
+        Ok(())
+    }
+
+    /// Encodes the images of the next update of an event that doesn't have all of them.
+    fn decode_parts<E>(&mut self, logged: &LoggedTable, rows: &RowsEvent<'_>, reader: &mut Reader<'_>) -> Result<(), CaptureError<E>> {
+        let buffers = &mut self.buffers;
+        let before = RowBuffers { row: &mut buffers.before, key: &mut buffers.before_key };
+        let after = RowBuffers { row: &mut buffers.after, key: &mut buffers.after_key };
+        let decoded = logged.table.plan.update_of_parts(&logged.layouts, rows, reader, before, after, &mut self.conversions);
+        buffers.before_lacks = decoded.map_err(|cause| CaptureError::Row { table: table_name(&logged.table), cause })?;
         Ok(())
     }
 
@@ -104,6 +121,10 @@ impl Capture {
     ) -> Result<(), CaptureError<S::Error>> {
         self.changes += 1;
         let rekeyed = self.set_keys(table, kind);
+        // The old key's delete carries the whole row that was.
+        if let Some(index) = self.buffers.before_lacks.filter(|_| rekeyed) {
+            return Err(CaptureError::Row { table: table_name(table), cause: table.plan.lacking(index) });
+        }
         self.note(table, rekeyed);
         self.order(table, sink)?;
         match kind {
@@ -210,6 +231,7 @@ impl Capture {
             file: &place.file,
             pos: place.pos,
             thread: None,
+            query: None,
         });
         self.send_truncate(table, handled_us, sink)
     }
@@ -243,7 +265,7 @@ fn fill_value(buffers: &mut Buffers, table: &PreparedTable, operation: Operation
     let (before, after) = (Some(buffers.before.as_slice()), Some(buffers.after.as_slice()));
     match operation {
         Operation::Read | Operation::Create => envelope::put_rows(value, None, after),
-        Operation::Update => envelope::put_rows(value, before, after),
+        Operation::Update => envelope::put_rows(value, before.filter(|_| buffers.before_lacks.is_none()), after),
         Operation::Delete => envelope::put_rows(value, before, None),
         Operation::Truncate => envelope::put_rows(value, None, None),
     }

@@ -273,6 +273,7 @@ impl Capture {
             file: &origin.low.file,
             pos: origin.low.pos,
             thread: None,
+            query: None,
         });
         let (mut start, mut sent) = (0, 0);
         let key_columns = shape.key.len();

@@ -52,6 +52,8 @@ pub struct Origin<'a> {
     pub pos: u64,
     /// The connection that ran it.
     pub thread: Option<u32>,
+    /// The statement that changed the rows, where the log has it and it is wanted.
+    pub query: Option<&'a str>,
 }
 
 /// The encoded parts of `source` that all rows of one event share.
@@ -91,7 +93,7 @@ impl SourceBlock {
             Some(thread) => put_time(out, i64::from(thread)),
             None => wire::put_long(out, 0),
         }
-        wire::put_long(out, 0);
+        put_optional(out, origin.query.map(str::as_bytes));
         self.transaction.clear();
     }
 

@@ -1,4 +1,4 @@
-//! A row image of the log to Avro.
+//! A whole row image of the log to Avro.
 
 use millrace_schemas::shape::ColumnType;
 use millrace_schemas::wire;
@@ -10,7 +10,7 @@ use crate::binlog::table_map::{Layout, bit_from_low};
 use crate::decode::{decimal, temporal};
 
 impl TablePlan {
-    /// Appends the next row of `rows` as an Avro `Value`. `layouts` come from the table map that describes the rows, `present` from their event.
+    /// Appends the next row of `rows`, which must have all columns, as an Avro `Value`. `layouts` come from the table map that describes the rows, `present` from their event.
     ///
     /// # Errors
     /// [`RowError`]; `out` may then hold part of the row.
@@ -28,7 +28,7 @@ impl TablePlan {
             return Err(RowError::ColumnCount { expected: count, found: layouts.len() });
         }
         if !all_present(present, count) {
-            return Err(RowError::Partial);
+            return Err(self.lacking((0..count).find(|&index| !bit_from_low(present, index)).unwrap_or(count)));
         }
         spans.clear();
         spans.resize(self.shape.key.len(), 0..0);
@@ -45,7 +45,7 @@ impl TablePlan {
     }
 }
 
-fn all_present(present: &[u8], count: usize) -> bool {
+pub(super) fn all_present(present: &[u8], count: usize) -> bool {
     let (whole, rest) = (count / 8, count % 8);
     present.len() == count.div_ceil(8)
         && present[..whole].iter().all(|&byte| byte == 0xff)
@@ -54,7 +54,7 @@ fn all_present(present: &[u8], count: usize) -> bool {
 
 /// Reads one value by its layout and writes it as its column's type.
 #[inline]
-fn value(column: &ColumnPlan, layout: Layout, rows: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<Written, ValueError> {
+pub(super) fn value(column: &ColumnPlan, layout: Layout, rows: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<Written, ValueError> {
     match (&column.kind, layout) {
         (
             ColumnType::TinyInt { unsigned }

@@ -7,6 +7,7 @@ mod column;
 pub mod envelope;
 mod image;
 pub mod schema_change;
+mod parts;
 mod selected;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use millrace_schemas::avro::{self, Nullability, SchemaOptions};
 use millrace_schemas::names;
 use millrace_schemas::shape::{ColumnType, TableShape};
+
+pub use parts::RowBuffers;
 
 use crate::binlog::reader::EventError;
 use crate::decode::DecodeError;
@@ -36,9 +39,14 @@ pub enum RowError {
         /// What is wrong with it.
         cause: ValueError,
     },
-    /// The row image lacks columns.
-    #[error("the row image lacks columns: set binlog_row_image=FULL at the source")]
-    Partial,
+    /// The row image lacks a column, and nothing else in the log has its value.
+    #[error(
+        "the log lacks the value of column {column}: set binlog_row_image=FULL at the source, also for sessions that set it themselves, and read the table again"
+    )]
+    Partial {
+        /// The column's name.
+        column: String,
+    },
     /// The event has another number of columns than its table's description.
     #[error("the row has {found} columns and its table {expected}")]
     ColumnCount {
@@ -181,6 +189,16 @@ impl TablePlan {
     }
 
     fn error(&self, index: usize, cause: ValueError) -> RowError {
-        RowError::Column { column: self.shape.columns.get(index).map(|column| column.name.clone()).unwrap_or_default(), cause }
+        RowError::Column { column: self.column_name(index), cause }
+    }
+
+    /// The error of a row whose image lacks the column of that place.
+    #[must_use]
+    pub fn lacking(&self, index: usize) -> RowError {
+        RowError::Partial { column: self.column_name(index) }
+    }
+
+    fn column_name(&self, index: usize) -> String {
+        self.shape.columns.get(index).map(|column| column.name.clone()).unwrap_or_default()
     }
 }

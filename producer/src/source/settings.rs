@@ -91,8 +91,14 @@ impl SourceSettings {
                     "snapshot_host",
                     "Replica to read existing rows from; needs gtid_mode=ON. For Aurora: the cluster's reader endpoint.",
                 ),
-                snapshot_port: Some(integer(r.integer("snapshot_port", Some(0), 0..=65_535, "", "That replica's TCP port; 0: the same as port.")))
-                    .filter(|port| *port != 0),
+                snapshot_port: Some(integer(r.integer(
+                    "snapshot_port",
+                    Some(0),
+                    0..=65_535,
+                    "",
+                    "That replica's TCP port; 0: the same as port.",
+                )))
+                .filter(|port| *port != 0),
                 port: integer(r.integer("port", Some(3306), 1..=65_535, "", "TCP port.")),
                 user: r.text("user", None, "User with SELECT, REPLICATION SLAVE and REPLICATION CLIENT."),
                 password: Password::new(r.changing_secret(

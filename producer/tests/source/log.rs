@@ -6,7 +6,7 @@ use millrace_producer::binlog::event::{GtidEvent, HeartbeatEvent};
 use millrace_producer::position::gtid::GtidSet;
 use millrace_producer::source::catalog::{self, KeyOverrides};
 use millrace_producer::source::log::{LogStream, RawEvent, Start};
-use millrace_producer::source::{Password, Connector, Disposition, SourceError, TlsMode, server};
+use millrace_producer::source::{Connector, Disposition, Password, SourceError, TlsMode, server};
 use secrecy::SecretString;
 
 use super::{User, relay};

@@ -202,7 +202,8 @@ fn a_transaction_cut_anywhere_has_the_same_records_as_one_that_passed_whole() {
             let (position, records) = durable;
             sink.0.truncate(records);
             let first = model.log.iter().position(|event| {
-                event.event_type == kind::GTID && !position.gtids.as_ref().unwrap().contains(GTID, u64::from_le_bytes(event.body[17..25].try_into().unwrap()))
+                event.event_type == kind::GTID
+                    && !position.gtids.as_ref().unwrap().contains(GTID, u64::from_le_bytes(event.body[17..25].try_into().unwrap()))
             });
             let mut after = capture(position);
             for event in model.log.iter().skip(first.unwrap_or(model.log.len())) {
