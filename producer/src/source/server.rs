@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use millrace_schemas::shape::{TableShape, quote};
+use millrace_schemas::shape::{BinaryKind, ColumnType, TableShape, TextKind, quote};
 use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 
@@ -87,6 +87,15 @@ pub async fn facts(session: &mut Session) -> Result<ServerFacts, SourceError> {
 pub async fn check(session: &mut Session, tables: &[TableShape], filter: &TableFilter) -> Result<ServerFacts, SourceError> {
     let facts = facts(session).await?;
     let mut findings = facts.findings();
+    match facts.no_blob(tables) {
+        Some(NoBlob::Finding(finding)) => findings.push(finding),
+        Some(NoBlob::Warning) => tracing::warn!(
+            target = %session.target,
+            "binlog_row_image is NOBLOB: no captured table has a column that it leaves out, but one that gets a BLOB, TEXT, JSON or spatial column will stop the producer; \
+             better set it to FULL"
+        ),
+        None => {}
+    }
     // Another kind of server has other privileges: no use in telling about them.
     if facts.is_supported() {
         findings.extend(missing_grants(session, &facts, tables, filter).await?);
@@ -249,17 +258,37 @@ impl ServerFacts {
             findings.push(format!("log_bin is {}, must be ON: {how}", shown(self.variable("log_bin"))));
         }
         for (name, wanted) in [("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("binlog_row_metadata", "FULL")] {
-            if !is(self.variable(name), wanted) {
+            // Whether NOBLOB will do depends on the tables: see `no_blob`.
+            let depends = name == "binlog_row_image" && is(self.variable(name), "NOBLOB");
+            if !is(self.variable(name), wanted) && !depends {
                 findings.push(self.finding(name, &format!("must be {wanted}"), wanted));
             }
         }
-        if self.variable("binlog_row_value_options").to_ascii_uppercase().contains("PARTIAL_JSON") {
-            findings.push(self.finding("binlog_row_value_options", "must be empty: partial JSON updates can't be read yet", ""));
-        }
-        if is(self.variable("binlog_transaction_compression"), "ON") {
-            findings.push(self.finding("binlog_transaction_compression", "must be OFF: compressed transactions can't be read yet", "OFF"));
-        }
         findings
+    }
+
+    /// What `binlog_row_image = NOBLOB` means for these tables: nothing to mend but a warning if none has a column that is left out of images, else a
+    /// finding that names them. None under another setting.
+    fn no_blob(&self, tables: &[TableShape]) -> Option<NoBlob> {
+        const NAMED_MAX: usize = 3;
+        if !self.is_supported() || !is(self.variable("binlog_row_image"), "NOBLOB") {
+            return None;
+        }
+        let with_blobs = || tables.iter().filter(|table| table.columns.iter().any(|column| is_blob(&column.kind)));
+        let count = with_blobs().count();
+        if count == 0 {
+            return Some(NoBlob::Warning);
+        }
+        let named: Vec<_> = with_blobs().take(NAMED_MAX).map(TableShape::quoted).collect();
+        let more = match count - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let must = format!(
+            "must be FULL: {}{more} have columns (BLOB, TEXT, JSON, spatial or VECTOR) whose values it leaves out",
+            named.join(", ")
+        );
+        Some(NoBlob::Finding(self.finding("binlog_row_image", &must, "FULL")))
     }
 
     fn variable(&self, name: &str) -> &str {
@@ -275,6 +304,23 @@ impl ServerFacts {
             ),
             false => format!("{name} is {is}, {must}: SET PERSIST {name} = '{wanted}', and let open sessions reconnect"),
         }
+    }
+}
+
+/// See [`ServerFacts::no_blob`].
+#[derive(Debug, PartialEq, Eq)]
+enum NoBlob {
+    Warning,
+    Finding(String),
+}
+
+/// Whether NOBLOB leaves values of the type out of images where it can.
+fn is_blob(kind: &ColumnType) -> bool {
+    match kind {
+        ColumnType::Text { kind, .. } => !matches!(kind, TextKind::Char | TextKind::VarChar),
+        ColumnType::Binary { kind, .. } => !matches!(kind, BinaryKind::Binary | BinaryKind::VarBinary),
+        ColumnType::Json | ColumnType::Geometry { .. } | ColumnType::Vector => true,
+        _ => false,
     }
 }
 
@@ -399,9 +445,39 @@ mod tests {
                 "binlog_format is STATEMENT, must be ROW: SET PERSIST binlog_format = 'ROW', and let open sessions reconnect",
                 "binlog_row_image is MINIMAL, must be FULL: SET PERSIST binlog_row_image = 'FULL', and let open sessions reconnect",
                 "binlog_row_metadata is MINIMAL, must be FULL: SET PERSIST binlog_row_metadata = 'FULL', and let open sessions reconnect",
-                "binlog_row_value_options is PARTIAL_JSON, must be empty: partial JSON updates can't be read yet: SET PERSIST binlog_row_value_options = '', and let open sessions reconnect",
-                "binlog_transaction_compression is ON, must be OFF: compressed transactions can't be read yet: SET PERSIST binlog_transaction_compression = 'OFF', and let open sessions reconnect",
             ]
+        );
+    }
+
+    #[test]
+    fn images_without_blobs_will_do_for_tables_without_blobs() {
+        use millrace_schemas::shape::Column;
+        let table = |name: &str, kind: ColumnType| TableShape {
+            database: "d".to_owned(),
+            table: name.to_owned(),
+            columns: vec![Column { name: "c".to_owned(), kind, nullable: true, default: None }],
+            key: vec![],
+        };
+        let text = |kind| ColumnType::Text { kind, chars: 9, charset: "utf8mb4".to_owned() };
+        let plain = [table("a", text(TextKind::VarChar)), table("b", ColumnType::Binary { kind: BinaryKind::VarBinary, bytes: 9 })];
+        let no_blob = facts(&[("binlog_row_image", "NOBLOB")]);
+        assert_eq!(no_blob.findings(), Vec::<String>::new());
+        assert_eq!(no_blob.no_blob(&plain), Some(NoBlob::Warning));
+        assert_eq!(facts(&[]).no_blob(&plain), None);
+        let geometry = ColumnType::Geometry { kind: millrace_schemas::shape::GeometryKind::Polygon };
+        let blob = ColumnType::Binary { kind: BinaryKind::TinyBlob, bytes: 255 };
+        let kinds = [text(TextKind::LongText), blob, ColumnType::Json, geometry, ColumnType::Vector];
+        let mut tables = plain.to_vec();
+        for (place, kind) in kinds.into_iter().enumerate() {
+            tables.push(table(&format!("t{place}"), kind));
+        }
+        assert_eq!(
+            no_blob.no_blob(&tables),
+            Some(NoBlob::Finding(
+                "binlog_row_image is NOBLOB, must be FULL: `d`.`t0`, `d`.`t1`, `d`.`t2` and 2 more have columns (BLOB, TEXT, JSON, spatial or VECTOR) whose values it leaves \
+                 out: SET PERSIST binlog_row_image = 'FULL', and let open sessions reconnect"
+                    .to_owned()
+            ))
         );
     }
 

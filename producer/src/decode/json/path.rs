@@ -137,7 +137,7 @@ mod tests {
         ] {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
-        assert_eq!(parse("$[0]".repeat(1).as_bytes()).unwrap().len(), 1);
+        assert_eq!(parse(format!("${}", "[0]".repeat(DEPTH_MAX)).as_bytes()).unwrap().len(), DEPTH_MAX);
         assert!(parse(format!("${}", "[0]".repeat(DEPTH_MAX + 1)).as_bytes()).is_err());
     }
 
