@@ -9,6 +9,7 @@ mod independent;
 mod keys;
 mod kill9;
 mod kubernetes;
+mod operations;
 mod sakila;
 mod snapshot;
 mod sources;
