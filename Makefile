@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything is run from the repository's root.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint install tools stack down build docs fmt
+.PHONY: help demo test fuzz lint install tools stack down build docs fmt
 
 CARGO ?= cargo
 PROFILE ?= dev
@@ -13,6 +13,7 @@ TYPOS_VERSION := 1.52.0
 CACHE := $(or $(MILLRACE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millrace)
 TOOLS := $(CACHE)/tools
 STACK := deploy/local/stack
+FUZZ_SECONDS ?= 20
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,11 +24,16 @@ demo: build ## start the stack and a pipeline under load, compare every row, lea
 test: build ## start the stack, then run every test
 	$(CARGO) test --workspace --profile $(PROFILE) --no-fail-fast
 
+fuzz: install ## run each fuzz target for FUZZ_SECONDS (20)
+	@fuzz/run $(FUZZ_SECONDS)
+
 lint: install tools ## formatting, lints, dependencies, spelling, documentation
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --log-level error check bans licenses sources
+	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --log-level error --manifest-path fuzz/Cargo.toml check --config deny.toml bans licenses sources
 	PATH="$(TOOLS)/bin:$$PATH" cargo-machete
 	$(TOOLS)/python/bin/typos
 
