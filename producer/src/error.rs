@@ -27,6 +27,21 @@ pub enum Error {
         /// What is wrong with it.
         cause: CaptureError<std::convert::Infallible>,
     },
+    /// A table whose columns the log doesn't name, and nothing else either.
+    #[error(
+        "at {position}: the log describes table {table} without column names, and {before}; {now}. Set binlog_row_metadata=FULL at the source so that it can't happen \
+         again; to go on, leave the table out with tables.exclude until the producer is past this place, then take it in again and have it read anew by a signal"
+    )]
+    Unnamed {
+        /// The position before the event.
+        position: String,
+        /// `database.table`.
+        table: String,
+        /// Why what was known doesn't name them.
+        before: String,
+        /// Why the server's description doesn't.
+        now: String,
+    },
     /// A row that the snapshot read.
     #[error("snapshot of {table}: {cause}")]
     SnapshotRow {
@@ -135,6 +150,7 @@ impl Error {
             Self::Registry(error) if error.is_transient() => Disposition::Retry,
             Self::Registry(_)
             | Self::Stream { .. }
+            | Self::Unnamed { .. }
             | Self::SnapshotRow { .. }
             | Self::Purged { .. }
             | Self::OtherServer { .. }

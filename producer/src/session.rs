@@ -2,19 +2,22 @@
 
 mod start;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use millrace_schemas::names;
 use millrace_schemas::registry::Registry;
 use millrace_schemas::service::shutdown::Shutdown;
+use millrace_schemas::{avro, names};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use self::start::Beginning;
-use crate::capture::Capture;
+use crate::capture::{Announcements, Capture};
+use crate::ddl::apply::Known;
+use crate::ddl::history::{Entry, History, Name};
 use crate::error::Error;
+use crate::publish::history;
 use crate::publish::progress::{self, Progress, TableProgress};
 use crate::publish::signals::{self, SignalReader};
 use crate::publish::topics::Topics;
@@ -70,6 +73,9 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
     let topics = Topics::new(&settings.kafka, settings.topics.clone())?;
     topics.ensure_offsets(&offsets_topic).await?;
     topics.ensure_signals(&signals_topic).await?;
+    let (history_topic, changes_topic) = (names::schema_history_topic(&settings.name), names::schema_changes_topic(&settings.name));
+    topics.ensure_offsets(&history_topic).await?;
+    topics.ensure_schema_changes(&changes_topic).await?;
     let Progress { position: remembered, tables: mut progress, mut control } = load_progress(settings, &offsets_topic).await?;
     let signals = SignalReader::open(&settings.kafka, &signals_topic, control.signals).await?;
     control.signals = Some(signals.next());
@@ -86,6 +92,15 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
     if listed.is_empty() {
         tracing::warn!("no table matches tables.include yet; tables made later that match are captured from their first row");
     }
+    let mut schemas = History::new(load_history(settings, &history_topic).await?, facts.is_minimal(), facts.lower_case_table_names != 0);
+    for table in &listed {
+        let known = Known { shape: table.shape.clone(), primary: table.has_primary_key(), charset: None };
+        schemas.listed((table.shape.database.clone(), table.shape.table.clone()), Some(known));
+    }
+    // Those that were dropped since, in a part of the log that is still to be read.
+    for (database, table) in progress.keys().filter_map(|name| name.split_once('.')) {
+        schemas.listed((database.to_owned(), table.to_owned()), None);
+    }
     let rows_connector = rows_connector(settings, &facts)?;
 
     let registry = Arc::new(Registry::new(&settings.registry)?);
@@ -94,6 +109,11 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
         false => None,
     };
     let heartbeat = heartbeat::prepare(&settings.name, settings.heartbeat_interval, &topics, &registry).await?;
+    let announcements = Announcements {
+        key_id: registry.register(&names::key_subject(&changes_topic), avro::SCHEMA_CHANGE_KEY_SCHEMA).await?,
+        value_id: registry.register(&names::value_subject(&changes_topic), &avro::schema_change_schema()).await?,
+        topic: changes_topic,
+    };
     let charsets = Charsets::load(&mut session).await?;
     let lookups = connector.connect().await?;
     let year_has_signedness = version(&facts.version) >= (8, 0, 16);
@@ -122,7 +142,8 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
     let mut capture =
         Capture::new(&settings.name, begin.position, settings.tombstones, move |database, table| filter.matches(database, table))
             .with_transactions(transactions)
-            .with_queries(settings.include_query);
+            .with_queries(settings.include_query)
+            .with_schemas(schemas, Some(announcements));
     for (database, table) in &control.added {
         capture.add_table(database, table);
     }
@@ -135,6 +156,7 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
         plan: Arc::clone(&plan),
         replay: Replay { connector: connector.clone(), server_id, heartbeat: settings.source.heartbeat_interval },
         offsets_topic,
+        history_topic,
         commit_interval: settings.kafka.commit_interval,
         transaction_bytes_max: settings.kafka.transaction_bytes_max,
         heartbeat,
@@ -272,6 +294,12 @@ async fn load_progress(settings: &Settings, topic: &str) -> Result<Progress, Err
     let (topic, kafka) = (topic.to_owned(), settings.kafka.clone());
     let loading = spawn_blocking(move || progress::load(&topic, &kafka));
     Ok(loading.await.map_err(|_| Error::Ended("reader of positions"))??)
+}
+
+async fn load_history(settings: &Settings, topic: &str) -> Result<BTreeMap<Name, Entry>, Error> {
+    let (topic, kafka) = (topic.to_owned(), settings.kafka.clone());
+    let loading = spawn_blocking(move || history::load(&topic, &kafka));
+    Ok(loading.await.map_err(|_| Error::Ended("reader of what is known of tables"))??)
 }
 
 /// A version's three numbers, from text such as `8.0.35-log`.

@@ -109,6 +109,10 @@ pub struct Held {
     pub changes: u64,
     /// Dates that became null.
     pub dates_to_null: u64,
+    /// Statements that changed captured tables.
+    pub schema_changes: u64,
+    /// Statements that changed other tables.
+    pub statements_ignored: u64,
 }
 
 /// See the module.
@@ -135,6 +139,8 @@ pub struct Status {
     position_file: Gauge,
     position_pos: Gauge,
     position_seq: Gauge,
+    schema_changes: Counter,
+    statements_ignored: Counter,
     snapshot_rows: Gauge,
     snapshot_tables_reading: Gauge,
     table_gauges: TableGauges,
@@ -164,6 +170,8 @@ impl Status {
             position_file: Gauge::default(),
             position_pos: Gauge::default(),
             position_seq: Gauge::default(),
+            schema_changes: Counter::default(),
+            statements_ignored: Counter::default(),
             snapshot_rows: Gauge::default(),
             snapshot_tables_reading: Gauge::default(),
             table_gauges: TableGauges::default(),
@@ -202,6 +210,12 @@ impl Status {
         metrics.register("position_file", "Number of the binlog file in which the committed position is", status.position_file.clone());
         metrics.register("position_pos", "Offset of the committed position in its binlog file", status.position_pos.clone());
         metrics.register("position_seq", "The greatest source.seq committed", status.position_seq.clone());
+        metrics.register("schema_changes", "Statements of the log that changed captured tables", status.schema_changes.clone());
+        metrics.register(
+            "statements_ignored",
+            "Statements of the log that changed tables which aren't captured",
+            status.statements_ignored.clone(),
+        );
         metrics.register("snapshot_rows", "Rows that the snapshot has read", status.snapshot_rows.clone());
         metrics.register("snapshot_tables_reading", "Tables whose rows are being read", status.snapshot_tables_reading.clone());
         let tables = &status.table_gauges;
@@ -407,6 +421,8 @@ impl Status {
         self.records.inc_by(held.records);
         self.changes.inc_by(held.changes);
         self.dates_to_null.inc_by(held.dates_to_null);
+        self.schema_changes.inc_by(held.schema_changes);
+        self.statements_ignored.inc_by(held.statements_ignored);
         let event_s = self.event_s.load(Ordering::Relaxed);
         if event_s > 0 && held.changes > 0 {
             let lag_ms = (now_us() / 1000 - event_s * 1000).max(0);

@@ -10,6 +10,8 @@ use millrace_schemas::shape::TableShape;
 
 use crate::binlog::table_map::{self, TableMap, TableMapError};
 use crate::capture::{CaptureError, LoggedTable, PreparedTable};
+use crate::ddl::apply::Known;
+use crate::ddl::history::Entry;
 use crate::decode::charset::Charset;
 use crate::encode::TablePlan;
 use crate::error::Error;
@@ -61,6 +63,26 @@ impl table_map::Collations for Charsets {
         self.charsets.get(charset)?.append_utf8(bytes, &mut text).ok()?;
         String::from_utf8(text).ok()
     }
+}
+
+/// A table of the log, and what is known of it.
+pub struct Described {
+    /// Its plan and layouts.
+    pub logged: LoggedTable,
+    /// What it is, for the statements that come.
+    pub known: Known,
+}
+
+impl Described {
+    fn new(logged: LoggedTable, primary: bool, charset: Option<String>) -> Self {
+        let known = Known { shape: logged.table.plan.shape().clone(), primary, charset };
+        Self { logged, known }
+    }
+}
+
+fn wrong(description: &[u8], cause: TableMapError, position: String) -> Error {
+    let table = table_map::names(description).map(|(d, t)| format!("{}.{}", String::from_utf8_lossy(d), String::from_utf8_lossy(t)));
+    Error::Stream { position, cause: CaptureError::Description { table: table.unwrap_or_default(), cause } }
 }
 
 /// See the module.
@@ -159,25 +181,86 @@ impl Tables {
         Ok(prepared)
     }
 
-    /// The table of a description in the log.
+    /// The table of a description in the log. `entry`: what is known of it at this place.
     ///
     /// # Errors
-    /// As [`Tables::prepare`]; a description that can't be read, with `position` to say where.
-    pub async fn described(&self, description: &[u8], position: impl Fn() -> String) -> Result<LoggedTable, Error> {
-        let table = || table_map::names(description).map(|(d, t)| format!("{}.{}", String::from_utf8_lossy(d), String::from_utf8_lossy(t)));
-        let map = TableMap::parse(description, &self.charsets, self.year_has_signedness).map_err(|cause: TableMapError| Error::Stream {
-            position: position(),
-            cause: CaptureError::Description { table: table().unwrap_or_default(), cause },
-        })?;
+    /// As [`Tables::prepare`]; a description that can't be read, or that names no columns and fits nothing known, with `position` to say where.
+    pub async fn described(&self, description: &[u8], entry: Option<&Entry>, position: impl Fn() -> String) -> Result<Described, Error> {
+        match TableMap::parse(description, &self.charsets, self.year_has_signedness) {
+            Ok(map) => self.named_by_the_log(map).await,
+            Err(TableMapError::Minimal) => self.named_elsewhere(description, entry, position).await,
+            Err(cause) => Err(wrong(description, cause, position())),
+        }
+    }
+
+    async fn named_by_the_log(&self, map: TableMap) -> Result<Described, Error> {
         let name = (map.shape.database.clone(), map.shape.table.clone());
         let layouts = map.layouts.into();
+        let primary = !map.shape.key.is_empty();
         let known = self.known(&name);
-        if let Some(known) = known.as_ref().filter(|known| same_rows(known.plan.shape(), &map.shape)) {
-            return Ok(LoggedTable { table: Arc::clone(known), layouts });
+        let table = match known.as_ref().filter(|known| same_rows(known.plan.shape(), &map.shape)) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let listed = self.look_up(&name.0, &name.1).await?.map(|table| table.shape);
+                let shape = reconcile(map.shape, listed.as_ref(), known.as_ref().map(|known| known.plan.shape()));
+                self.prepare(shape).await?
+            }
+        };
+        Ok(Described::new(LoggedTable { table, layouts }, primary, None))
+    }
+
+    /// A table whose columns the log doesn't name: as it is known, else as the server describes it now, and only if that fits what the log does say.
+    async fn named_elsewhere(&self, description: &[u8], entry: Option<&Entry>, position: impl Fn() -> String) -> Result<Described, Error> {
+        let parse = |shape: &TableShape| TableMap::parse_as(description, &self.charsets, self.year_has_signedness, shape);
+        let mut misfit = None;
+        if let Some(known) = entry.and_then(|entry| entry.known.as_ref()) {
+            match parse(&known.shape) {
+                Ok(map) => {
+                    // The server knows the defaults of columns that statements brought.
+                    let same = self
+                        .known(&(map.shape.database.clone(), map.shape.table.clone()))
+                        .filter(|same| same.plan.shape().fits(&map.shape));
+                    let table = match same {
+                        Some(same) => same,
+                        None => {
+                            let listed = self.look_up(&map.shape.database, &map.shape.table).await?.map(|table| table.shape);
+                            self.prepare(with_defaults(map.shape, listed.as_ref())).await?
+                        }
+                    };
+                    let logged = LoggedTable { table, layouts: map.layouts.into() };
+                    return Ok(Described::new(logged, known.primary, known.charset.clone()));
+                }
+                Err(TableMapError::Misfit(what)) => misfit = Some(what),
+                Err(cause) => return Err(wrong(description, cause, position())),
+            }
         }
-        let listed = self.look_up(&name.0, &name.1).await?.map(|table| table.shape);
-        let shape = reconcile(map.shape, listed.as_ref(), known.as_ref().map(|known| known.plan.shape()));
-        Ok(LoggedTable { table: self.prepare(shape).await?, layouts })
+        let (database, table) = table_map::names(description).map_err(|cause| wrong(description, cause.into(), position()))?;
+        let (database, table) = (String::from_utf8_lossy(database), String::from_utf8_lossy(table));
+        let listed = self.look_up(&database, &table).await?;
+        let now = match &listed {
+            None => "there is no such table now".to_owned(),
+            Some(listed) => match parse(&listed.shape) {
+                Ok(map) => {
+                    if let Some(what) = misfit {
+                        tracing::warn!(
+                            table = format!("{database}.{table}"),
+                            what,
+                            "the log has another table than its statements made; the server's description fits it"
+                        );
+                    }
+                    let primary = listed.has_primary_key();
+                    let logged = LoggedTable { table: self.prepare(map.shape).await?, layouts: map.layouts.into() };
+                    return Ok(Described::new(logged, primary, None));
+                }
+                Err(TableMapError::Misfit(what)) => format!("the server's description of it now doesn't fit: {what}"),
+                Err(cause) => return Err(wrong(description, cause, position())),
+            },
+        };
+        let before = match entry.and_then(|entry| entry.unknown.as_ref()) {
+            Some(unknown) => format!("the statement at {} isn't understood ({}): {}", unknown.position, unknown.why, unknown.statement),
+            None => misfit.map_or_else(|| "nothing is known of it".to_owned(), |what| format!("what was known of it doesn't fit: {what}")),
+        };
+        Err(Error::Unnamed { position: position(), table: format!("{database}.{table}"), before, now })
     }
 
     /// The table of that name as the catalogue has it now; none if there is none.
@@ -211,6 +294,15 @@ impl Tables {
         }
         Err(Error::SameTopic { first: owner.clone(), second: table.to_owned(), topic: topic.to_owned() })
     }
+}
+
+/// The shape with the defaults that the catalogue has for columns that are still the same.
+fn with_defaults(mut shape: TableShape, listed: Option<&TableShape>) -> TableShape {
+    for column in shape.columns.iter_mut().filter(|column| column.default.is_none()) {
+        let twin = listed.and_then(|listed| listed.columns.iter().find(|twin| twin.name == column.name && twin.kind == column.kind));
+        column.default = twin.and_then(|twin| twin.default.clone());
+    }
+    shape
 }
 
 /// Whether a known shape describes the rows of one from the log, which knows primary keys only and no defaults.

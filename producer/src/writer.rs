@@ -16,10 +16,12 @@ use tokio::sync::mpsc;
 pub use queue::{LogQueue, LogReceiver};
 
 use crate::binlog::event::kind;
+use crate::binlog::table_map;
 use crate::capture::{Capture, CaptureError, ChunkOutcome, Learned, LogEvent, Need, Sink, Step};
 use crate::error::Error;
 use crate::position::place::{FilePosition, Position, PreparedAt};
 use crate::publish::heartbeat::Heartbeat;
+use crate::publish::history::entry_record;
 use crate::publish::progress::{Control, KeyRange, TableProgress, control_record, position_record, table_record};
 use crate::publish::{PublishError, Publisher};
 use crate::signal::Signal;
@@ -66,6 +68,8 @@ pub struct Parts {
     pub replay: Replay,
     /// The topic of positions.
     pub offsets_topic: String,
+    /// The topic of what is known of tables.
+    pub history_topic: String,
     /// After what time a transaction is committed.
     pub commit_interval: Duration,
     /// After what size a transaction is committed.
@@ -220,6 +224,10 @@ impl Writer {
                 }
             }
         }
+        for (database, table) in self.parts.capture.take_unread() {
+            tracing::info!(table = format!("{database}.{table}"), "renamed into this name: its rows aren't in the log and are read");
+            self.read_anew(&database, &table, None);
+        }
         self.parts.status.event(event.timestamp);
         Ok(())
     }
@@ -254,8 +262,12 @@ impl Writer {
     async fn learn(&mut self, need: Need) -> Result<Learned, Error> {
         match need {
             Need::Described { description } => {
-                let position = self.parts.capture.log_position();
-                let logged = self.parts.tables.described(&description, || position.to_string()).await?;
+                let capture = &self.parts.capture;
+                let entry = table_map::names(&description)
+                    .ok()
+                    .and_then(|(database, table)| capture.entry(&String::from_utf8_lossy(database), &String::from_utf8_lossy(table)));
+                let described = self.parts.tables.described(&description, entry, || capture.log_position().to_string()).await?;
+                let logged = described.logged;
                 let shape = logged.table.plan.shape();
                 let name = format!("{}.{}", shape.database, shape.table);
                 // A table that wasn't there when this session began was made since: the log has all its rows.
@@ -263,6 +275,7 @@ impl Writer {
                     tracing::info!(table = name, "new table, captured from its first row");
                     self.remember(name, TableProgress::finished(0));
                 }
+                self.parts.capture.describe(described.known);
                 Ok(Learned::Described(description, logged))
             }
             Need::Named { database, table } => {
@@ -420,14 +433,22 @@ impl Writer {
         let due = beats
             || match parts.publisher.open_since() {
                 Some(since) => since.elapsed() >= parts.commit_interval || parts.publisher.open_bytes() >= parts.transaction_bytes_max,
-                None => !self.dirty.is_empty() || self.control_dirty || self.last_commit.elapsed() >= IDLE_COMMIT_INTERVAL,
+                None => self.has_news() || self.last_commit.elapsed() >= IDLE_COMMIT_INTERVAL,
             };
         if due { self.commit() } else { Ok(()) }
     }
 
+    /// Whether there is something to remember beside the position.
+    fn has_news(&self) -> bool {
+        !self.dirty.is_empty() || self.control_dirty || self.parts.capture.has_entries()
+    }
+
     fn total(&self) -> Held {
         let parts = &self.parts;
+        let (schema_changes, statements_ignored) = parts.capture.statements();
         Held {
+            schema_changes,
+            statements_ignored,
             records: parts.publisher.records(),
             changes: parts.capture.changes(),
             dates_to_null: parts.capture.conversions().dates_to_null,
@@ -441,7 +462,7 @@ impl Writer {
         if let Some(beat) = self.parts.heartbeat.as_mut().and_then(|heartbeat| heartbeat.beat(self.last_commit, now_us() / 1000)) {
             self.parts.publisher.send(beat)?;
         }
-        let nothing = self.parts.publisher.open_since().is_none() && self.dirty.is_empty() && !self.control_dirty;
+        let nothing = self.parts.publisher.open_since().is_none() && !self.has_news();
         if nothing && self.committed.as_ref() == Some(&position) {
             return Ok(());
         }
@@ -456,6 +477,10 @@ impl Writer {
             records.push(control_record(topic, &self.control));
         }
         records.push(position_record(topic, &position));
+        let place = position.to_string();
+        for (name, entry) in self.parts.capture.take_entries() {
+            records.push(entry_record(&self.parts.history_topic, &name, &entry, &place));
+        }
         let started = Instant::now();
         self.parts.publisher.commit(&records)?;
         self.dirty.clear();
@@ -466,6 +491,8 @@ impl Writer {
             records: total.records - before.records,
             changes: total.changes - before.changes,
             dates_to_null: total.dates_to_null - before.dates_to_null,
+            schema_changes: total.schema_changes - before.schema_changes,
+            statements_ignored: total.statements_ignored - before.statements_ignored,
         };
         self.parts.status.committed(&position, started.elapsed(), held);
         self.committed = Some(position);

@@ -63,13 +63,14 @@ impl Capture {
 
     /// What is to be remembered of tables with the next commit.
     pub fn take_entries(&mut self) -> Vec<(Name, Entry)> {
-        self.schemas.history.take_changed()
+        // What a statement did belongs to the position after it.
+        if self.schemas.pending.is_some() { Vec::new() } else { self.schemas.history.take_changed() }
     }
 
     /// Whether something is to be remembered of tables.
     #[must_use]
     pub fn has_entries(&self) -> bool {
-        self.schemas.history.has_changed()
+        self.schemas.pending.is_none() && self.schemas.history.has_changed()
     }
 
     /// The tables whose rows aren't in the log, since the last call: they are to be read.
@@ -210,5 +211,147 @@ impl Capture {
         schema_change::put_value(&mut buffers.value, &buffers.source, seq, handled_us.div_euclid(1000), database, ddl, changes);
         let record = Record { topic: &to.topic, key: Some(&buffers.key), value: Some(&buffers.value), header: None };
         sink.send(record).map_err(CaptureError::Sink)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use millrace_schemas::avro::SchemaOptions;
+
+    use super::*;
+    use crate::binlog::event::kind;
+    use crate::capture::{Learned, PreparedTable};
+    use crate::ddl::apply;
+    use crate::encode::TablePlan;
+    use crate::position::place::{FilePosition, Position};
+
+    /// The topics of records, in order.
+    #[derive(Default)]
+    struct Topics(Vec<String>);
+
+    impl Sink for Topics {
+        type Error = std::convert::Infallible;
+        fn send(&mut self, record: Record<'_>) -> Result<(), Self::Error> {
+            self.0.push(record.topic.to_owned());
+            Ok(())
+        }
+        fn send_to_all(&mut self, record: Record<'_>) -> Result<(), Self::Error> {
+            self.0.push(format!("truncate {}", record.topic));
+            Ok(())
+        }
+    }
+
+    fn table() -> (Known, Arc<PreparedTable>) {
+        let known = apply::create("CREATE TABLE t (k INT PRIMARY KEY)", SqlMode::default(), ("d", "t"), None).expect("understood");
+        let plan = TablePlan::new("p", known.shape.clone(), SchemaOptions::default(), |_| None).expect("a plan");
+        (known, Arc::new(PreparedTable { plan, key_id: Some(1), truncate_key_id: Some(3), value_id: 2 }))
+    }
+
+    fn capture() -> Capture {
+        let position = Position {
+            server_uuid: String::new(),
+            log: FilePosition { file: "f.1".to_owned(), pos: 4 },
+            fingerprint: None,
+            gtids: None,
+            transaction: None,
+            seq: 0,
+            prepared: BTreeMap::new(),
+        };
+        let mut history = History::new(BTreeMap::new(), true, false);
+        history.listed(("d".to_owned(), "t".to_owned()), Some(table().0));
+        let announcements = Announcements { topic: "p.schema-changes".to_owned(), key_id: 4, value_id: 5 };
+        let mut capture = Capture::new("p", position, true, |_, table| !table.starts_with('_')).with_schemas(history, Some(announcements));
+        capture.take_entries();
+        capture
+    }
+
+    fn run(capture: &mut Capture, statement: &str, pos: u32, topics: &mut Topics) -> Step {
+        let mut body = vec![0; 13];
+        body[8] = 1;
+        body.extend(b"d\0");
+        body.extend(statement.as_bytes());
+        let event = LogEvent {
+            timestamp: 1,
+            event_type: kind::QUERY,
+            server_id: 1,
+            start: u64::from(pos) - 1,
+            log_pos: pos,
+            flags: 0,
+            body: &body,
+        };
+        capture.event(event, 0, topics).expect("a statement")
+    }
+
+    #[test]
+    fn a_statement_that_waits_for_a_table_is_taken_once_and_remembered_only_then() {
+        let (mut capture, mut topics) = (capture(), Topics::default());
+        assert_eq!(run(&mut capture, "DROP TABLE t", 10, &mut topics), Step::Done);
+        assert_eq!(capture.take_entries().len(), 1);
+        let create = "CREATE TABLE t (k INT PRIMARY KEY)";
+        let need = Step::NeedTable(Need::Named { database: "d".to_owned(), table: "t".to_owned() });
+        assert_eq!(run(&mut capture, create, 20, &mut topics), need);
+        assert!(!capture.has_entries() && capture.take_entries().is_empty(), "the position is still before it");
+        capture.learn(Learned::Named("d".to_owned(), "t".to_owned(), Some(table().1)));
+        assert_eq!(run(&mut capture, create, 20, &mut topics), Step::Done);
+        assert_eq!(topics.0, ["p.schema-changes", "truncate p.d.t", "p.schema-changes"]);
+        let entries = capture.take_entries();
+        assert!(!entries[0].1.truncate && entries[0].1.known.is_some());
+        assert_eq!((capture.log_position().pos, capture.statements()), (20, (2, 0)));
+    }
+
+    #[test]
+    fn a_table_that_is_gone_again_waits_for_its_first_row() {
+        let (mut capture, mut topics) = (capture(), Topics::default());
+        run(&mut capture, "DROP TABLE t", 10, &mut topics);
+        let create = "CREATE TABLE t (k INT PRIMARY KEY)";
+        run(&mut capture, create, 20, &mut topics);
+        capture.learn(Learned::Named("d".to_owned(), "t".to_owned(), None));
+        assert_eq!(run(&mut capture, create, 20, &mut topics), Step::Done);
+        assert!(capture.entry("d", "t").is_some_and(|entry| entry.truncate));
+        assert_eq!(topics.0, ["p.schema-changes"; 2]);
+
+        let body = [&[9, 0, 0, 0, 0, 0][..], &[1, 0, 1, b'd', 0, 1, b't', 0, 1, 3, 0, 0, 1, 1, 0]].concat();
+        let map = LogEvent { timestamp: 1, event_type: kind::TABLE_MAP, server_id: 1, start: 20, log_pos: 30, flags: 0, body: &body };
+        let Step::NeedTable(Need::Described { description }) = capture.event(map, 0, &mut topics).expect("a description") else {
+            panic!("it isn't known")
+        };
+        let (known, prepared) = table();
+        capture.describe(known);
+        let layouts = vec![crate::binlog::table_map::Layout::Int { bytes: 4 }].into();
+        capture.learn(Learned::Described(description, LoggedTable { table: prepared, layouts }));
+        assert_eq!(capture.event(map, 0, &mut topics).expect("a description"), Step::Done);
+        assert_eq!(topics.0.last().map(String::as_str), Some("truncate p.d.t"));
+        assert_eq!(capture.event(map, 0, &mut topics).expect("a description"), Step::Done);
+        assert_eq!(topics.0.len(), 3, "once");
+    }
+
+    #[test]
+    fn what_was_left_open_is_told_before_the_rows() {
+        let (mut capture, mut topics) = (capture(), Topics::default());
+        run(&mut capture, "ALTER TABLE t ADD COLUMN c FROBNICATED", 10, &mut topics);
+        assert_eq!(topics.0, ["p.schema-changes"]);
+        capture.describe(table().0);
+        let body = [&[9, 0, 0, 0, 0, 0][..], &[1, 0, 1, b'd', 0, 1, b't', 0, 1, 3, 0, 0, 1, 1, 0]].concat();
+        let map = LogEvent { timestamp: 1, event_type: kind::TABLE_MAP, server_id: 1, start: 20, log_pos: 30, flags: 0, body: &body };
+        let Step::NeedTable(Need::Described { description }) = capture.event(map, 0, &mut topics).expect("a description") else {
+            panic!("it isn't known")
+        };
+        let layouts = vec![crate::binlog::table_map::Layout::Int { bytes: 4 }].into();
+        capture.learn(Learned::Described(description, LoggedTable { table: table().1, layouts }));
+        capture.event(map, 0, &mut topics).expect("a description");
+        assert_eq!(topics.0, ["p.schema-changes"; 2]);
+    }
+
+    #[test]
+    fn a_table_renamed_in_is_to_be_read_and_others_are_counted() {
+        let (mut capture, mut topics) = (capture(), Topics::default());
+        run(&mut capture, "RENAME TABLE _x TO u", 10, &mut topics);
+        assert_eq!(capture.take_unread(), [("d".to_owned(), "u".to_owned())]);
+        assert_eq!(capture.take_unread(), []);
+        run(&mut capture, "ALTER TABLE _x ADD COLUMN a INT", 20, &mut topics);
+        assert_eq!(capture.statements(), (1, 1));
     }
 }

@@ -228,14 +228,13 @@ impl History {
                 self.rename(&pairs, captured, context, &mut effects);
             }
             Ddl::Drop { tables } => {
-                for table in tables {
-                    let name = self.name(table, context);
+                for name in tables.iter().map(|table| self.name(table, context)).filter(captured).collect::<Vec<_>>() {
                     self.drop(&name, &mut effects);
                 }
             }
             Ddl::DropDatabase { database } => {
                 let database = self.case(database);
-                let inside: Vec<Name> = self.entries.keys().filter(|name| name.0 == database).cloned().collect();
+                let inside: Vec<Name> = self.entries.keys().filter(|name| name.0 == database && captured(name)).cloned().collect();
                 for name in inside {
                     self.drop(&name, &mut effects);
                 }

@@ -175,6 +175,7 @@ mod tests {
             file: "f",
             pos: 4,
             thread: None,
+            query: None,
         });
         let mut bytes = Vec::new();
         put_value(&mut bytes, &source, 7, 8, "d", Some(text), &changes);

@@ -1,6 +1,7 @@
 //! Records to Kafka: one transactional producer, whose every commit carries the position of what it commits (G3).
 
 pub mod heartbeat;
+pub mod history;
 pub mod progress;
 pub mod settings;
 pub mod signals;
@@ -63,10 +64,10 @@ pub enum PublishError {
     /// The settings for librdkafka are wrong.
     #[error("settings, kafka: {0}")]
     Settings(String),
-    /// A record of the offsets topic can't be read.
-    #[error("topic {topic}: record {offset} is not a position of this version: {cause}; was it written by something else?")]
+    /// A record of what the producer remembers can't be read.
+    #[error("topic {topic}: record {offset} is not of this version: {cause}; was it written by something else?")]
     Progress {
-        /// The offsets topic.
+        /// The topic of positions, or of what is known of tables.
         topic: String,
         /// The record's offset.
         offset: i64,

@@ -170,6 +170,17 @@ fn json(value: &impl Serialize) -> String {
 /// # Errors
 /// [`PublishError`].
 pub fn load(topic: &str, settings: &KafkaSettings) -> Result<Progress, PublishError> {
+    let mut progress = Progress::default();
+    read_all(topic, settings, |key, value| progress.apply(key, value))?;
+    Ok(progress)
+}
+
+/// Hands every committed record of a topic's one partition to `apply`, up to its end as it is now.
+pub(super) fn read_all(
+    topic: &str,
+    settings: &KafkaSettings,
+    mut apply: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), String>,
+) -> Result<(), PublishError> {
     let unavailable = |what: &str, cause: KafkaError| PublishError::Unavailable {
         brokers: settings.brokers(),
         what: format!("{what} {topic}"),
@@ -187,19 +198,18 @@ pub fn load(topic: &str, settings: &KafkaSettings) -> Result<Progress, PublishEr
     partitions.add_partition_offset(topic, 0, Offset::Beginning).map_err(|cause| unavailable("reading", cause))?;
     consumer.assign(&partitions).map_err(|cause| unavailable("reading", cause))?;
     let deadline = Instant::now() + READ_TIMEOUT;
-    let mut progress = Progress::default();
     loop {
         match consumer.poll(Duration::from_millis(100)) {
             None if Instant::now() > deadline => {
                 return Err(unavailable("reading", KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)));
             }
             None => {}
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(progress),
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
             Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition))) if Instant::now() < deadline => {}
             Some(Err(cause)) => return Err(unavailable("reading", cause)),
             Some(Ok(message)) => {
                 let wrong = |cause: String| PublishError::Progress { topic: topic.to_owned(), offset: message.offset(), cause };
-                progress.apply(message.key().unwrap_or_default(), message.payload()).map_err(wrong)?;
+                apply(message.key().unwrap_or_default(), message.payload()).map_err(wrong)?;
             }
         }
     }

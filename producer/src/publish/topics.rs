@@ -54,7 +54,7 @@ impl Topics {
         self.create(&new).await
     }
 
-    /// Makes the topic of positions, unless it exists.
+    /// Makes a topic of what is remembered, positions or tables, unless it exists.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -78,6 +78,14 @@ impl Topics {
     pub async fn ensure_events(&self, topic: &str) -> Result<(), PublishError> {
         let retention_ms = self.settings.retention.as_millis().to_string();
         self.ensure_one(topic, &[("cleanup.policy".to_owned(), "delete".to_owned()), ("retention.ms".to_owned(), retention_ms)]).await
+    }
+
+    /// Makes the topic of schema changes, unless it exists: one partition, so that changes have one order, kept for ever.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn ensure_schema_changes(&self, topic: &str) -> Result<(), PublishError> {
+        self.ensure_one(topic, &[("cleanup.policy".to_owned(), "delete".to_owned()), ("retention.ms".to_owned(), "-1".to_owned())]).await
     }
 
     async fn ensure_one(&self, topic: &str, config: &[(String, String)]) -> Result<(), PublishError> {

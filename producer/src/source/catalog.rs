@@ -24,6 +24,14 @@ pub struct Table {
     pub chunk_index: Option<String>,
 }
 
+impl Table {
+    /// Whether the key is the primary key.
+    #[must_use]
+    pub fn has_primary_key(&self) -> bool {
+        self.chunk_index.as_deref() == Some("PRIMARY")
+    }
+}
+
 /// Key columns set in the settings, by database and table. What isn't in it has the key that the server declares.
 pub type KeyOverrides = HashMap<(String, String), Vec<String>>;
 

@@ -257,7 +257,7 @@ impl ServerFacts {
             };
             findings.push(format!("log_bin is {}, must be ON: {how}", shown(self.variable("log_bin"))));
         }
-        for (name, wanted) in [("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("binlog_row_metadata", "FULL")] {
+        for (name, wanted) in [("binlog_format", "ROW"), ("binlog_row_image", "FULL")] {
             // Whether NOBLOB will do depends on the tables: see `no_blob`.
             let depends = name == "binlog_row_image" && is(self.variable(name), "NOBLOB");
             if !is(self.variable(name), wanted) && !depends {
@@ -289,6 +289,12 @@ impl ServerFacts {
             named.join(", ")
         );
         Some(NoBlob::Finding(self.finding("binlog_row_image", &must, "FULL")))
+    }
+
+    /// Whether the log describes tables without the names of their columns, so that those must be known from elsewhere.
+    #[must_use]
+    pub fn is_minimal(&self) -> bool {
+        !is(self.variable("binlog_row_metadata"), "FULL")
     }
 
     fn variable(&self, name: &str) -> &str {
@@ -433,7 +439,6 @@ mod tests {
     fn all_findings_come_at_once_each_with_its_remedy() {
         let findings = facts(&[
             ("binlog_format", "STATEMENT"),
-            ("binlog_row_metadata", "MINIMAL"),
             ("binlog_row_image", "MINIMAL"),
             ("binlog_transaction_compression", "ON"),
             ("binlog_row_value_options", "PARTIAL_JSON"),
@@ -444,7 +449,6 @@ mod tests {
             [
                 "binlog_format is STATEMENT, must be ROW: SET PERSIST binlog_format = 'ROW', and let open sessions reconnect",
                 "binlog_row_image is MINIMAL, must be FULL: SET PERSIST binlog_row_image = 'FULL', and let open sessions reconnect",
-                "binlog_row_metadata is MINIMAL, must be FULL: SET PERSIST binlog_row_metadata = 'FULL', and let open sessions reconnect",
             ]
         );
     }
@@ -479,6 +483,13 @@ mod tests {
                     .to_owned()
             ))
         );
+    }
+
+    #[test]
+    fn minimal_metadata_is_no_finding_but_known() {
+        let minimal = facts(&[("binlog_row_metadata", "MINIMAL")]);
+        assert_eq!(minimal.findings(), Vec::<String>::new());
+        assert!(minimal.is_minimal() && !facts(&[]).is_minimal());
     }
 
     #[test]
