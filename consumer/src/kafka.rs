@@ -479,7 +479,8 @@ mod tests {
 
     #[test]
     fn topics_without_a_table_are_known() {
-        for topic in ["shop.transaction", "shop.heartbeat", "shop.schema-changes", "shop.millrace.offsets", "shop.millrace.schema-history"] {
+        for topic in ["shop.transaction", "shop.heartbeat", "shop.schema-changes", "shop.millrace.offsets", "shop.millrace.schema-history"]
+        {
             assert!(is_internal(topic), "{topic}");
         }
         for topic in ["shop.shop.transaction", "shop.orders", "shop.millrace.orders", "transaction"] {

@@ -13,5 +13,6 @@ mod operations;
 mod sakila;
 mod snapshot;
 mod sources;
+mod schema_changes;
 mod stop;
 mod types;
