@@ -2,16 +2,13 @@
 //!
 //! Each side writes a value as text that determines it wholly; the two texts must be the same bytes. What is brought to one form first:
 //!
-//! | MySQL | Form |
+//! | Type | Form |
 //! | --- | --- |
-//! | integers, YEAR | decimal digits, without those that ZEROFILL shows |
-//! | FLOAT, DOUBLE | the double's bits (a FLOAT is widened, which is exact; MySQL's own text of a FLOAT has six digits and isn't) |
+//! | numbers, BIT, TIME, DATETIME, TIMESTAMP | as [`crate::value`] says; ClickHouse's Bool is 0 or 1 |
 //! | DECIMAL | all digits of the scale, on both sides |
-//! | BIT | the number; ClickHouse's Bool is 0 or 1 |
-//! | TIME, DATETIME, TIMESTAMP | zeros at the fraction's end are left out, on both sides; TIMESTAMP in UTC |
 //! | SET | labels joined by a comma, in the declared order |
-//! | BINARY, BLOB, texts, ENUM, JSON, DATE | the bytes as they are (texts as UTF-8) |
 //! | geometry | the WKB, and the SRID beside it (ClickHouse's column `<name>_srid`); SRID 0, which says that there is none, is NULL as in Debezium |
+//! | everything else | the bytes as they are (texts as UTF-8) |
 //!
 //! NULL is only equal to NULL. ClickHouse is read with FINAL, so that the engine's own merge decides which version counts.
 
@@ -21,6 +18,7 @@ use std::fmt;
 use crate::clickhouse::{ClickHouse, literal};
 use crate::failure::{Context, Failure, Result};
 use crate::source::{Source, TextRow, quote};
+use crate::value::{Form, shown};
 
 /// Differences that a report shows for each table.
 const SHOWN_MAX: usize = 5;
@@ -79,15 +77,6 @@ impl fmt::Display for Comparison {
         }
         Ok(())
     }
-}
-
-/// How a column's values are brought to one form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    AsIs,
-    Float,
-    Temporal,
-    Geometry,
 }
 
 #[derive(Debug, Clone)]
@@ -169,18 +158,15 @@ fn column(name: &str, of: &str, scale: &str, key: bool, target: &str) -> Column 
         target if target.starts_with("Array") => format!("arrayStringConcat({theirs}, ',')"),
         _ => format!("toString({theirs})"),
     };
-    let (form, mysql, clickhouse) = match of {
-        // The product of a FLOAT and a double is a double: exact, printed with as many digits as tell it from every other.
-        "float" | "double" => (Form::Float, format!("{ours} * 1e0"), vec![format!("toString(toFloat64({theirs}))")]),
-        "decimal" => (Form::AsIs, ours, vec![format!("toDecimalString({theirs}, {scale})")]),
-        // A ZEROFILL is how the client is to show a number, and no part of it.
-        "bit" | "year" | "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => (Form::AsIs, format!("{ours} + 0"), vec![plain]),
-        "time" | "datetime" | "timestamp" => (Form::Temporal, ours, vec![plain]),
-        "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon" | "geometry" | "geomcollection"
-        | "geometrycollection" => (Form::Geometry, ours, vec![theirs, format!("toString({})", quote(&format!("{name}_srid")))]),
-        _ => (Form::AsIs, ours, vec![plain]),
+    let form = Form::of(of);
+    let clickhouse = match form {
+        Form::Float => vec![format!("toString(toFloat64({theirs}))")],
+        Form::Geometry => vec![theirs, format!("toString({})", quote(&format!("{name}_srid")))],
+        Form::AsIs if of == "decimal" => vec![format!("toDecimalString({theirs}, {scale})")],
+        Form::AsIs | Form::Number | Form::Temporal => vec![plain],
     };
-    Column { name: name.to_owned(), form, mysql, clickhouse: clickhouse.into_iter().map(nullable).collect(), key }
+    let clickhouse = clickhouse.into_iter().map(nullable).collect();
+    Column { name: name.to_owned(), form, mysql: form.expression(&ours), clickhouse, key }
 }
 
 async fn mysql_rows(mysql: &mut Source, database: &str, table: &str, columns: &[Column]) -> Result<Vec<TextRow>> {
@@ -199,7 +185,7 @@ async fn mysql_rows(mysql: &mut Source, database: &str, table: &str, columns: &[
                         formed.push((srid != 0).then(|| srid.to_string().into_bytes()));
                     }
                     (Form::Geometry, None) => formed.extend([None, None]),
-                    (form, value) => formed.push(value.map(|value| in_form(form, value)).transpose()?),
+                    (form, value) => formed.push(value.map(|value| form.apply(value)).transpose()?),
                 }
             }
             Ok(formed)
@@ -212,28 +198,8 @@ async fn clickhouse_rows(clickhouse: &ClickHouse, database: &str, table: &str, c
     let forms: Vec<Form> = columns.iter().flat_map(|column| column.clickhouse.iter().map(|_| column.form)).collect();
     let select = format!("SELECT {} FROM {}.{} FINAL", list.join(", "), quote(database), quote(table));
     let rows = clickhouse.rows(&select, list.len()).await?;
-    let formed =
-        |row: TextRow| row.into_iter().zip(&forms).map(|(value, form)| value.map(|value| in_form(*form, value)).transpose()).collect();
+    let formed = |row: TextRow| row.into_iter().zip(&forms).map(|(value, form)| value.map(|value| form.apply(value)).transpose()).collect();
     rows.into_iter().map(formed).collect()
-}
-
-fn in_form(form: Form, value: Vec<u8>) -> Result<Vec<u8>> {
-    match form {
-        Form::AsIs | Form::Geometry => Ok(value),
-        Form::Float => {
-            let text = String::from_utf8_lossy(&value);
-            let number: f64 = text.parse().context(format_args!("{text} is no number"))?;
-            Ok(format!("{number:e} ({:016x})", number.to_bits()).into_bytes())
-        }
-        Form::Temporal => {
-            let text = String::from_utf8(value)?;
-            Ok(match text.contains('.') {
-                true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-                false => text,
-            }
-            .into_bytes())
-        }
-    }
 }
 
 /// Rows by their key; where the table has none, the whole row is the key.
@@ -291,14 +257,6 @@ fn shown_row(row: &TextRow) -> String {
     row.iter().map(|value| shown(value.as_deref())).collect::<Vec<_>>().join(", ")
 }
 
-fn shown(value: Option<&[u8]>) -> String {
-    const BYTES: usize = 80;
-    match value {
-        None => "NULL".to_owned(),
-        Some(value) => format!("'{}'{}", value.get(..BYTES).unwrap_or(value).escape_ascii(), if value.len() > BYTES { "…" } else { "" }),
-    }
-}
-
 /// Fails unless all is equal.
 ///
 /// # Errors
@@ -325,13 +283,5 @@ mod tests {
         diff(&mut result, &columns.iter().collect::<Vec<_>>(), &ours, &theirs);
         assert_eq!((result.rows, result.equal, result.missing, result.extra, result.different), (3, 1, 1, 2, 1));
         assert!(result.examples.iter().any(|example| example == "different: '2': v: MySQL NULL, ClickHouse ''"), "{:?}", result.examples);
-    }
-
-    #[test]
-    fn a_form_never_makes_two_values_one() {
-        assert_ne!(in_form(Form::Float, b"0".to_vec()).unwrap(), in_form(Form::Float, b"-0".to_vec()).unwrap());
-        assert_eq!(in_form(Form::Float, b"1e22".to_vec()).unwrap(), in_form(Form::Float, b"10000000000000000000000".to_vec()).unwrap());
-        assert_eq!(in_form(Form::Temporal, b"10:00:00.500".to_vec()).unwrap(), b"10:00:00.5");
-        assert_eq!(in_form(Form::Temporal, b"10:00:00".to_vec()).unwrap(), b"10:00:00");
     }
 }

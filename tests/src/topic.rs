@@ -3,6 +3,7 @@
 mod skip;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use apache_avro::Schema;
@@ -15,6 +16,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::failure::{Context, Failure, Result};
 use crate::stack::Stack;
+use crate::value::{self, Column};
 use crate::{kafka, registry};
 
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -65,6 +67,8 @@ pub struct Change {
     pub source: Value,
     /// The bytes of the record `Value` in `after`.
     pub after_bytes: Option<Vec<u8>>,
+    /// The columns of `before` and `after`, as this record's own schema has them.
+    pub columns: Arc<[Column]>,
 }
 
 /// All committed records of the topics whose names begin so, as they are now, in the order of each partition.
@@ -125,7 +129,16 @@ fn record(message: &impl Message) -> Record {
 #[derive(Debug)]
 pub struct Decoder {
     stack: Stack,
-    schemas: HashMap<u32, (Schema, serde_json::Value)>,
+    schemas: HashMap<u32, Known>,
+}
+
+/// A schema from the registry.
+#[derive(Debug)]
+struct Known {
+    schema: Schema,
+    json: serde_json::Value,
+    /// None unless it is an envelope.
+    columns: Arc<[Column]>,
 }
 
 impl Decoder {
@@ -149,8 +162,8 @@ impl Decoder {
     /// # Errors
     /// If the bytes aren't what their schema says.
     pub async fn value(&mut self, framed: &[u8]) -> Result<Value> {
-        let (schema, _, body) = self.open(framed).await?;
-        decode(schema, body)
+        let (known, body) = self.open(framed).await?;
+        decode(&known.schema, body)
     }
 
     /// A record's change; none for a tombstone.
@@ -159,9 +172,9 @@ impl Decoder {
     /// If the bytes aren't what their schema says, or the schema isn't an envelope.
     pub async fn change(&mut self, record: &Record) -> Result<Option<Change>> {
         let Some(framed) = &record.value else { return Ok(None) };
-        let (schema, json, body) = self.open(framed).await.context(record.place())?;
-        let envelope = decode(schema, body).context(record.place())?;
-        let after_bytes = skip::after(json, body).context(record.place())?;
+        let (known, body) = self.open(framed).await.context(record.place())?;
+        let envelope = decode(&known.schema, body).context(record.place())?;
+        let after_bytes = skip::after(&known.json, body).context(record.place())?;
         let take = |name: &str| field(&envelope, name).cloned().context(format_args!("{}: no field '{name}'", record.place()));
         let source = take("source")?;
         let seq = match field(&source, "seq") {
@@ -180,21 +193,23 @@ impl Decoder {
             after: row(take("after")?),
             source,
             after_bytes: after_bytes.map(<[u8]>::to_vec),
+            columns: Arc::clone(&known.columns),
         }))
     }
 
-    /// The schema, parsed and as JSON, and what comes after the frame.
-    async fn open<'a>(&mut self, framed: &'a [u8]) -> Result<(&Schema, &serde_json::Value, &'a [u8])> {
+    /// The schema, and what comes after the frame.
+    async fn open<'a>(&mut self, framed: &'a [u8]) -> Result<(&Known, &'a [u8])> {
         let (frame, body) = framed.split_first_chunk::<5>().context("shorter than a frame")?;
         let [0, id @ ..] = frame else { return Err(Failure::new(format!("the magic byte is {}", frame[0]))) };
         let id = u32::from_be_bytes(*id);
         if !self.schemas.contains_key(&id) {
             let text = registry::schema(&self.stack, id).await?;
             let schema = Schema::parse_str(&text).context(format_args!("schema {id}"))?;
-            self.schemas.insert(id, (schema, serde_json::from_str(&text)?));
+            let json = serde_json::from_str(&text)?;
+            let columns = value::columns(&json).unwrap_or_default().into();
+            self.schemas.insert(id, Known { schema, json, columns });
         }
-        let (schema, json) = self.schemas.get(&id).context("cached above")?;
-        Ok((schema, json, body))
+        Ok((self.schemas.get(&id).context("cached above")?, body))
     }
 }
 

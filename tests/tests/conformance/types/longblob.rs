@@ -1,0 +1,10 @@
+//! LONGBLOB, empty, of any bytes, and longer than the next shorter kind.
+
+use crate::conformance::case::{Case, PLAIN, both};
+
+pub(super) const CASES: &[Case] = &[Case {
+    table: "longblob",
+    columns: &[both("b LONGBLOB")],
+    rows: &["''", "x'00'", "REPEAT(x'00ff', 150000)", "x'c328ff00'", "'text '", "x'f09f9ab2'"],
+    ..PLAIN
+}];
