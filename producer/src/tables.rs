@@ -6,7 +6,9 @@ use std::sync::{Arc, PoisonError};
 use millrace_schemas::avro::{self, SchemaOptions};
 use millrace_schemas::names;
 use millrace_schemas::registry::Registry;
-use millrace_schemas::shape::TableShape;
+use millrace_schemas::shape::{ColumnType, TableShape};
+
+use tokio::task::JoinSet;
 
 use crate::binlog::table_map::{self, TableMap, TableMapError};
 use crate::capture::{CaptureError, LoggedTable, PreparedTable};
@@ -84,6 +86,8 @@ fn wrong(description: &[u8], cause: TableMapError, position: String) -> Error {
     let table = table_map::names(description).map(|(d, t)| format!("{}.{}", String::from_utf8_lossy(d), String::from_utf8_lossy(t)));
     Error::Stream { position, cause: CaptureError::Description { table: table.unwrap_or_default(), cause } }
 }
+/// Tables whose schemas are registered at the same time: each takes several calls, which mostly wait.
+const REGISTERED_AT_ONCE: usize = 16;
 
 /// See the module.
 pub struct Tables {
@@ -140,7 +144,7 @@ impl Tables {
         }
         let plan = self.plan(shape)?;
         self.topics.ensure_tables(&[(plan.topic(), plan.has_key())]).await?;
-        self.register(plan).await
+        Ok(self.remember(register(Arc::clone(&self.registry), self.prefix.clone(), plan).await?))
     }
 
     /// Makes many tables ready, their topics at once.
@@ -151,8 +155,17 @@ impl Tables {
         let plans = shapes.map(|shape| self.plan(shape)).collect::<Result<Vec<_>, _>>()?;
         let topics: Vec<_> = plans.iter().map(|plan| (plan.topic(), plan.has_key())).collect();
         self.topics.ensure_tables(&topics).await?;
+        let mut registering = JoinSet::new();
         for plan in plans {
-            self.register(plan).await?;
+            if registering.len() >= REGISTERED_AT_ONCE
+                && let Some(prepared) = registering.join_next().await
+            {
+                self.remember(prepared.map_err(|_| Error::Ended("registering"))??);
+            }
+            registering.spawn(register(Arc::clone(&self.registry), self.prefix.clone(), plan));
+        }
+        while let Some(prepared) = registering.join_next().await {
+            self.remember(prepared.map_err(|_| Error::Ended("registering"))??);
         }
         Ok(())
     }
@@ -165,20 +178,11 @@ impl Tables {
         Ok(plan)
     }
 
-    async fn register(&self, plan: TablePlan) -> Result<Arc<PreparedTable>, Error> {
-        let topic = plan.topic();
-        let (key_id, truncate_key_id) = match plan.key_schema() {
-            Some(schema) => (
-                Some(self.registry.register(&names::key_subject(topic), &schema).await?),
-                Some(self.registry.register(&names::truncate_subject(&self.prefix), avro::TRUNCATE_KEY_SCHEMA).await?),
-            ),
-            None => (None, None),
-        };
-        let value_id = self.registry.register(&names::value_subject(topic), &plan.value_schema()).await?;
-        let name = (plan.shape().database.clone(), plan.shape().table.clone());
-        let prepared = Arc::new(PreparedTable { plan, key_id, truncate_key_id, value_id });
+    fn remember(&self, prepared: PreparedTable) -> Arc<PreparedTable> {
+        let name = (prepared.plan.shape().database.clone(), prepared.plan.shape().table.clone());
+        let prepared = Arc::new(prepared);
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&prepared));
-        Ok(prepared)
+        prepared
     }
 
     /// The table of a description in the log. `entry`: what is known of it at this place.
@@ -303,6 +307,18 @@ fn with_defaults(mut shape: TableShape, listed: Option<&TableShape>) -> TableSha
         column.default = twin.and_then(|twin| twin.default.clone());
     }
     shape
+/// Registers a table's schemas.
+async fn register(registry: Arc<Registry>, prefix: String, plan: TablePlan) -> Result<PreparedTable, Error> {
+    let topic = plan.topic();
+    let (key_id, truncate_key_id) = match plan.key_schema() {
+        Some(schema) => (
+            Some(registry.register(&names::key_subject(topic), &schema).await?),
+            Some(registry.register(&names::truncate_subject(&prefix), avro::TRUNCATE_KEY_SCHEMA).await?),
+        ),
+        None => (None, None),
+    };
+    let value_id = registry.register(&names::value_subject(topic), &plan.value_schema()).await?;
+    Ok(PreparedTable { plan, key_id, truncate_key_id, value_id })
 }
 
 /// Whether a known shape describes the rows of one from the log, which knows primary keys only and no defaults.
@@ -324,7 +340,7 @@ fn reconcile(logged: TableShape, listed: Option<&TableShape>, known: Option<&Tab
     let mut shape = logged;
     for other in [known, listed].into_iter().flatten() {
         for column in &mut shape.columns {
-            let twin = other.columns.iter().find(|twin| twin.name == column.name && twin.kind == column.kind);
+            let twin = other.columns.iter().find(|twin| twin.name == column.name && same_kind(&twin.kind, &column.kind));
             if let Some(default) = twin.and_then(|twin| twin.default.clone()) {
                 column.default = Some(default);
             }
@@ -340,10 +356,25 @@ fn reconcile(logged: TableShape, listed: Option<&TableShape>, known: Option<&Tab
     shape
 }
 
+/// Whether the catalogue's type and the log's are the same. The catalogue shows a `?` for what utf8mb3 lacks, so its labels may be less than the log's.
+fn same_kind(listed: &ColumnType, logged: &ColumnType) -> bool {
+    let same_label = |(listed, logged): (&String, &String)| {
+        let beyond = |c: char| u32::from(c) > 0xffff;
+        listed == logged || listed == &logged.replace(beyond, "?")
+    };
+    match (listed, logged) {
+        (ColumnType::Enum { labels: listed }, ColumnType::Enum { labels: logged })
+        | (ColumnType::Set { labels: listed }, ColumnType::Set { labels: logged }) => {
+            listed.len() == logged.len() && listed.iter().zip(logged).all(same_label)
+        }
+        (listed, logged) => listed == logged,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millrace_schemas::shape::{Column, ColumnType, DefaultValue};
+    use millrace_schemas::shape::{Column, DefaultValue};
 
     fn shape(columns: &[(&str, bool, Option<i64>)], key: &[usize]) -> TableShape {
         TableShape {
@@ -368,6 +399,20 @@ mod tests {
         let logged = shape(&[("a", false, None), ("b", true, None)], &[]);
         assert!(same_rows(&listed, &logged));
         assert_eq!(reconcile(logged, Some(&listed), None), listed);
+    }
+
+    #[test]
+    fn a_default_beside_labels_that_the_catalogue_shows_with_a_question_mark_is_kept() {
+        let column = |labels: [&str; 2], default: Option<&str>| Column {
+            name: "e".to_owned(),
+            kind: ColumnType::Enum { labels: labels.map(str::to_owned).to_vec() },
+            nullable: true,
+            default: default.map(|text| DefaultValue::Text(text.to_owned())),
+        };
+        let of = |column| TableShape { columns: vec![column], ..shape(&[], &[]) };
+        let merged = reconcile(of(column(["x", "🚲"], None)), Some(&of(column(["x", "?"], Some("x")))), None);
+        assert_eq!(merged, of(column(["x", "🚲"], Some("x"))));
+        assert!(!same_kind(&column(["x", "?"], None).kind, &column(["x", "y"], None).kind));
     }
 
     #[test]

@@ -180,7 +180,11 @@ impl Registry {
             let compatible = self.compatible(subject, schema).await?;
             // An incompatible schema is posted as well: the check's answer has no reason, the refusal
             // of the registration has one. It is the registry that holds to the rules, not this check.
-            let id = self.post(subject, schema).await?;
+            let id = match self.post(subject, schema).await {
+                // Another client was first, or the registry met its own first try: it may be there now.
+                Err(refusal @ RegistryError::Incompatible { .. }) if compatible => self.lookup(subject, schema).await?.ok_or(refusal)?,
+                posted => posted?,
+            };
             if !compatible {
                 tracing::warn!(subject, id, "the registry took a schema that it had called incompatible");
             }

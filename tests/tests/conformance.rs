@@ -15,7 +15,7 @@ mod other;
 mod tables;
 mod types;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use case::Case;
 use millrace_tests::compare;
@@ -46,8 +46,11 @@ fn every_type_is_the_same_by_snapshot_log_server_and_another_decoder() {
         let version = tables::version(&mut mysql).await?;
         mysql.run(&format!("CREATE DATABASE {} CHARACTER SET utf8mb4", world.name)).await?;
         mysql.run(&format!("USE {}", world.name)).await?;
+        mysql.run("SET sql_mode = ''").await?;
         tables::make_time_zone(&mut mysql).await?;
         let cases = chosen(world, version);
+        let began = Instant::now();
+        let passed = |what: &str| world.note(&format!("{what} after {:.1} s", began.elapsed().as_secs_f32()));
         let mut refused = Vec::new();
         for case in &cases {
             if let Err(failure) = tables::make(&mut mysql, case).await {
@@ -57,6 +60,7 @@ fn every_type_is_the_same_by_snapshot_log_server_and_another_decoder() {
             }
         }
         must(refused.is_empty(), || format!("MySQL refuses what cases say:\n{}", refused.join("\n")))?;
+        passed("tables made and filled");
         let (mut producer, mut consumer) = start(world, &server, &cases).await?;
         until("the snapshot is complete", APPLIED_WITHIN, async || {
             producer.must_be_well()?;
@@ -64,9 +68,11 @@ fn every_type_is_the_same_by_snapshot_log_server_and_another_decoder() {
             Ok(Probe::of(status["snapshot_done"] == true, || status.to_string()))
         })
         .await?;
+        passed("snapshot complete");
         for case in &cases {
             tables::fill(&mut mysql, case, tables::LOGGED).await.context(case.table)?;
         }
+        passed("rows written once more");
         let records = until("all rows are in their topics", APPLIED_WITHIN, async || {
             producer.must_be_well()?;
             let mut records = topic::read_all(&world.stack, &world.topic_prefix()).await?;
@@ -76,12 +82,34 @@ fn every_type_is_the_same_by_snapshot_log_server_and_another_decoder() {
             Ok(if found >= expected { Probe::Holds(records) } else { Probe::NotYet(format!("{found} records of {expected}")) })
         })
         .await?;
+        passed("all in Kafka");
         let theirs = binlog::read(&server.data())?;
         let mut wrong = judge::all(world, &mut mysql, &cases, &records, theirs).await?;
+        passed("judged");
         if let Err(failure) = in_clickhouse(world, &mut mysql, &cases, &mut [&mut producer, &mut consumer]).await {
             wrong.push(failure.to_string());
         }
+        passed("held against ClickHouse");
         must(wrong.is_empty(), || wrong.join("\n"))
+    });
+}
+
+#[test]
+fn a_value_that_clickhouse_cannot_hold_stops_the_consumer_and_is_named() {
+    scenario("too_wide", async |world| {
+        let mut mysql = world.mysql().await?;
+        mysql
+            .run_all(["CREATE TABLE too_wide (id INT PRIMARY KEY, at DATETIME)", "INSERT INTO too_wide VALUES (1, '9999-12-31 23:59:59')"])
+            .await?;
+        let _producer = world.producer().await?;
+        let mut consumer = world.start(Binary::Consumer, "consumer", &world.consumer_settings()?)?;
+        must(consumer.exit_code(Duration::from_secs(60)).await? == 1, || "not 1".to_owned())?;
+        let log = consumer.log()?;
+        let line = log.lines().find(|line| line.contains("ERROR")).context("no line of an error")?;
+        for word in [world.topic("too_wide").as_str(), "partition", "offset", "column"] {
+            must(line.contains(word), || format!("no {word} in {line}"))?;
+        }
+        consumer.must_not_have_panicked()
     });
 }
 
@@ -108,6 +136,8 @@ async fn start(world: &World, server: &Server, cases: &[Case]) -> Result<(Proces
     settings["source"]["user"] = USER.0.into();
     settings["source"]["password"] = USER.1.into();
     settings["topics"] = serde_json::json!({ "partitions": 1 });
+    // Each chunk of each table waits for a commit.
+    settings["publish"] = serde_json::json!({ "commit_interval": "10ms" });
     let mut producer = world.start(Binary::Producer, "producer", &settings)?;
     producer.ready().await?;
     let mut settings = world.consumer_settings()?;

@@ -3,7 +3,6 @@
 mod bad_input;
 mod conformance;
 mod consumers;
-mod decoder;
 mod documentation;
 mod evolution;
 mod independent;
@@ -16,4 +15,3 @@ mod snapshot;
 mod sources;
 mod schema_changes;
 mod stop;
-mod types;

@@ -86,6 +86,15 @@ async fn an_incompatible_schema_is_told_with_the_reason_and_not_cached() {
 }
 
 #[tokio::test]
+async fn a_schema_that_another_client_registers_meanwhile_is_not_incompatible() {
+    let taken = r#"{"error_code":409,"message":"An artifact with ID 't-value' in group 'null' already exists."}"#;
+    let script =
+        vec![reply(404, NOT_THERE), reply(200, r#"{"is_compatible":true}"#), reply(409, taken), reply(200, r#"{"id":5,"version":1}"#)];
+    let registry = client(&StandIn::scripted(script).await);
+    assert_eq!(registry.register("t-value", "\"long\"").await.unwrap(), 5);
+}
+
+#[tokio::test]
 async fn each_status_has_its_error() {
     let body = r#"{"error_code":1,"message":"said so"}"#;
     let stand_in = StandIn::answering(move |line| {

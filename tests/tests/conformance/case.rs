@@ -13,6 +13,8 @@ pub(super) struct Case {
     pub key: &'static str,
     /// Columns with a default, for a table of their own: a row in which each has it is equal to one that the schema gives.
     pub defaults: &'static [&'static str],
+    /// Columns that the server reckons from the others, as in CREATE TABLE.
+    pub reckoned: &'static [&'static str],
     /// The `sql_mode` that lets the rows in.
     pub sql_mode: &'static str,
     /// Whether the table has a stored and a virtual copy of each column.
@@ -41,6 +43,7 @@ pub(super) const PLAIN: Case = Case {
     rows: &[],
     key: "INT NOT NULL",
     defaults: &[],
+    reckoned: &[],
     sql_mode: "STRICT_ALL_TABLES",
     generated: true,
     lost: None,

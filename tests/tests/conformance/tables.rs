@@ -46,6 +46,7 @@ pub(super) async fn make(mysql: &mut Source, case: &Case) -> Result<()> {
             columns.push(format!("{name}_virtual {of} AS (`{name}`) VIRTUAL"));
         }
     }
+    columns.extend(case.reckoned.iter().map(|definition| (*definition).to_owned()));
     create(mysql, case, case.table, &columns).await?;
     let required: Vec<String> = case.columns.iter().map(|column| format!("{} {} NOT NULL", quote(column.name()), column.of())).collect();
     create(mysql, case, &format!("{}_required", case.table), &required).await?;
