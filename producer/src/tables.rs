@@ -87,7 +87,7 @@ fn wrong(description: &[u8], cause: TableMapError, position: String) -> Error {
     Error::Stream { position, cause: CaptureError::Description { table: table.unwrap_or_default(), cause } }
 }
 /// Tables whose schemas are registered at the same time: each takes several calls, which mostly wait.
-const REGISTERED_AT_ONCE: usize = 16;
+const REGISTERED_AT_ONCE: usize = 8;
 
 /// See the module.
 pub struct Tables {

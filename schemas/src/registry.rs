@@ -37,6 +37,11 @@ use crate::settings::Reader;
 /// Entries that a cache may hold. One is a schema's text, some KiB; a table has two.
 const CACHE_ENTRIES_MAX: usize = 10_000;
 
+/// How often a refusal that contradicts the registry's own check is looked into.
+const CONFLICTS_MAX: u32 = 4;
+/// The pause after the first such refusal; each further one is longer by it.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
+
 /// Schemas that one schema may reference, those referenced by references included.
 const REFERENCES_MAX: usize = 256;
 
@@ -180,10 +185,19 @@ impl Registry {
             let compatible = self.compatible(subject, schema).await?;
             // An incompatible schema is posted as well: the check's answer has no reason, the refusal
             // of the registration has one. It is the registry that holds to the rules, not this check.
-            let id = match self.post(subject, schema).await {
-                // Another client was first, or the registry met its own first try: it may be there now.
-                Err(refusal @ RegistryError::Incompatible { .. }) if compatible => self.lookup(subject, schema).await?.ok_or(refusal)?,
-                posted => posted?,
+            let mut tries = 0;
+            let id = loop {
+                match self.post(subject, schema).await {
+                    // Another client is first, or a call of ours that was given up still goes on there: it is registered in a moment.
+                    Err(RegistryError::Incompatible { .. }) if compatible && tries < CONFLICTS_MAX => {
+                        tries += 1;
+                        if let Some(id) = self.lookup(subject, schema).await? {
+                            break id;
+                        }
+                        tokio::time::sleep(CONFLICT_PAUSE * tries).await;
+                    }
+                    posted => break posted?,
+                }
             };
             if !compatible {
                 tracing::warn!(subject, id, "the registry took a schema that it had called incompatible");

@@ -192,7 +192,24 @@ impl Column {
         Ok(Some(bytes))
     }
 
-    /// The value of rows that were written before the column was there; none where the schema gives none.
+    /// What ALTER TABLE … ADD COLUMN fills older rows with: the default, and without one the zero of the type, as MySQL does for a NOT NULL column.
+    ///
+    /// # Errors
+    /// If the default isn't of the type, or neither is known.
+    pub fn filled_in(&self) -> Result<Word> {
+        if let Some(word) = self.default()? {
+            return Ok(word);
+        }
+        match (self.meaning, self.of.as_str()) {
+            (Meaning::Plain, "int" | "long") => Ok(Some(b"0".to_vec())),
+            (Meaning::Plain, "float" | "double") => Ok(Some(float(0.0))),
+            (Meaning::Plain, "string" | "bytes") => Ok(Some(Vec::new())),
+            (Meaning::Decimal(scale), _) => Ok(Some(decimal_text(&[0], scale).into_bytes())),
+            _ => Err(Failure::new(format!("older rows have no '{}' and its schema no default", self.name))),
+        }
+    }
+
+    /// The schema's default; none where it gives none.
     ///
     /// # Errors
     /// If the default isn't of the type.

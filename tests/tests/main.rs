@@ -14,4 +14,5 @@ mod sakila;
 mod snapshot;
 mod sources;
 mod schema_changes;
+mod stateful;
 mod stop;

@@ -1,0 +1,252 @@
+//! Any statements, in any order, under any kills (G1 to G4, G7).
+//!
+//! An application changes and alters tables at random while the producer starts, reads, follows, and is killed again and again. What is in Kafka then must be:
+//!
+//! - the tables: the records of each topic, folded by key, are `SELECT *`, decoded by each record's own schema;
+//! - each change once: the changes told by the records are, in the order of `seq`, those in the log's files as `mysql_cdc` reads them, transaction by
+//!   transaction, from one place in the log to its end, and that place is not later than the producer's first readiness;
+//! - consistent at every step: no row is created twice, each `before` is the row as it was.
+//!
+//! `MILLRACE_SEEDS` is how many new seeds are tried, `MILLRACE_SEED` a first one; the seeds in `stateful/seeds.txt` once failed and are always tried.
+
+mod application;
+mod fold;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use application::{Application, LAST_ID};
+use fold::{Fold, Logged, Row, fold};
+use millrace_tests::binlog::{self, Entry, Kind};
+use millrace_tests::failure::{Context, Failure, Result};
+use millrace_tests::processes::{Binary, Process};
+use millrace_tests::random::Random;
+use millrace_tests::scenario::{APPLIED_WITHIN, World, must, scenario};
+use millrace_tests::source::{Source, quote};
+use millrace_tests::topic::{self, Decoder, Record, integer};
+use millrace_tests::value::Form;
+use millrace_tests::wait::{Probe, until};
+use tokio::time::{Instant, sleep};
+
+use crate::server::{Server, USER};
+
+const FAILED_BEFORE: &str = include_str!("stateful/seeds.txt");
+const SEEDS: u64 = 3;
+/// Between two kills.
+const STEPS_MIN: usize = 60;
+const STEPS_MAX: usize = 400;
+/// Between two steps, so that the producer has a share in the time.
+const PAUSE: Duration = Duration::from_millis(4);
+
+#[test]
+fn any_statements_under_any_kills_come_to_the_same_tables() {
+    let new = std::env::var("MILLRACE_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(SEEDS);
+    let first = Random::seed();
+    let before = FAILED_BEFORE.lines().filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    let mut failed = Vec::new();
+    for seed in before.chain((0..new).map(|nth| first.wrapping_add(nth))) {
+        // A seed's failure is told and the next one is tried.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| one(seed))) {
+            let reason = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            failed.push(format!("seed {seed} (MILLRACE_SEEDS=1 MILLRACE_SEED={seed}; add it to stateful/seeds.txt): {reason}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+fn one(seed: u64) {
+    scenario("stateful", async |world| {
+        world.note(&format!("MILLRACE_SEED={seed}"));
+        let Some(server) = Server::start(&world.directory, &["--max-allowed-packet=64M"]).await? else { return Ok(()) };
+        let mut mysql = Source::connect_to(("127.0.0.1", server.port), ("root", ""), None).await?;
+        mysql.run(&format!("CREATE DATABASE {} CHARACTER SET utf8mb4", world.name)).await?;
+        let connect = || Source::connect_to(("127.0.0.1", server.port), ("root", ""), Some(&world.name));
+        let mut application = Application::new(seed, [connect().await?, connect().await?]).await?;
+        let outcome = run(world, &server, &mut mysql, &mut application, seed).await;
+        if outcome.is_err() {
+            eprintln!("MILLRACE_SEED={seed}, its statements:\n{}", application.log.join("\n"));
+        }
+        outcome
+    });
+}
+
+/// Where the log was, as numbers of its transactions, when the producer was first started, and when it was first ready.
+#[derive(Debug, Clone, Copy)]
+struct Beginning {
+    started: u64,
+    ready: Option<u64>,
+}
+
+async fn run(world: &World, server: &Server, mysql: &mut Source, application: &mut Application, seed: u64) -> Result<()> {
+    let mut random = Random::new(seed ^ 0x6b69_6c6c);
+    for _ in 0..random.below(250) {
+        application.step().await;
+    }
+    let mut beginning = Beginning { started: executed(mysql).await?, ready: None };
+    let mut producer = start(world, server, &mut random)?;
+    let kills = random.below(5);
+    for kill in 0..=kills {
+        let mut steps = 0;
+        let enough = Instant::now() + Duration::from_millis(500 + random.below(4_000));
+        while steps < STEPS_MIN || (Instant::now() < enough && steps < STEPS_MAX) {
+            application.step().await;
+            steps += 1;
+            sleep(PAUSE).await;
+            if steps % 50 == 0 && beginning.ready.is_none() && producer.get("/readyz").await.is_ok_and(|(code, _)| code == 200) {
+                beginning.ready = Some(executed(mysql).await?);
+            }
+        }
+        if kill < kills {
+            let state = producer.status().await.ok().and_then(|status| status["state"].as_str().map(str::to_owned));
+            world.note(&format!("kill {} of {kills} in state {state:?} after {} statements", kill + 1, application.log.len()));
+            producer.kill()?;
+            producer.start_again()?;
+        }
+    }
+    if beginning.ready.is_none() {
+        producer.ready().await?;
+        beginning.ready = Some(executed(mysql).await?);
+    }
+    application.finish().await?;
+    let records = all_records(world, mysql, application, &mut producer).await?;
+    let folded = fold(&world.stack, &records, |name| application.column(name).to_owned()).await?;
+    let rows = folded.tables.values().map(Vec::len).sum::<usize>();
+    world.note(&format!(
+        "{} statements, {} changes, {} rows read, {rows} rows left",
+        application.log.len(),
+        folded.logged.len(),
+        folded.reads
+    ));
+    tables_must_be_equal(world, mysql, application, &folded).await?;
+    each_change_once(&folded.logged, &expected(world, server)?, beginning)
+}
+
+fn start(world: &World, server: &Server, random: &mut Random) -> Result<Process> {
+    let mut settings = world.producer_settings()?;
+    settings["source"]["port"] = server.port.into();
+    settings["source"]["user"] = USER.0.into();
+    settings["source"]["password"] = USER.1.into();
+    settings["tables"] = serde_json::json!({ "include": [format!("{}.t?", world.name)] });
+    settings["snapshot"] = serde_json::json!({ "chunk_rows": 1 + random.below(8) });
+    settings["publish"] = serde_json::json!({ "commit_interval": "20ms" });
+    world.start(Binary::Producer, "producer", &settings)
+}
+
+/// The number of the last transaction: the server has no other's.
+async fn executed(mysql: &mut Source) -> Result<u64> {
+    let set = mysql.strings("SELECT @@GLOBAL.gtid_executed").await?;
+    let last = set.first().and_then(|set| set.rsplit(['-', ':']).next()).context("no GTID")?;
+    last.trim().parse().context(last)
+}
+
+/// All records, once each table's last row is among them and the snapshot is over.
+async fn all_records(world: &World, mysql: &mut Source, application: &Application, producer: &mut Process) -> Result<Vec<Record>> {
+    let names = application.tables();
+    mysql.run(&format!("USE {}", world.name)).await?;
+    until("each table's last row is in its topic", APPLIED_WITHIN, async || {
+        producer.must_be_well()?;
+        let Ok(status) = producer.status().await else { return Ok(Probe::NotYet("no status yet".to_owned())) };
+        if status["snapshot_done"] != true {
+            return Ok(Probe::NotYet(status.to_string()));
+        }
+        let mut records = topic::read_all(&world.stack, &world.topic_prefix()).await?;
+        records.retain(|record| record.topic.starts_with(&world.topic("t")));
+        let mut decoder = Decoder::new(&world.stack);
+        let mut open = names.clone();
+        for record in &records {
+            if record.value.is_some()
+                && let Some(key) = decoder.key(record).await?
+                && integer(&key, "id").is_ok_and(|id| u64::try_from(id) == Ok(LAST_ID))
+            {
+                open.retain(|name| world.topic(name) != record.topic);
+            }
+        }
+        Ok(if open.is_empty() { Probe::Holds(records) } else { Probe::NotYet(format!("not of {open:?}, of {} records", records.len())) })
+    })
+    .await
+}
+
+async fn tables_must_be_equal(world: &World, mysql: &mut Source, application: &Application, folded: &Fold) -> Result<()> {
+    for table in application.tables() {
+        let sql = format!(
+            "SELECT COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = '{}' AND TABLE_NAME = '{table}' ORDER BY ORDINAL_POSITION",
+            world.name
+        );
+        let mut columns = Vec::new();
+        for row in mysql.rows(&sql).await? {
+            let mut texts = row.into_iter().map(|text| String::from_utf8_lossy(&text.unwrap_or_default()).into_owned());
+            let (name, of) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
+            columns.push((name, Form::of(&of)));
+        }
+        let expressions: Vec<String> = columns.iter().map(|(name, form)| form.expression(&quote(name))).collect();
+        let mut expected: BTreeMap<Vec<u8>, Row> = BTreeMap::new();
+        for row in mysql.rows(&format!("SELECT {} FROM {table}", expressions.join(", "))).await? {
+            let mut words = Row::new();
+            for ((name, form), value) in columns.iter().zip(row) {
+                words.insert(application.column(name).to_owned(), value.map(|value| form.apply(value)).transpose()?);
+            }
+            expected.insert(words.get("id").cloned().flatten().unwrap_or_default(), words);
+        }
+        let names: Vec<String> = columns.iter().map(|(name, _)| application.column(name).to_owned()).collect();
+        let mut found = BTreeMap::new();
+        for row in folded.tables.get(&table).map_or(&[][..], Vec::as_slice) {
+            let own: Row = names.iter().map(|name| (name.clone(), row.get(name).cloned().flatten())).collect();
+            found.insert(own.get("id").cloned().flatten().unwrap_or_default(), own);
+        }
+        for (id, row) in &expected {
+            let other = found.remove(id);
+            must(other.as_ref() == Some(row), || format!("{table} {}: MySQL {row:?}, Kafka {other:?}", id.escape_ascii()))?;
+        }
+        must(found.is_empty(), || format!("{table}: Kafka has more rows: {found:?}"))?;
+    }
+    Ok(())
+}
+
+/// The log's changes of captured tables.
+fn expected(world: &World, server: &Server) -> Result<Vec<Logged>> {
+    let mut expected = Vec::new();
+    let own = |table: &str| table.len() == 2 && table.starts_with('t');
+    for entry in binlog::read(&server.data())? {
+        match entry {
+            Entry::Rows(event) if event.database == world.name && own(&event.table) => {
+                let rows = event.rows.map_err(|reason| Failure::new(format!("mysql_cdc lost rows of {}: {reason}", event.table)))?;
+                let op = match event.kind {
+                    Kind::Write => 'c',
+                    Kind::Update => 'u',
+                    Kind::Delete => 'd',
+                };
+                expected.extend(rows.iter().map(|_| (event.gtid.clone(), event.table.clone(), op)));
+            }
+            Entry::Statement { gtid, database, sql } if database == world.name => {
+                if let Some(table) = sql.strip_prefix("TRUNCATE TABLE ").filter(|table| own(table)) {
+                    expected.push((gtid, table.to_owned(), 't'));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(expected)
+}
+
+fn each_change_once(found: &[Logged], expected: &[Logged], beginning: Beginning) -> Result<()> {
+    let left_out =
+        expected.len().checked_sub(found.len()).context(format_args!("{} changes in Kafka, {} in the log", found.len(), expected.len()))?;
+    let (before, rest) = expected.split_at(left_out);
+    if let Some((at, (ours, theirs))) = found.iter().zip(rest).enumerate().find(|(_, (ours, theirs))| ours != theirs) {
+        return Err(Failure::new(format!(
+            "of {} changes in Kafka and {} in the log, the {at}th from the beginning is {ours:?}, in the log {theirs:?}",
+            found.len(),
+            expected.len()
+        )));
+    }
+    let number = |(gtid, ..): &Logged| gtid.rsplit(':').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+    let ready = beginning.ready.unwrap_or(u64::MAX);
+    if let Some(missing) = before.iter().find(|change| number(change) > ready) {
+        return Err(Failure::new(format!("{missing:?} is missing: the producer was ready after transaction {ready}")));
+    }
+    match found.first().filter(|first| number(first) <= beginning.started) {
+        Some(first) => Err(Failure::new(format!("{first:?} was before the start, after transaction {}", beginning.started))),
+        None => Ok(()),
+    }
+}
