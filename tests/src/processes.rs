@@ -126,11 +126,31 @@ impl Process {
     /// # Errors
     /// If it had ended by itself already.
     pub fn terminate(&mut self) -> Result<()> {
+        self.signal("TERM")
+    }
+
+    /// Holds the process: its connections stay open and it answers nobody.
+    ///
+    /// # Errors
+    /// If it had ended by itself already.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn thaw(&mut self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&mut self, signal: &str) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             return Err(self.ended(status));
         }
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        if sent.success() { Ok(()) } else { Err(Failure::new(format!("kill -TERM of {}: {sent}", self.label))) }
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status()?;
+        if sent.success() { Ok(()) } else { Err(Failure::new(format!("kill -{signal} of {}: {sent}", self.label))) }
     }
 
     /// Waits for its end and returns its exit code.

@@ -89,6 +89,17 @@ impl World {
         Ok(world)
     }
 
+    /// A world within this one, at other servers: with a name of its own and a directory of that name.
+    ///
+    /// # Errors
+    /// If MySQL can't be reached.
+    pub async fn part(&self, label: &str, stack: Stack) -> Result<Self> {
+        let world = Self { stack, name: format!("{}_{label}", self.name), directory: self.directory.join(label) };
+        std::fs::create_dir_all(&world.directory).context(world.directory.display())?;
+        world.prepare().await?;
+        Ok(world)
+    }
+
     /// The same world, with the servers reached by other addresses: a proxy's.
     #[must_use]
     pub fn seen_at(&self, stack: Stack) -> Self {
@@ -268,9 +279,9 @@ impl World {
 
     fn show_logs(&self) {
         let mut text = format!("settings and logs are in {}\n", self.directory.display());
-        let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        let mut logs: Vec<PathBuf> =
-            entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect();
+        let of = |directory: &Path| std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        let entries = of(&self.directory).flat_map(|path| if path.is_dir() { of(&path).collect() } else { vec![path] });
+        let mut logs: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect();
         logs.sort();
         for log in logs {
             text.push_str(&last_lines(&log));

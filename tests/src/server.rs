@@ -3,6 +3,7 @@
 //!
 //! They run what `deploy/local/stack` has put into its cache. What isn't there is told as `None`, after a line that says why.
 
+mod disk;
 mod kafka;
 mod mysql;
 mod registry;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+pub use self::disk::Disk;
 pub use self::kafka::KafkaServer;
 pub use self::mysql::{MySqlServer, Options, Version};
 pub use self::registry::RegistryServer;
@@ -90,6 +92,14 @@ impl Daemon {
         let child = self.child.as_mut().context("it was not started")?;
         child.kill()?;
         child.wait()?;
+        Ok(())
+    }
+
+    /// Ends it if it runs, whatever state it is in.
+    fn end(&mut self) -> Result<()> {
+        if self.child.is_some() && self.ended()?.is_none() {
+            self.kill()?;
+        }
         Ok(())
     }
 

@@ -3,8 +3,11 @@
 mod bad_input;
 mod conformance;
 mod consumers;
+mod decoder;
+mod disruption;
 mod documentation;
 mod evolution;
+mod failover;
 mod independent;
 mod keys;
 mod kill9;

@@ -64,14 +64,6 @@ impl KafkaServer {
         self.daemon.kill()
     }
 
-    /// What ended it, if it has ended by itself: a broker does when its disk is full.
-    ///
-    /// # Errors
-    /// If the process can't be asked.
-    pub fn has_ended(&mut self) -> Result<bool> {
-        Ok(self.daemon.ended()?.is_some())
-    }
-
     /// Starts it again on its data and ports, and waits until it answers.
     ///
     /// # Errors
@@ -79,6 +71,25 @@ impl KafkaServer {
     pub async fn start_again(&mut self) -> Result<()> {
         self.daemon.start()?;
         self.answers().await
+    }
+
+    /// `kill -9`, if it hasn't ended by itself.
+    ///
+    /// # Errors
+    /// If the process can't be ended.
+    pub fn end(&mut self) -> Result<()> {
+        self.daemon.end()
+    }
+
+    /// Lets it go on if it is held, and starts it if it has ended.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub async fn mend(&mut self) -> Result<()> {
+        if self.daemon.ended()?.is_some() {
+            return self.start_again().await;
+        }
+        self.thaw()
     }
 
     /// Holds the process: its connections stay open and nobody answers.

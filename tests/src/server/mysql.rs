@@ -160,6 +160,25 @@ impl MySqlServer {
         self.answers().await
     }
 
+    /// `kill -9`, if it hasn't ended by itself.
+    ///
+    /// # Errors
+    /// If the process can't be ended.
+    pub fn end(&mut self) -> Result<()> {
+        self.daemon.end()
+    }
+
+    /// Lets it go on if it is held, and starts it if it has ended.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub async fn mend(&mut self) -> Result<()> {
+        if self.daemon.ended()?.is_some() {
+            return self.start_again(&[]).await;
+        }
+        self.thaw()
+    }
+
     /// Holds the process: its connections stay open and nobody answers.
     ///
     /// # Errors

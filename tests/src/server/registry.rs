@@ -16,17 +16,17 @@ pub struct RegistryServer {
 }
 
 impl RegistryServer {
-    /// Starts one and waits until it answers; none, after printing why, if it isn't in the cache.
+    /// Starts one and waits until it answers; none, after printing why, if it isn't in the cache. Its data is in `data`, or in the test's directory.
     ///
     /// # Errors
     /// If it can't be started: the last line of its log.
-    pub async fn start(directory: &Path) -> Result<Option<Self>> {
+    pub async fn start(directory: &Path, data: Option<&Path>) -> Result<Option<Self>> {
         let number = version_of("REGISTRY_VERSION")?;
         let Some(home) = cached(&format!("registry-{number}")) else {
             eprintln!("skipped: the registry {number} is not in the cache; \"deploy/local/stack up\" puts it there");
             return Ok(None);
         };
-        let (port, data) = (free_port()?, directory.join("registry.data"));
+        let (port, data) = (free_port()?, data.unwrap_or(directory).join("registry.data"));
         std::fs::create_dir_all(&data)?;
         let schemas = data.join("schemas");
         let mut daemon = Daemon::new(directory, "registry", java())
@@ -62,6 +62,25 @@ impl RegistryServer {
     pub async fn start_again(&mut self) -> Result<()> {
         self.daemon.start()?;
         self.answers().await
+    }
+
+    /// `kill -9`, if it hasn't ended by itself.
+    ///
+    /// # Errors
+    /// If the process can't be ended.
+    pub fn end(&mut self) -> Result<()> {
+        self.daemon.end()
+    }
+
+    /// Lets it go on if it is held, and starts it if it has ended.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub async fn mend(&mut self) -> Result<()> {
+        if self.daemon.ended()?.is_some() {
+            return self.start_again().await;
+        }
+        self.thaw()
     }
 
     /// Holds the process: its connections stay open and nobody answers.
