@@ -307,6 +307,8 @@ fn with_defaults(mut shape: TableShape, listed: Option<&TableShape>) -> TableSha
         column.default = twin.and_then(|twin| twin.default.clone());
     }
     shape
+}
+
 /// Registers a table's schemas.
 async fn register(registry: Arc<Registry>, prefix: String, plan: TablePlan) -> Result<PreparedTable, Error> {
     let topic = plan.topic();

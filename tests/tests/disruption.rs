@@ -19,9 +19,10 @@ use crate::sources::{Running, running};
 
 const STATE_WITHIN: Duration = Duration::from_secs(60);
 const STOPPED_WITHIN: Duration = Duration::from_secs(25);
-/// So slow is the way to the source while a snapshot must not end yet.
-const SNAPSHOT_BYTES_PER_SECOND: u64 = 60_000;
-const ROWS: usize = 1_500;
+/// From then on each update writes the new column.
+const ADD_COLUMN: &str = "ALTER TABLE a ADD COLUMN touched TIMESTAMP(6) NULL DEFAULT NULL ON UPDATE CURRENT_TIMESTAMP(6) AFTER name";
+/// Of each of two tables; a snapshot that is to be met reads them one by one.
+const ROWS: usize = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Disruption {
@@ -220,9 +221,9 @@ impl Servers {
 async fn run(servers: &mut Servers, world: &World, number: usize, cell: Cell) -> Result<()> {
     servers.mend().await?;
     let direct = world.part(&number.to_string(), servers.stack(&world.stack)).await?;
-    let settings = settings(&direct.seen_at(servers.stack_behind_proxies(&world.stack)))?;
+    let mut settings = settings(&direct.seen_at(servers.stack_behind_proxies(&world.stack)))?;
     if cell.2 == Snapshot {
-        servers.ways.mysql.slow(SNAPSHOT_BYTES_PER_SECOND);
+        settings["snapshot"] = json!({ "chunk_rows": 1, "workers": 1 });
     }
     let mut running = running(&direct, &settings, ROWS).await?;
     let state = if cell.2 == Snapshot { "snapshot" } else { "streaming" };
@@ -234,13 +235,14 @@ async fn run(servers: &mut Servers, world: &World, number: usize, cell: Cell) ->
         Ok(Probe::of(status["state"] == state && read, || status.to_string()))
     })
     .await?;
-    running.more(50).await?;
+    if cell.2 != Snapshot {
+        running.more(20).await?;
+    }
     disrupt(servers, &direct, &mut running, cell).await?;
-    servers.ways.mysql.resume();
     running.producer.ready().await.context("after it")?;
-    running.more(50).await?;
+    running.more(30).await?;
     let (verdict, mut producer) = running.judge(&direct).await?;
-    must(verdict.changes > 100, || format!("no load: {verdict:?}"))?;
+    must(verdict.changes > 50, || format!("no load: {verdict:?}"))?;
     producer.stop(STOPPED_WITHIN).await?;
     producer.must_not_have_panicked()?;
     direct.admin().await?.run(&format!("DROP DATABASE {}", direct.name)).await
@@ -258,7 +260,7 @@ fn settings(proxied: &World) -> Result<Value> {
 /// Does it and ends it. The source takes its schema change before its own trouble, the others during theirs.
 async fn disrupt(servers: &mut Servers, direct: &World, running: &mut Running, Cell(disruption, victim, moment): Cell) -> Result<()> {
     let alter = async || match moment {
-        SchemaChange => direct.mysql().await?.run("ALTER TABLE a ADD COLUMN extra INT NOT NULL DEFAULT 7 AFTER name").await,
+        SchemaChange => direct.mysql().await?.run(ADD_COLUMN).await,
         Snapshot | Streaming => Ok(()),
     };
     if victim == Source {
@@ -268,7 +270,7 @@ async fn disrupt(servers: &mut Servers, direct: &World, running: &mut Running, C
         if victim != Source {
             alter().await?;
         }
-        running.more(40).await
+        running.more(30).await
     };
     match disruption {
         Kill => {

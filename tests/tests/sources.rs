@@ -5,18 +5,20 @@ mod login;
 mod tls;
 mod unlogged;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use millrace_tests::failure::Result;
-use millrace_tests::ledger::{self, Load, Plan, Verdict};
+use millrace_tests::fold;
+use millrace_tests::ledger::{self, Key, Load, Op, Plan, Verdict};
 use millrace_tests::processes::{Binary, Process};
 use millrace_tests::scenario::{World, must, scenario};
 use millrace_tests::server::{MySqlServer, Options, Version};
 use millrace_tests::wait::{Probe, until};
-use millrace_tests::{fold, ledger::Op};
 use serde_json::Value;
 
 const LOADED_WITHIN: Duration = Duration::from_secs(60);
+const WRITERS: usize = 2;
 
 /// A scenario whose MySQL is a private server. It passes, after a line that says why, if there is none of that version.
 pub(crate) fn on(name: &str, options: Options<'_>, test: impl AsyncFnOnce(&World, &mut MySqlServer) -> Result<()>) {
@@ -27,29 +29,32 @@ pub(crate) fn on(name: &str, options: Options<'_>, test: impl AsyncFnOnce(&World
     });
 }
 
-/// A table with some rows, a producer that is ready, and a load upon it.
+/// Two tables with some rows, a producer that is ready, and a load upon one of them.
 pub(crate) struct Running {
     pub(crate) producer: Process,
     pub(crate) load: Load,
-    filled: std::collections::BTreeSet<ledger::Key>,
+    filled: BTreeSet<Key>,
+    /// Rows that nobody changes: the snapshot has to read each once.
+    still: BTreeSet<Key>,
 }
 
-/// Starts to capture a ledger's table `a`, and a load that survives what happens to the server.
+/// Starts to capture two ledger's tables: `a`, with a load that survives what happens to the server, and `b`, which stays as it is.
 pub(crate) async fn running(world: &World, settings: &Value, rows: usize) -> Result<Running> {
     let mut mysql = world.mysql().await?;
-    mysql.run(&ledger::definition("a")).await?;
-    let filled = ledger::fill(&mut mysql, "a", rows, 2).await?;
+    mysql.run_all([ledger::definition("a").as_str(), &ledger::definition("b")]).await?;
+    let filled = ledger::fill(&mut mysql, "a", rows, WRITERS).await?;
+    let still = ledger::fill(&mut mysql, "b", rows, WRITERS).await?;
     let mut producer = world.start(Binary::Producer, "producer", settings)?;
     producer.ready().await?;
     let plan = Plan {
         database: world.name.clone(),
         tables: vec!["a".to_owned()],
         filled: filled.clone(),
-        writers: 2,
-        pause: Duration::from_millis(10),
+        writers: WRITERS,
+        pause: Duration::from_millis(20),
         seed: 7,
     };
-    Ok(Running { producer, load: Load::start_surviving(&world.stack, &plan).await?, filled })
+    Ok(Running { producer, load: Load::start_surviving(&world.stack, &plan).await?, filled, still })
 }
 
 impl Running {
@@ -62,11 +67,13 @@ impl Running {
         .await
     }
 
-    /// Ends the load and judges: the topic makes the table, and each change is in it once.
+    /// Ends the load and judges: the topics make the tables, each change is in them once, and each row that stood still was read once.
     pub(crate) async fn judge(mut self, world: &World) -> Result<(Verdict, Process)> {
-        let history = self.load.stop().await?;
+        let mut history = self.load.stop().await?;
         let mut mysql = world.mysql().await?;
-        fold::equal(world, &mut mysql, &["a"], &mut self.producer).await?;
+        fold::equal(world, &mut mysql, &["a", "b"], &mut self.producer).await?;
+        history.extend(self.still.iter().map(|key| (key.clone(), vec![(Op::Create, 1)])));
+        self.filled.extend(self.still);
         let verdict = ledger::judge_topics(&world.stack, &world.topic_prefix(), &history, &self.filled).await?;
         let committed: usize =
             history.iter().map(|(key, steps)| steps.len() - usize::from(self.filled.contains(key) && steps[0].0 == Op::Create)).sum();

@@ -119,6 +119,7 @@ async fn check(world: &World, version: Version) -> Result<()> {
         case(world, &label, &settings, follows).await.context(format_args!("{host} {tls} REQUIRE {require}"))?;
     }
     // One of them with all that there is to read.
+    let world = &world.part("whole", world.stack.clone()).await?;
     let mut whole = world.producer_settings()?;
     whole["source"]["host"] = json!("localhost");
     whole["source"]["tls"] = with_paths(json!({"mode": "verify-identity", "ca_file": "bundle.pem"}), &certificates);
