@@ -3,7 +3,6 @@
 mod bad_input;
 mod conformance;
 mod consumers;
-mod decoder;
 mod disruption;
 mod documentation;
 mod evolution;
