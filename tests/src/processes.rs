@@ -216,6 +216,18 @@ impl Process {
         serde_json::from_str(&body).context(body)
     }
 
+    /// The most memory that its present life has used so far, in MiB: its peak resident set.
+    ///
+    /// # Errors
+    /// If it has ended, or this system doesn't tell (`/proc/<pid>/status`, proc(5)).
+    pub fn memory_peak_mib(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(&path).context(&path)?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context(format_args!("{path} has no VmHWM"))?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().context(line)?;
+        Ok(kib / 1024)
+    }
+
     /// What it has logged, over all its lives.
     ///
     /// # Errors

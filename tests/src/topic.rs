@@ -76,6 +76,24 @@ pub struct Change {
 /// # Errors
 /// If the brokers don't answer.
 pub async fn read_all(stack: &Stack, prefix: &str) -> Result<Vec<Record>> {
+    let records = Vec::new();
+    read_into(stack, prefix, records, |records, record| {
+        records.push(record);
+        Ok(())
+    })
+    .await
+}
+
+/// The same one after the other, for more records than the memory holds: each is given to `take` with what it collects into.
+///
+/// # Errors
+/// If the brokers don't answer, and what `take` returns.
+pub async fn read_into<T: Send + 'static>(
+    stack: &Stack,
+    prefix: &str,
+    mut collected: T,
+    mut take: impl FnMut(&mut T, Record) -> Result<()> + Send + 'static,
+) -> Result<T> {
     let topics = kafka::topics(stack, prefix).await?;
     let mut config = ClientConfig::new();
     config
@@ -86,10 +104,14 @@ pub async fn read_all(stack: &Stack, prefix: &str) -> Result<Vec<Record>> {
         .set("enable.partition.eof", "true")
         .set("check.crcs", "true")
         .set("log_level", "3");
-    tokio::task::spawn_blocking(move || read_to_the_end(&config, &topics)).await?
+    tokio::task::spawn_blocking(move || {
+        read_to_the_end(&config, &topics, |record| take(&mut collected, record))?;
+        Ok(collected)
+    })
+    .await?
 }
 
-fn read_to_the_end(config: &ClientConfig, topics: &[(String, i32)]) -> Result<Vec<Record>> {
+fn read_to_the_end(config: &ClientConfig, topics: &[(String, i32)], mut take: impl FnMut(Record) -> Result<()>) -> Result<()> {
     let consumer: BaseConsumer = config.create()?;
     let mut assignment = TopicPartitionList::new();
     for (topic, partitions) in topics {
@@ -99,16 +121,15 @@ fn read_to_the_end(config: &ClientConfig, topics: &[(String, i32)]) -> Result<Ve
     }
     let mut open = assignment.count();
     consumer.assign(&assignment)?;
-    let mut records = Vec::new();
     while open > 0 {
         match consumer.poll(SILENCE_MAX) {
-            Some(Ok(message)) => records.push(record(&message)),
+            Some(Ok(message)) => take(record(&message))?,
             Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
             Some(Err(error)) => return Err(error).context("reading topics"),
             None => return Err(Failure::new(format!("Kafka kept silent for {SILENCE_MAX:?} with {open} partitions not at their end"))),
         }
     }
-    Ok(records)
+    Ok(())
 }
 
 fn record(message: &impl Message) -> Record {

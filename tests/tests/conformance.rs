@@ -22,11 +22,12 @@ use millrace_tests::compare;
 use millrace_tests::failure::{Context, Failure, Result};
 use millrace_tests::processes::{Binary, Process};
 use millrace_tests::scenario::{APPLIED_WITHIN, World, must, scenario};
+use millrace_tests::server::{Options, Version};
 use millrace_tests::source::Source;
 use millrace_tests::wait::{Probe, until};
 use millrace_tests::{binlog, topic};
 
-use crate::server::{Server, USER};
+use crate::sources::on;
 
 /// What no client should have to rely on.
 const HOSTILE: &[&str] = &[
@@ -39,13 +40,19 @@ const HOSTILE: &[&str] = &[
 ];
 
 #[test]
-fn every_type_is_the_same_by_snapshot_log_server_and_another_decoder() {
-    scenario("conformance", async |world| {
-        let Some(server) = Server::start(&world.directory, HOSTILE).await? else { return Ok(()) };
-        let mut mysql = Source::connect_to(("127.0.0.1", server.port), ("root", ""), None).await?;
+fn every_type_of_mysql_8_is_the_same_by_snapshot_log_server_and_another_decoder() {
+    conforms("conformance_8", Version::Eight);
+}
+
+#[test]
+fn every_type_of_mysql_9_is_the_same_by_snapshot_log_server_and_another_decoder() {
+    conforms("conformance_9", Version::Nine);
+}
+
+fn conforms(name: &str, version: Version) {
+    on(name, Options { version, flags: HOSTILE, ..Options::default() }, async |world, server| {
+        let mut mysql = world.mysql().await?;
         let version = tables::version(&mut mysql).await?;
-        mysql.run(&format!("CREATE DATABASE {} CHARACTER SET utf8mb4", world.name)).await?;
-        mysql.run(&format!("USE {}", world.name)).await?;
         mysql.run("SET sql_mode = ''").await?;
         tables::make_time_zone(&mut mysql).await?;
         let cases = chosen(world, version);
@@ -61,7 +68,7 @@ fn every_type_is_the_same_by_snapshot_log_server_and_another_decoder() {
         }
         must(refused.is_empty(), || format!("MySQL refuses what cases say:\n{}", refused.join("\n")))?;
         passed("tables made and filled");
-        let (mut producer, mut consumer) = start(world, &server, &cases).await?;
+        let (mut producer, mut consumer) = start(world, &cases).await?;
         until("the snapshot is complete", APPLIED_WITHIN, async || {
             producer.must_be_well()?;
             let status = producer.status().await?;
@@ -83,7 +90,7 @@ fn every_type_is_the_same_by_snapshot_log_server_and_another_decoder() {
         })
         .await?;
         passed("all in Kafka");
-        let theirs = binlog::read(&server.data())?;
+        let theirs = binlog::read(server.data())?;
         let mut wrong = judge::all(world, &mut mysql, &cases, &records, theirs).await?;
         passed("judged");
         if let Err(failure) = in_clickhouse(world, &mut mysql, &cases, &mut [&mut producer, &mut consumer]).await {
@@ -130,11 +137,8 @@ fn chosen(world: &World, version: (u32, u32, u32)) -> Vec<Case> {
     cases
 }
 
-async fn start(world: &World, server: &Server, cases: &[Case]) -> Result<(Process, Process)> {
+async fn start(world: &World, cases: &[Case]) -> Result<(Process, Process)> {
     let mut settings = world.producer_settings()?;
-    settings["source"]["port"] = server.port.into();
-    settings["source"]["user"] = USER.0.into();
-    settings["source"]["password"] = USER.1.into();
     settings["topics"] = serde_json::json!({ "partitions": 1 });
     // Each chunk of each table waits for a commit.
     settings["publish"] = serde_json::json!({ "commit_interval": "10ms" });

@@ -12,6 +12,7 @@ mod keys;
 mod kill9;
 mod kubernetes;
 mod operations;
+mod large;
 mod sakila;
 mod snapshot;
 mod sources;

@@ -14,11 +14,6 @@ const IDS: u64 = 60;
 /// The id of each table's last row.
 pub(super) const LAST_ID: u64 = 1_000_000;
 
-/// What statements may do beside changing rows. One that the producer can't follow yet is switched off here, with the reason.
-const DROP_AND_CREATE: bool = false;
-/// A table that is renamed away and back while its snapshot begins is taken for a dropped one, and its rows are never read.
-const RENAME_AWAY: bool = false;
-
 /// A type: how it is declared, and which ones hold all its values as the same text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -361,10 +356,7 @@ impl Application {
         let at = self.pick(connection);
         let name = self.tables[at].name.clone();
         if !self.tables[at].exists {
-            if DROP_AND_CREATE {
-                self.create(&name).await;
-            }
-            return;
+            return self.create(&name).await;
         }
         match self.random.below(14) {
             0..=2 => self.add(connection, at).await,
@@ -373,7 +365,7 @@ impl Application {
             7 | 8 => self.rename_column(connection, at).await,
             9 => self.change_key(connection, at).await,
             10 => _ = self.run(connection, &format!("TRUNCATE TABLE {name}")).await,
-            11 if RENAME_AWAY => {
+            11 => {
                 // Nobody writes to it meanwhile.
                 if self.run(connection, &format!("RENAME TABLE {name} TO away_{name}")).await {
                     let other = self.pick(connection);
@@ -387,7 +379,7 @@ impl Application {
                 let later = format!("t{}", self.tables.len());
                 self.create(&later).await;
             }
-            13 if DROP_AND_CREATE => {
+            13 => {
                 self.tables[at].exists = !self.run(connection, &format!("DROP TABLE {name}")).await;
             }
             _ => _ = self.run(connection, &format!("ALTER TABLE {name} COMMENT 'x'")).await,
