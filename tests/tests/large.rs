@@ -143,7 +143,7 @@ fn ten_thousand_tables_are_captured() {
     on("large_tables", Options { flags, ..Options::default() }, async |world, _| {
         // So many topics and schemas would be a load on the other tests.
         let Some(kafka) = KafkaServer::start(&world.directory, None, 0).await? else { return Ok(()) };
-        let Some(registry) = RegistryServer::start(&world.directory).await? else { return Ok(()) };
+        let Some(registry) = RegistryServer::start(&world.directory, None).await? else { return Ok(()) };
         let stack = Stack { brokers: kafka.brokers(), registry: RegistryServer::url_at(registry.port), ..world.stack.clone() };
         let world = &world.seen_at(stack);
         let mut mysql = world.mysql().await?;
