@@ -528,6 +528,7 @@ fn at_position(error: CaptureError<PublishError>, position: &FilePosition) -> Er
         CaptureError::Undescribed(id) => CaptureError::Undescribed(id),
         CaptureError::Unsupported(what) => CaptureError::Unsupported(what),
         CaptureError::Incident => CaptureError::Incident,
+        CaptureError::RowsAsText { table } => CaptureError::RowsAsText { table },
         CaptureError::PreparedBefore(xid) => CaptureError::PreparedBefore(xid),
         CaptureError::OtherTransaction { expected, found } => CaptureError::OtherTransaction { expected, found },
     };

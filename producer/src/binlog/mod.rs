@@ -3,5 +3,6 @@
 pub mod event;
 pub mod payload;
 pub mod reader;
+pub mod row_statement;
 pub mod statement;
 pub mod table_map;

@@ -18,11 +18,14 @@ pub use boundary::TransactionTopic;
 pub use schema::Announcements;
 pub use window::{ChunkOutcome, EncodedRows, Opened, SnapshotOrigin};
 
-use crate::binlog::event::{GtidEvent, HeartbeatEvent, QueryEvent, RotateEvent, RowsEvent, XaPrepare, file_name, kind, rows_query};
+use crate::binlog::event::{
+    GtidEvent, HeartbeatEvent, QueryEvent, RotateEvent, RowsEvent, XaPrepare, file_name, kind, rows_query, unwrap_pos,
+};
 use crate::binlog::reader::EventError;
+use crate::binlog::row_statement::{self, Target};
 use crate::binlog::statement::{Statement, Xid};
 use crate::binlog::table_map::{Layout, TableMapError, names, split_id};
-use crate::ddl::SqlMode;
+use crate::ddl::{SqlMode, TableName};
 use crate::encode::envelope::SourceBlock;
 use crate::encode::{Conversions, KeySpans, RowError, TablePlan};
 use crate::position::clock::SequenceClock;
@@ -143,6 +146,15 @@ pub enum CaptureError<E> {
          reads all rows again), while no XA transaction is prepared"
     )]
     PreparedBefore(String),
+    /// A session wrote a statement to the log where its rows belong.
+    #[error(
+        "a statement that changes rows of {table} is in the log in the place of the rows: a session has set binlog_format to STATEMENT or MIXED. The rows can't be known; take that \
+         right from the session's user or make it use ROW, and start the pipeline anew under another name"
+    )]
+    RowsAsText {
+        /// `database.table`, or that it isn't known.
+        table: String,
+    },
     /// The transaction that was published in part isn't the one that comes next.
     #[error("the log goes on with {found}, but {expected} is published in part: this is another log")]
     OtherTransaction {
@@ -236,6 +248,8 @@ pub struct Capture {
     transaction: Option<Transaction>,
     /// The file whose events come now.
     file: String,
+    /// Where the last event of that file ended: an event's header has only the low 32 bits.
+    file_end: u64,
     tables: HashMap<u64, Mapped>,
     descriptions: HashMap<Box<[u8]>, LoggedTable>,
     named: HashMap<(String, String), Arc<PreparedTable>>,
@@ -282,6 +296,7 @@ impl Capture {
             selected: Box::new(selected),
             clock: SequenceClock::resume(position.seq),
             file: position.log.file.clone(),
+            file_end: 0,
             position,
             transaction: None,
             tables: HashMap::new(),
@@ -386,6 +401,7 @@ impl Capture {
     fn handle<S: Sink>(&mut self, event: LogEvent<'_>, handled_us: i64, sink: &mut S) -> Result<Step, CaptureError<S::Error>> {
         let event_type = event.event_type;
         let wrong = |cause| CaptureError::Event { event_type, cause };
+        self.follow_position(event.log_pos);
         match event_type {
             kind::GTID | kind::ANONYMOUS_GTID | kind::TAGGED_GTID => self.begin(event)?,
             kind::TABLE_MAP => return self.table_map(event, handled_us, sink),
@@ -411,13 +427,14 @@ impl Capture {
             kind::ROTATE => {
                 let rotate = RotateEvent::parse(event.body).map_err(wrong)?;
                 self.file = rotate.file;
+                self.file_end = rotate.position;
                 self.moved(rotate.position, None);
             }
             kind::HEARTBEAT => {
                 let file = file_name(event.body).map_err(wrong)?;
                 if self.transaction.is_none() {
                     self.file = file;
-                    self.moved(u64::from(event.log_pos), None);
+                    self.moved(self.file_end, None);
                 }
             }
             kind::HEARTBEAT_V2 => {
@@ -442,12 +459,21 @@ impl Capture {
         Ok(Step::Done)
     }
 
+    /// Notes where an event ends in its file: beyond 4 GiB, in a transaction that is as large, its header has the low bits only. No event is as large as half of that.
+    fn follow_position(&mut self, log_pos: u32) {
+        if log_pos == 0 || self.replaying.is_some() {
+            return;
+        }
+        let end = unwrap_pos(self.file_end, log_pos);
+        self.file_end = if end - self.file_end < 1 << 31 { end } else { u64::from(log_pos) };
+    }
+
     /// An event between transactions: only its position counts.
     fn outside(&mut self, event: LogEvent<'_>) {
         if self.transaction.is_none() && event.log_pos > 0 {
             // A FORMAT_DESCRIPTION is sent otherwise than it stands in the file when it isn't where the reading begins.
             let fingerprint = (event.event_type != kind::FORMAT_DESCRIPTION).then(|| fingerprint(event));
-            self.moved(u64::from(event.log_pos), fingerprint);
+            self.moved(self.file_end, fingerprint);
         }
     }
 
@@ -510,7 +536,7 @@ impl Capture {
             self.ended = transaction.counts.filter(Counts::any);
         }
         self.position.transaction = None;
-        self.moved(u64::from(event.log_pos), Some(fingerprint(event)));
+        self.moved(self.file_end, Some(fingerprint(event)));
         self.tables.clear();
         self.replayed = false;
     }
@@ -521,7 +547,7 @@ impl Capture {
         let Some(transaction) = &self.transaction else { return Ok(Step::Done) };
         let at = PreparedAt {
             begin: transaction.begin.clone(),
-            end: u64::from(event.log_pos),
+            end: self.file_end,
             gtid: transaction.gtid_text.clone(),
             rows: transaction.prepares_rows,
         };
@@ -610,7 +636,11 @@ impl Capture {
                 self.position.prepared.remove(&xid.to_string());
                 self.commit(event);
             }
-            Statement::Other if !begun => {
+            Statement::Other => {
+                self.refuse_rows_as_text(&query)?;
+                if begun {
+                    return Ok(Step::Done);
+                }
                 // It may have changed any table, whatever it is.
                 self.invalidate_all();
                 self.commit(event);
@@ -618,6 +648,23 @@ impl Capture {
             _ => {}
         }
         Ok(Step::Done)
+    }
+
+    /// A statement in the place of rows, of a captured table or of one that can't be told (G1).
+    fn refuse_rows_as_text<E>(&self, query: &QueryEvent<'_>) -> Result<(), CaptureError<E>> {
+        let found = row_statement::target(&query.text().0, SqlMode::from_bits(query.sql_mode));
+        let table = match found {
+            None => return Ok(()),
+            Some(Target::Table(TableName { database, table })) => {
+                let database = database.unwrap_or_else(|| String::from_utf8_lossy(query.database).into_owned());
+                if !self.is_selected(&database, &table) {
+                    return Ok(());
+                }
+                format!("{database}.{table}")
+            }
+            Some(Target::Unknown) => "tables that can't be told from it".to_owned(),
+        };
+        Err(CaptureError::RowsAsText { table })
     }
 
     fn table_map<S: Sink>(&mut self, event: LogEvent<'_>, handled_us: i64, sink: &mut S) -> Result<Step, CaptureError<S::Error>> {

@@ -75,7 +75,7 @@ impl Capture {
             server_id: event.server_id,
             gtid: transaction.and_then(|transaction| transaction.gtid_text.as_deref()),
             file: self.replaying.as_deref().unwrap_or(&self.file),
-            pos: u64::from(event.log_pos),
+            pos: if self.replaying.is_some() { u64::from(event.log_pos) } else { self.file_end },
             thread: transaction.and_then(|transaction| transaction.thread),
             query: transaction.and_then(|transaction| transaction.query.as_deref()),
         });

@@ -41,8 +41,11 @@ impl Written {
     }
 
     fn view(&self) -> LogEvent<'_> {
-        let (event_type, log_pos, body) = (self.event_type, self.log_pos, &self.body);
-        LogEvent { timestamp: 1, event_type, server_id: 1, start: u64::from(log_pos) - self.len(), log_pos, flags: 0, body }
+        self.view_at(u64::from(self.log_pos) - self.len())
+    }
+
+    fn view_at(&self, start: u64) -> LogEvent<'_> {
+        LogEvent { timestamp: 1, event_type: self.event_type, server_id: 1, start, log_pos: self.log_pos, flags: 0, body: &self.body }
     }
 }
 
@@ -570,4 +573,42 @@ fn a_commit_of_what_was_prepared_before_the_start_stops() {
     let mut producer = Producer::new();
     let results: Vec<_> = model.log.iter().map(|event| producer.capture.event(event.view(), 0, &mut producer.topic)).collect();
     assert!(matches!(results.last(), Some(Err(CaptureError::PreparedBefore(_)))), "{results:?}");
+}
+
+/// An event's header has 32 bits for its position, and one transaction may have more bytes than they count.
+#[test]
+fn a_position_beyond_four_gigabytes_of_a_file_goes_on_counting() {
+    let mut model = Model::default();
+    model.transaction(&[(1, 2)]);
+    let mut producer = Producer::new();
+    for (place, event) in model.log.iter_mut().enumerate() {
+        event.log_pos = 0xffff_fe00_u32.wrapping_add(u32::try_from(place).unwrap() * 0x100);
+    }
+    let last = model.log.last().unwrap().log_pos;
+    assert!(last < 0x1000, "it wraps: {last}");
+    for event in &model.log {
+        let view = event.view_at(0);
+        while let Step::NeedTable(need) = producer.capture.event(view, 0, &mut producer.topic).unwrap() {
+            producer.learn(need);
+        }
+    }
+    assert_eq!(producer.capture.log_position().pos, (1 << 32) + u64::from(last));
+}
+
+#[test]
+fn a_statement_in_the_place_of_rows_stops_unless_it_is_about_another_table() {
+    let write = |statement: &str| {
+        let mut model = Model::default();
+        model.begin();
+        model.query("BEGIN");
+        model.query(statement);
+        model.write(kind::XID, vec![0; 8]);
+        let mut producer = Producer::new();
+        producer.capture = Capture::new("p", producer.capture.position(), true, |database, table| database == "d" && table == "t");
+        model.log.iter().map(|event| producer.capture.event(event.view(), 0, &mut producer.topic)).collect::<Result<Vec<_>, _>>()
+    };
+    assert!(matches!(write("UPDATE d.t SET v = 1"), Err(CaptureError::RowsAsText { .. })));
+    assert!(matches!(write("DELETE d.t, d.u FROM d.t JOIN d.u"), Err(CaptureError::RowsAsText { .. })));
+    assert!(write("REPLACE INTO percona.checksums SELECT COUNT(*) FROM d.t").is_ok());
+    assert!(write("SAVEPOINT `a`").is_ok());
 }

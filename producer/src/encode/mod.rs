@@ -6,8 +6,8 @@
 mod column;
 pub mod envelope;
 mod image;
-pub mod schema_change;
 mod parts;
+pub mod schema_change;
 mod selected;
 #[cfg(test)]
 mod tests;
