@@ -116,7 +116,7 @@ fn xid(words: &[&Token]) -> Option<Xid> {
 
 /// The bytes of hexadecimal digits, at most the 64 that each half of an identifier may have.
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || text.len() > 128 {
+    if !text.len().is_multiple_of(2) || text.len() > 128 {
         return None;
     }
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());

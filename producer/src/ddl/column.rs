@@ -51,9 +51,7 @@ fn attribute(definition: &mut Definition, at: &mut Cursor<'_>) -> Parsed<bool> {
     {
     } else if at.take("AUTO_INCREMENT") {
         column.nullable = false;
-    } else if at.take("DEFAULT") {
-        default(at)?;
-    } else if at.take_all(&["ON", "UPDATE"]) {
+    } else if at.take("DEFAULT") || at.take_all(&["ON", "UPDATE"]) {
         default(at)?;
     } else if at.take("PRIMARY") {
         at.take("KEY");

@@ -176,7 +176,7 @@ fn drop(mut at: Cursor<'_>) -> Option<Ddl> {
     }
     if at.take_any(&["TABLE", "TABLES"]) {
         at.take_all(&["IF", "EXISTS"]);
-        return Some(Ddl::Drop { tables: list(at, |part| name(part))? });
+        return Some(Ddl::Drop { tables: list(at, name)? });
     }
     at.take_any(&["ONLINE", "OFFLINE"]);
     index_on(at)
