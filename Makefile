@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything is run from the repository's root.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow fuzz newer-mysql lint install tools stack down build docs fmt
+.PHONY: help demo test test-slow fuzz more-servers lint install tools stack down build docs fmt
 
 CARGO ?= cargo
 PROFILE ?= dev
@@ -21,15 +21,15 @@ help: ## this list
 demo: build ## start the stack and a pipeline under load, compare every row, leave it running
 	@set -a && . ./.stack/env && set +a && $(BIN)/demo
 
-test: build newer-mysql ## start the stack, then run every test but the slow ones
+test: build more-servers ## start the stack, then run every test but the slow ones
 	$(CARGO) test --workspace --profile $(PROFILE) --no-fail-fast
 
-test-slow: build newer-mysql ## start the stack, then run the tests that take minutes: the whole disruption matrix
+test-slow: build more-servers ## start the stack, then run the tests that take minutes: the whole disruption matrix
 	$(CARGO) test -p millrace-tests --profile $(PROFILE) --no-fail-fast -- --ignored --nocapture
 
-# Tests that need it say so and pass without it: it takes root and a Debian mirror.
-newer-mysql: stack
-	@MILLRACE_MYSQL=$$(. deploy/local/versions.sh && echo $$MYSQL_NEW_VERSION) $(STACK) fetch mysql || true
+# Tests that need these say so and pass without them: they take root and a Debian mirror.
+more-servers: stack
+	@MILLRACE_MYSQL=$$(. deploy/local/versions.sh && echo $$MYSQL_NEW_VERSION) $(STACK) fetch mysql mariadb || true
 
 fuzz: install ## run each fuzz target for FUZZ_SECONDS (20)
 	@fuzz/run $(FUZZ_SECONDS)

@@ -72,7 +72,7 @@ missing_packages() {
     if ! "fetched_$server"; then
       if [[ $server == clickhouse ]]; then
         venv=yes
-      elif [[ $server != mysql ]] || ! mysql_is_new; then
+      elif [[ $server != mariadb ]] && { [[ $server != mysql ]] || ! mysql_is_new; }; then
         maven=yes java=yes
       fi
     fi

@@ -5,6 +5,7 @@
 
 mod disk;
 mod kafka;
+mod mariadb;
 mod mysql;
 mod registry;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use self::disk::Disk;
 pub use self::kafka::KafkaServer;
+pub use self::mariadb::MariaDbServer;
 pub use self::mysql::{MySqlServer, Options, Version};
 pub use self::registry::RegistryServer;
 
@@ -149,6 +151,11 @@ fn last_line(log: &Path) -> String {
     let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines = || text.lines().rev().filter(|line| !line.trim().is_empty());
     lines().find(|line| line.contains("ERROR")).or_else(|| lines().next()).unwrap_or("nothing in its log").to_owned()
+}
+
+/// Servers of MySQL's kind refuse to run as root unless they are told to.
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 /// A free port of 127.0.0.1.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use millrace_tests::failure::{Context, Failure, Result};
 use millrace_tests::processes::{Binary, Process, free_address};
 use millrace_tests::scenario::{World, must, scenario};
-use millrace_tests::server::{MySqlServer, Options};
+use millrace_tests::server::{MariaDbServer, MySqlServer, Options};
 use millrace_tests::wait::{Probe, until};
 use serde_json::{Value, json};
 
@@ -199,6 +199,18 @@ fn statement_format_is_refused() {
         let world = &world.at(server.stack(&world.stack)).await?;
         let mut process = world.start(Producer, "producer", &world.producer_settings()?)?;
         judge(&mut process, Follows::Ends(1), &["binlog_format", "STATEMENT", "ROW", &server.port.to_string()]).await
+    });
+}
+
+/// It speaks MySQL's protocol until it meets a setting that it doesn't know.
+#[test]
+fn mariadb_is_refused() {
+    scenario("mariadb", async |world| {
+        let Some(server) = MariaDbServer::start(&world.directory).await? else { return Ok(()) };
+        let mut settings = world.producer_settings()?;
+        settings["source"]["port"] = json!(server.port);
+        let mut process = world.start(Producer, "producer", &settings)?;
+        judge(&mut process, Follows::Ends(1), &["MariaDB", "Millrace captures from MySQL 8.0", &server.port.to_string()]).await
     });
 }
 

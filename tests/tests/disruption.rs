@@ -22,7 +22,7 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(25);
 /// From then on each update writes the new column.
 const ADD_COLUMN: &str = "ALTER TABLE a ADD COLUMN touched TIMESTAMP(6) NULL DEFAULT NULL ON UPDATE CURRENT_TIMESTAMP(6) AFTER name";
 /// Of each of two tables; a snapshot that is to be met reads them one by one.
-const ROWS: usize = 1_000;
+const ROWS: usize = 600;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Disruption {

@@ -13,6 +13,7 @@ use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
 use super::error::{SourceError, one_line};
+use super::server;
 use super::settings::{SourceSettings, TlsMode};
 use super::tls;
 
@@ -84,17 +85,23 @@ impl Connector {
         let connecting = async {
             let addresses = self.resolve().await?;
             let opts = self.opts(addresses).await?;
-            Conn::new(opts).await.map_err(|error| self.refusal(error))
+            let conn = Conn::new(opts).await.map_err(|error| self.refusal(error))?;
+            let (target, read_timeout) = (Arc::clone(&self.target), self.settings.read_timeout);
+            let mut session = Session { conn, target, read_timeout, statement: None };
+            match session.run("setting the connection up", SETUP).await {
+                Ok(()) => Ok(session),
+                Err(error) => Err(foreign(session).await.unwrap_or(error)),
+            }
         };
         // Boxed: connecting is a large future and would otherwise be part of every caller's.
-        let conn = timeout(within, Box::pin(connecting)).await.map_err(|_| SourceError::Silent {
+        let session = timeout(within, Box::pin(connecting)).await.map_err(|_| SourceError::Silent {
             target: self.target.to_string(),
             doing: "connecting".to_owned(),
             after: within,
             setting: "source.connect_timeout",
         })??;
         self.settings.password.accepted();
-        Ok(Session { conn, target: Arc::clone(&self.target), read_timeout: self.settings.read_timeout, statement: None })
+        Ok(session)
     }
 
     /// The host's addresses. Looked up here and not by the client library, which can't tell an unknown host from a silent one.
@@ -123,7 +130,6 @@ impl Connector {
             // Chunks differ in their text, so that a cache would only hold statements open.
             .stmt_cache_size(Some(0))
             .compression(None)
-            .init(vec![SETUP])
             .into())
     }
 
@@ -179,6 +185,13 @@ impl Connector {
             other => other,
         }
     }
+}
+
+/// What to tell when a server doesn't know our settings, if it is because of what it is: another kind of server, or one that is too old.
+async fn foreign(mut session: Session) -> Option<SourceError> {
+    let facts = server::facts(&mut session).await.ok()?;
+    let target = session.target.to_string();
+    (!facts.is_supported()).then(|| SourceError::Unfit { target, findings: facts.findings() })
 }
 
 fn certificate(setting: &'static str, path: &std::path::Path, what: String) -> SourceError {

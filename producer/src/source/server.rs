@@ -223,7 +223,7 @@ impl ServerFacts {
         self.version.to_ascii_lowercase().contains("mariadb") || self.version_comment.to_ascii_lowercase().contains("mariadb")
     }
 
-    fn is_supported(&self) -> bool {
+    pub(super) fn is_supported(&self) -> bool {
         !self.is_mariadb() && self.numbers() >= (8, 0, 1)
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Daemon, cached, free_port, last_line, version_of};
+use super::{Daemon, cached, free_port, is_root, last_line, version_of};
 use crate::failure::{Context, Failure, Result};
 use crate::processes::append;
 use crate::source::Source;
@@ -312,10 +312,6 @@ fn common(home: &Path, data: &Path) -> Vec<String> {
 /// `deploy/local/mysql.sh` links libraries there that have another name on this system.
 fn libraries(home: &Path) -> PathBuf {
     home.parent().unwrap_or(home).join("lib")
-}
-
-fn is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 /// Gives `data` a copy of an initialised data directory, which takes seconds to make and is made once.
