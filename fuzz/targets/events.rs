@@ -3,7 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use millrace_producer::binlog::event::{GtidEvent, QueryEvent, RotateEvent, RowsEvent, XaPrepare, file_name, kind};
+use millrace_producer::binlog::event::{
+    GtidEvent, HeartbeatEvent, QueryEvent, RotateEvent, RowsEvent, XaPrepare, file_name, kind, rows_query,
+};
 use millrace_producer::binlog::statement::Statement;
 use millrace_producer::binlog::table_map::{names, split_id};
 
@@ -11,12 +13,18 @@ fuzz_target!(|data: &[u8]| {
     let Some((event_type, body)) = data.split_first() else { return };
     match *event_type {
         kind::GTID | kind::ANONYMOUS_GTID => drop(GtidEvent::parse(body, *event_type == kind::ANONYMOUS_GTID)),
+        kind::TAGGED_GTID => drop(GtidEvent::parse_tagged(body)),
         kind::ROTATE => drop(RotateEvent::parse(body)),
         kind::HEARTBEAT => drop(file_name(body)),
+        kind::HEARTBEAT_V2 => drop(HeartbeatEvent::parse(body)),
+        kind::ROWS_QUERY => {
+            let _ = rows_query(body);
+        }
         kind::XA_PREPARE => drop(XaPrepare::parse(body)),
         kind::QUERY => {
             if let Ok(query) = QueryEvent::parse(body) {
                 Statement::parse(query.statement);
+                let _ = query.text();
             }
         }
         kind::TABLE_MAP => {
