@@ -65,7 +65,13 @@ fn one(seed: u64) {
         let mut application = Application::new(seed, [world.mysql().await?, world.mysql().await?]).await?;
         let outcome = run(world, server, &mut mysql, &mut application, seed).await;
         if outcome.is_err() {
-            eprintln!("MILLRACE_SEED={seed}, its statements:\n{}", application.log.join("\n"));
+            let logged = binlog::read(server.data())?.into_iter().filter_map(|entry| match entry {
+                Entry::Statement { gtid, sql, .. } if sql != "BEGIN" => Some(format!("{gtid}: {sql}")),
+                _ => None,
+            });
+            let logged: Vec<String> = logged.collect();
+            let statements = application.log.join("\n");
+            eprintln!("MILLRACE_SEED={seed}, its statements:\n{statements}\nand those in the log:\n{}", logged.join("\n"));
         }
         outcome
     });

@@ -56,8 +56,12 @@ pub(super) async fn fold(stack: &Stack, records: &[Record], column: impl Fn(&str
         let name = record.topic.rsplit('.').next().unwrap_or_default();
         let table = tables.entry(name.to_owned()).or_default();
         table.apply(change, key.as_ref(), &column).map_err(|failure| {
-            let gtid = field(&change.source, "gtid");
-            Failure::new(format!("{} (seq {}, op {}, {gtid:?}): {failure}", record.place(), change.seq, change.op))
+            // What the topic has of this key, and its truncates.
+            let same = |(other, change, of): &&(&Record, Change, Option<Value>)| {
+                other.topic == record.topic && (id(of) == id(key) || change.op == "t")
+            };
+            let told: Vec<String> = changes.values().filter(same).map(|(other, change, _)| told_of(other, change)).collect();
+            Failure::new(format!("{}: {failure}; the topic has {}", told_of(record, change), told.join(", ")))
         })?;
         match change.op.as_str() {
             "r" => {
@@ -82,6 +86,20 @@ pub(super) async fn fold(stack: &Stack, records: &[Record], column: impl Fn(&str
     }
     fold.tables = tables.into_iter().map(|(name, table)| (name, table.rows.into_values().collect())).collect();
     Ok(fold)
+}
+
+/// The part of a key that a row keeps however its table's key is changed.
+fn id(key: &Option<Value>) -> Option<&Value> {
+    key.as_ref().and_then(|key| field(key, "id"))
+}
+
+/// A record in a message.
+fn told_of(record: &Record, change: &Change) -> String {
+    let gtid = match field(&change.source, "gtid") {
+        Some(Value::String(gtid)) => gtid.rsplit(':').next().unwrap_or_default().to_owned(),
+        _ => "no transaction".to_owned(),
+    };
+    format!("{} {} of {gtid} (seq {})", change.op, record.place(), change.seq)
 }
 
 #[derive(Default)]
