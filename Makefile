@@ -40,7 +40,7 @@ lint: install tools ## formatting, lints, dependencies, spelling, documentation
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --log-level error check bans licenses sources
-	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --log-level error --manifest-path fuzz/Cargo.toml check --config deny.toml bans licenses sources
+	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --log-level error --config deny.toml --manifest-path fuzz/Cargo.toml check bans licenses sources
 	PATH="$(TOOLS)/bin:$$PATH" cargo-machete
 	$(TOOLS)/python/bin/typos
 

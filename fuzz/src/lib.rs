@@ -6,9 +6,8 @@ use millrace_producer::binlog::table_map::Collations;
 use millrace_producer::decode::charset::Charset;
 
 /// Character sets that need no table of the server's, one of each kind of decoder.
-pub const CHARSETS: [&str; 14] = [
-    "utf8mb4", "utf8mb3", "ascii", "binary", "ucs2", "utf16", "utf16le", "utf32", "gbk", "gb18030", "big5", "sjis", "euckr", "ujis",
-];
+pub const CHARSETS: [&str; 14] =
+    ["utf8mb4", "utf8mb3", "ascii", "binary", "ucs2", "utf16", "utf16le", "utf32", "gbk", "gb18030", "big5", "sjis", "euckr", "ujis"];
 
 /// A server on which collation n is of character set n of [`CHARSETS`], but for those that MySQL itself uses for text and bytes.
 #[derive(Debug, Clone, Copy)]

@@ -8,6 +8,7 @@ use millrace_producer::binlog::event::{
 };
 use millrace_producer::binlog::statement::Statement;
 use millrace_producer::binlog::table_map::{names, split_id};
+use millrace_producer::ddl::SqlMode;
 
 fuzz_target!(|data: &[u8]| {
     let Some((event_type, body)) = data.split_first() else { return };
@@ -23,8 +24,7 @@ fuzz_target!(|data: &[u8]| {
         kind::XA_PREPARE => drop(XaPrepare::parse(body)),
         kind::QUERY => {
             if let Ok(query) = QueryEvent::parse(body) {
-                Statement::parse(query.statement);
-                let _ = query.text();
+                let _ = Statement::parse(&query.text().0, SqlMode::from_bits(query.sql_mode));
             }
         }
         kind::TABLE_MAP => {

@@ -8,9 +8,9 @@ use millrace_producer::ddl::{Ddl, SqlMode, apply};
 
 fuzz_target!(|data: &[u8]| {
     let Some((flags, statement)) = data.split_first() else { return };
-    Statement::parse(statement);
     let Ok(text) = std::str::from_utf8(statement) else { return };
     let mode = SqlMode { ansi_quotes: flags & 1 != 0, no_backslash_escapes: flags & 2 != 0, real_as_float: flags & 4 != 0 };
+    let _ = Statement::parse(text, mode);
     let _ = Ddl::parse(text, mode);
     let table = "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(10) CHARACTER SET gbk, b DECIMAL(5,2), c ENUM('x','y'), KEY (a))";
     let known = apply::create(table, SqlMode::default(), ("d", "t"), None);
