@@ -131,6 +131,12 @@ impl Daemon {
         .await
     }
 
+    /// What it has logged, over all its lives.
+    fn log(&self) -> Result<String> {
+        let bytes = std::fs::read(&self.log).context(self.log.display())?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     fn told(&self, status: ExitStatus) -> Failure {
         Failure::new(format!("{} ended by itself ({status}): {}", self.label, last_line(&self.log)))
     }

@@ -305,17 +305,17 @@ async fn disrupt(servers: &mut Servers, direct: &World, running: &mut Running, C
             servers.thaw(victim, running)
         }
         Fill => {
+            let before = servers.told_of_full_disk(victim)?;
             servers.disk(victim)?.fill()?;
-            match victim {
-                // Its writers fail or wait from the first write on: this is the time until it happens.
-                Source => {
-                    let full = || servers.mysql.log().map(|log| log.matches("errno: 28").count() + log.matches("is full").count());
-                    until("the source meets its full disk", STATE_WITHIN, async || {
-                        Ok(Probe::of(full()? > 0, || "nothing told".to_owned()))
-                    })
-                    .await?;
-                }
-                _ => meanwhile(running).await?,
+            // From the first write on the source's writers fail or wait: nothing more is to be done meanwhile.
+            if victim != Source {
+                meanwhile(running).await?;
+            }
+            if let Some(before) = before {
+                until("it meets its full disk", STATE_WITHIN, async || {
+                    Ok(Probe::of(servers.told_of_full_disk(victim)? > Some(before), || "nothing told".to_owned()))
+                })
+                .await?;
             }
             servers.disk(victim)?.free();
             // It waits for a minute between its tries, or has ended, or refuses what it took for broken: it is started anew, as somebody would.
@@ -326,6 +326,15 @@ async fn disrupt(servers: &mut Servers, direct: &World, running: &mut Running, C
 }
 
 impl Servers {
+    /// How often it has told that its disk is full. The registry writes only when a schema is new to it, and then it may have the room already.
+    fn told_of_full_disk(&self, victim: Victim) -> Result<Option<usize>> {
+        Ok(match victim {
+            Source => Some(self.mysql.log()?.matches("errno: 28").count() + self.mysql.log()?.matches("is full").count()),
+            Broker => Some(self.kafka.log()?.matches("No space left").count()),
+            Registry | Producer => None,
+        })
+    }
+
     fn kill_if_running(&mut self, victim: Victim) -> Result<()> {
         match victim {
             Source => self.mysql.end(),

@@ -104,3 +104,25 @@ fn rows_and_changes_are_captured_from_9_7() {
         rows_and_changes(world, world.producer_settings()?).await
     });
 }
+
+/// As Aurora is by default, and its master user at most: no GTIDs, no column names in the log, and no right to lock or to flush anything.
+const LIKE_AURORA: [&str; 3] = ["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF", "--binlog-row-metadata=MINIMAL"];
+
+async fn least_is_enough(world: &World) -> Result<()> {
+    let mut mysql = world.mysql().await?;
+    let grants = mysql.strings(&format!("SHOW GRANTS FOR '{}'@'%'", world.user_name())).await?;
+    let expected = "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO ";
+    must(grants.len() == 1 && grants[0].starts_with(expected), || format!("{grants:?}"))?;
+    rows_and_changes(world, world.producer_settings()?).await
+}
+
+#[test]
+fn what_a_master_user_of_aurora_may_is_enough_on_8_0() {
+    on("aurora_8", Options { flags: &LIKE_AURORA, ..Options::default() }, async |world, _| least_is_enough(world).await);
+}
+
+#[test]
+fn what_a_master_user_of_aurora_may_is_enough_on_9_7() {
+    let options = Options { version: Version::Nine, flags: &LIKE_AURORA, ..Options::default() };
+    on("aurora_9", options, async |world, _| least_is_enough(world).await);
+}

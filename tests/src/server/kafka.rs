@@ -56,6 +56,14 @@ impl KafkaServer {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// What it has logged.
+    ///
+    /// # Errors
+    /// If the file can't be read.
+    pub fn log(&self) -> Result<String> {
+        self.daemon.log()
+    }
+
     /// `kill -9`.
     ///
     /// # Errors

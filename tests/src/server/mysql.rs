@@ -130,8 +130,7 @@ impl MySqlServer {
     /// # Errors
     /// If the file can't be read.
     pub fn log(&self) -> Result<String> {
-        let bytes = std::fs::read(&self.daemon.log).context(self.daemon.log.display())?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        self.daemon.log()
     }
 
     /// `kill -9`. What was committed is on disk: that is a matter of the process, not of the machine.
