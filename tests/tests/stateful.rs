@@ -93,7 +93,7 @@ async fn run(world: &World, server: &MySqlServer, mysql: &mut Source, applicatio
     let kills = random.below(5);
     for kill in 0..=kills {
         let mut steps = 0;
-        let enough = Instant::now() + Duration::from_millis(500 + random.below(4_000));
+        let enough = Instant::now() + Duration::from_millis(1_000 + random.below(5_000));
         while steps < STEPS_MIN || (Instant::now() < enough && steps < STEPS_MAX) {
             application.step().await;
             steps += 1;

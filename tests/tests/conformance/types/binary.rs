@@ -20,7 +20,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         table: "binary_bytes",
         columns: &[both("b BINARY(8)"), both("w BINARY(16)")],
-        rows: &["x'ff00', x'c328'", "x'80', UNHEX(MD5('a'))", "x'fffefdfcfbfaf9f8', UNHEX(REPEAT('ff', 16))"],
+        rows: &["x'ff00', x'c328'", "x'80', x'0cc175b9c0f1b6a831c399e269772661'", "x'fffefdfcfbfaf9f8', UNHEX(REPEAT('ff', 16))"],
         defaults: &["b BINARY(3) DEFAULT x'0001ff'"],
         lost: Some(NO_BYTES),
         ..PLAIN
