@@ -16,7 +16,7 @@ use crate::status::{self, Status};
 const RETRY_BACKOFF_MIN: Duration = Duration::from_millis(500);
 const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A session that lasted this long was a good one: the next pause is short again.
-const GOOD_SESSION: Duration = Duration::from_secs(60);
+const GOOD_SESSION: Duration = Duration::from_secs(10);
 
 /// Stopped by an error.
 pub const EXIT_ERROR: u8 = 1;

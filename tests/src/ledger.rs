@@ -456,7 +456,7 @@ fn check_key(committed: &[Step], filled: bool, found: &[Step]) -> Result<(), &'s
 /// If Kafka can't be read, and what [`judge`] finds.
 pub async fn judge_topics(stack: &Stack, prefix: &str, history: &History, filled: &BTreeSet<Key>) -> Result<Verdict> {
     let records = topic::read_all(stack, prefix).await?;
-    let tables: Vec<Record> = records.into_iter().filter(|record| !record.topic.contains(".millrace.")).collect();
+    let tables: Vec<Record> = records.into_iter().filter(|record| topic::holds_table(&record.topic)).collect();
     judge(stack, history, filled, &tables).await
 }
 

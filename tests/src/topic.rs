@@ -52,6 +52,14 @@ impl Record {
     }
 }
 
+/// Whether a topic of a pipeline holds a table: `<name>.<database>.<table>`, where a name of a test has no dots, and not the pipeline's own.
+#[must_use]
+pub fn holds_table(topic: &str) -> bool {
+    let mut parts = topic.splitn(3, '.');
+    let (_, database, table) = (parts.next(), parts.next(), parts.next());
+    table.is_some() && database != Some("millrace")
+}
+
 /// A change, decoded.
 #[derive(Debug, Clone)]
 pub struct Change {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use millrace_tests::kafka;
 use millrace_tests::ledger::{self, Load};
 use millrace_tests::scenario::{must, scenario};
 use millrace_tests::wait::{Probe, until};
+use millrace_tests::{kafka, topic};
 
 const STOPPED_WITHIN: Duration = Duration::from_secs(25);
 
@@ -35,7 +35,7 @@ fn three_consumers_share_the_work_and_two_leave() {
             },
         );
         let topics = kafka::topics(&world.stack, &world.topic_prefix()).await?;
-        let partitions: i32 = topics.iter().filter(|(topic, _)| !topic.contains(".millrace.")).map(|(_, partitions)| partitions).sum();
+        let partitions: i32 = topics.iter().filter(|(topic, _)| topic::holds_table(topic)).map(|(_, partitions)| partitions).sum();
         must(partitions == 6, || format!("{partitions} partitions in {topics:?}"))?;
         let more = async |changes: u64| {
             let goal = load.changes() + changes;

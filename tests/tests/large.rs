@@ -100,7 +100,7 @@ fn a_table_of_two_thousand_columns_passes() {
         mysql.run(&format!("CREATE TABLE a (id INT PRIMARY KEY, {}) ENGINE = MyISAM CHARACTER SET latin1", columns.join(", "))).await?;
         let row = |id: usize| {
             let value = |n: usize| match n % kinds.len() {
-                _ if (n + id) % 7 == 0 => "NULL".to_owned(),
+                _ if (n + id).is_multiple_of(7) => "NULL".to_owned(),
                 0 => format!("{}", n % 100),
                 1 => format!("{}", n * 1_000_000 % 4_000_000_000),
                 2 => format!("-{n}{id}"),

@@ -283,6 +283,9 @@ impl Publisher {
             Some(RDKafkaErrorCode::InvalidTransactionTimeout) => {
                 refused("lower publish.transaction_timeout to the brokers' transaction.max.timeout.ms")
             }
+            Some(RDKafkaErrorCode::InvalidRecord) => refused(
+                "a topic with cleanup.policy=compact takes no records without a key: if the table has lost its key, give it one, or set the topic's cleanup.policy to delete",
+            ),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => PublishError::Unavailable {
                 brokers: self.brokers.clone(),
                 what: format!("{what}: the topic is gone"),
