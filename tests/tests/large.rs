@@ -166,6 +166,13 @@ fn ten_thousand_tables_are_captured() {
         }
         until_records(&mut producer, 2 * rows, Duration::from_secs(300)).await?;
         world.note(&format!("{} rows published after {}", 2 * rows, seconds(began)));
+        until("every table is read", Duration::from_secs(600), async || {
+            producer.must_be_well()?;
+            let status = producer.status().await?;
+            Ok(Probe::of(status["snapshot_done"] == true, || status["state"].to_string()))
+        })
+        .await?;
+        world.note(&format!("every table read after {}", seconds(began)));
         must_be_bounded(world, &producer, "so many tables")?;
         let began = Instant::now();
         producer.kill()?;
