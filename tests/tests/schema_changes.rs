@@ -206,22 +206,24 @@ async fn folded(world: &World, mysql: &mut Source, producer: &mut Process) -> Re
             producer.must_be_well()?;
             let records = topic::read_all(&world.stack, &world.topic(table)).await?;
             let mut decoder = Decoder::new(&world.stack);
-            // A truncate stands in every partition and speaks for its own: they are read in any order.
-            let mut partitions: BTreeMap<i32, BTreeMap<i64, i64>> = BTreeMap::new();
+            let mut changes = Vec::new();
             for record in records.iter().filter(|record| record.topic == world.topic(table)) {
-                let Some(Change { op, before, after, .. }) = decoder.change(record).await? else { continue };
-                let found = partitions.entry(record.partition).or_default();
+                changes.extend(decoder.change(record).await?);
+            }
+            // Partitions are read in any order; a changed key brings a row into another one, and a truncate stands in each.
+            changes.sort_by_key(|change| change.seq);
+            let mut found: BTreeMap<i64, i64> = BTreeMap::new();
+            for Change { op, before, after, .. } in &changes {
                 if op == "t" {
                     found.clear();
                 }
-                if let (None, Some(before)) = (&after, &before) {
+                if let (None, Some(before)) = (after, before) {
                     found.remove(&integer(before, "id")?);
                 }
-                if let Some(after) = &after {
+                if let Some(after) = after {
                     found.insert(integer(after, "id")?, integer(after, "version")?);
                 }
             }
-            let found: BTreeMap<i64, i64> = partitions.into_values().flatten().collect();
             Ok(Probe::of(found == expected, || format!("{found:?}, not {expected:?}")))
         })
         .await?;
