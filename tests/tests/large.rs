@@ -182,7 +182,9 @@ fn ten_thousand_tables_are_captured() {
         until_records(&mut producer, 1, Duration::from_secs(120)).await?;
         world.note(&format!("once more, with all topics and schemas there: {}", seconds(began)));
         let records = topic::read_all(&world.stack, &world.topic(&format!("t{}", tables - 1))).await?;
-        must(records.len() == 1, || format!("{} records of the last table", records.len()))?;
+        // By the log, and perhaps by a snapshot that wasn't remembered when the process was killed.
+        let keys: std::collections::BTreeSet<_> = records.iter().map(|record| record.key.clone()).collect();
+        must(keys.len() == 1, || format!("{} keys of the last table", keys.len()))?;
         must_be_bounded(world, &producer, "the second start")
     });
 }
