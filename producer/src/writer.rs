@@ -110,6 +110,8 @@ pub struct Writer {
     signals: VecDeque<Signal>,
     pending: Vec<Pending>,
     held: bool,
+    /// All that was asked for is read; told once it is committed.
+    finished: bool,
     committed: Option<Position>,
     /// What the status has been told.
     shown: Held,
@@ -129,6 +131,7 @@ impl Writer {
             signals: VecDeque::new(),
             pending: Vec::new(),
             held: false,
+            finished: false,
             committed: None,
             shown: Held::default(),
             last_commit: Instant::now(),
@@ -319,11 +322,12 @@ impl Writer {
                         self.read_whole(&reading, progress);
                     } else {
                         self.parts.plan.read(&reading.database, &reading.table, &progress);
+                        self.finished = false;
                         self.remember(reading.name, progress);
                     }
                 }
             }
-            SnapshotMessage::Finished => self.parts.status.snapshot_finished(),
+            SnapshotMessage::Finished => self.finished = true,
         }
         Ok(())
     }
@@ -440,7 +444,7 @@ impl Writer {
 
     /// Whether there is something to remember beside the position.
     fn has_news(&self) -> bool {
-        !self.dirty.is_empty() || self.control_dirty || self.parts.capture.has_entries()
+        self.finished || !self.dirty.is_empty() || self.control_dirty || self.parts.capture.has_entries()
     }
 
     fn total(&self) -> Held {
@@ -495,6 +499,9 @@ impl Writer {
             statements_ignored: total.statements_ignored - before.statements_ignored,
         };
         self.parts.status.committed(&position, started.elapsed(), held);
+        if std::mem::take(&mut self.finished) {
+            self.parts.status.snapshot_finished();
+        }
         self.committed = Some(position);
         Ok(())
     }

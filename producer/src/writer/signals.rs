@@ -80,6 +80,7 @@ impl Writer {
         let progress = TableProgress { again: self.tables.contains_key(&name), ..TableProgress::fresh(condition) };
         self.parts.plan.read(database, table, &progress);
         self.remember(name, progress);
+        self.finished = false;
         self.parts.status.streaming(true);
     }
 }
