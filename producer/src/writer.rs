@@ -221,6 +221,12 @@ impl Writer {
                     let learned = self.learn(need).await?;
                     self.parts.capture.learn(learned);
                 }
+                Step::NeedPrepared(xid) => {
+                    let here = self.parts.capture.log_position().clone();
+                    tracing::info!(%xid, position = %here, "looking in the binlog for an XA transaction that was prepared before the start");
+                    let at = Box::pin(self.parts.replay.find(&xid, &here)).await?;
+                    self.parts.capture.learn_prepared(xid, at);
+                }
                 Step::NeedReplay(at) => {
                     Box::pin(self.replay(&at)).await?;
                     self.parts.capture.replayed();
@@ -249,7 +255,7 @@ impl Writer {
                         let learned = self.learn(need).await?;
                         self.parts.capture.learn(learned);
                     }
-                    Step::NeedReplay(_) => return Err(Error::Ended("replay of a prepared transaction")),
+                    Step::NeedReplay(_) | Step::NeedPrepared(_) => return Err(Error::Ended("replay of a prepared transaction")),
                 }
             }
             if self.parts.publisher.open_bytes() >= self.parts.transaction_bytes_max {

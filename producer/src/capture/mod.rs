@@ -142,8 +142,8 @@ pub enum CaptureError<E> {
     Incident,
     /// An XA transaction was committed whose rows stand before the place where this pipeline began.
     #[error(
-        "XA transaction {0} was prepared before this pipeline's start and is committed now: its rows can't be read any more. Start the pipeline anew under another name (it then \
-         reads all rows again), while no XA transaction is prepared"
+        "XA transaction {0} was prepared before this pipeline's start and is committed now, and the binlog that has its rows is purged. Start the pipeline anew under another name (it \
+         then reads all rows again)"
     )]
     PreparedBefore(String),
     /// A session wrote a statement to the log where its rows belong.
@@ -178,6 +178,9 @@ pub enum Step {
     /// It waits for the rows of a prepared transaction: the caller reads the log from there once more, hands each event to [`Capture::replay`], calls
     /// [`Capture::replayed`] and hands the same event in again.
     NeedReplay(PreparedAt),
+    /// It waits for the place of a transaction that was prepared before the pipeline's start: the caller looks for it in the log, calls
+    /// [`Capture::learn_prepared`] and hands the same event in again.
+    NeedPrepared(Xid),
 }
 
 /// A table whose plan is asked for.
@@ -262,6 +265,8 @@ pub struct Capture {
     replaying: Option<String>,
     /// They all are, for the statement that comes next.
     replayed: bool,
+    /// A prepared transaction that the log doesn't have any more.
+    lost: Option<Xid>,
     schemas: Schemas,
     conversions: Conversions,
     tombstones: bool,
@@ -307,6 +312,7 @@ impl Capture {
             added: HashSet::new(),
             replaying: None,
             replayed: false,
+            lost: None,
             schemas: Schemas::default(),
             conversions: Conversions::default(),
             tombstones,
@@ -587,6 +593,14 @@ impl Capture {
         step
     }
 
+    /// Takes the answer to a [`Step::NeedPrepared`]; none: the log doesn't have it.
+    pub fn learn_prepared(&mut self, xid: Xid, at: Option<PreparedAt>) {
+        match at {
+            Some(at) => drop(self.position.prepared.insert(xid.to_string(), at)),
+            None => self.lost = Some(xid),
+        }
+    }
+
     /// All events of the prepared transaction were handed in.
     pub fn replayed(&mut self) {
         self.replayed = true;
@@ -625,7 +639,8 @@ impl Capture {
             Statement::XaCommit { xid } => {
                 let key = xid.to_string();
                 match self.position.prepared.get(&key) {
-                    None => return Err(CaptureError::PreparedBefore(key)),
+                    None if self.lost.take().as_ref() == Some(&xid) => return Err(CaptureError::PreparedBefore(key)),
+                    None => return Ok(Step::NeedPrepared(xid)),
                     Some(at) if at.rows && !self.replayed => return Ok(Step::NeedReplay(at.clone())),
                     Some(_) => {}
                 }

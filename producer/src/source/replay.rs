@@ -6,8 +6,10 @@ use super::connect::Connector;
 use super::error::SourceError;
 use super::log::{LogStream, Start};
 use super::server;
+use crate::binlog::event::{GtidEvent, RotateEvent, XaPrepare, kind};
+use crate::binlog::statement::Xid;
 use crate::position::gtid::{GtidSet, GtidSetError};
-use crate::position::place::PreparedAt;
+use crate::position::place::{FilePosition, PreparedAt};
 
 /// Opens streams for that.
 #[derive(Debug, Clone)]
@@ -45,4 +47,57 @@ impl Replay {
         };
         LogStream::open_beside(&self.connector, start, self.server_id, self.heartbeat).await
     }
+
+    /// Where a transaction stands that was prepared before `here`: all of the log that the server still has is read for it, at the speed of the wire.
+    /// None if it isn't there.
+    ///
+    /// # Errors
+    ///
+    /// The source's.
+    pub async fn find(&self, xid: &Xid, here: &FilePosition) -> Result<Option<PreparedAt>, SourceError> {
+        let mut session = self.connector.connect().await?;
+        let logs = server::binary_logs(&mut session).await?;
+        session.close().await;
+        let Some((oldest, _)) = logs.into_iter().next() else { return Ok(None) };
+        let start = Start::FilePos { file: oldest.clone(), pos: 4 };
+        let mut log = LogStream::open_beside(&self.connector, start, self.server_id, self.heartbeat).await?;
+        let mut place = FilePosition { file: oldest, pos: 4 };
+        let (mut begin, mut gtid, mut found) = (place.clone(), None, None);
+        while place.compare(here).is_lt() {
+            let event = log.next().await?;
+            if event.log_pos > 0 {
+                place.pos = u64::from(event.log_pos);
+            }
+            match event.event_type {
+                kind::ROTATE => {
+                    if let Ok(rotate) = RotateEvent::parse(event.body()) {
+                        place = FilePosition { file: rotate.file, pos: rotate.position };
+                    }
+                }
+                kind::GTID | kind::ANONYMOUS_GTID | kind::TAGGED_GTID => {
+                    begin = FilePosition { file: place.file.clone(), pos: event.start() };
+                    gtid = match event.event_type {
+                        kind::TAGGED_GTID => GtidEvent::parse_tagged(event.body()),
+                        other => GtidEvent::parse(event.body(), other == kind::ANONYMOUS_GTID),
+                    }
+                    .ok()
+                    .and_then(|event| event.gtid)
+                    .map(|(sid, number)| format!("{sid}:{number}"));
+                }
+                kind::XA_PREPARE => {
+                    if XaPrepare::parse(event.body()).is_ok_and(|prepare| is_of(&prepare, xid)) {
+                        // An identifier may be used again: the last one is meant.
+                        found = Some(PreparedAt { begin: begin.clone(), end: place.pos, rows: true, gtid: gtid.clone() });
+                    }
+                }
+                _ => {}
+            }
+        }
+        log.close().await;
+        Ok(found)
+    }
+}
+
+fn is_of(prepare: &XaPrepare, xid: &Xid) -> bool {
+    !prepare.one_phase && u64::from(prepare.format_id) == xid.format_id && prepare.gtrid == xid.gtrid && prepare.bqual == xid.bqual
 }
