@@ -84,11 +84,9 @@ impl Replay {
                     .and_then(|event| event.gtid)
                     .map(|(sid, number)| format!("{sid}:{number}"));
                 }
-                kind::XA_PREPARE => {
-                    if XaPrepare::parse(event.body()).is_ok_and(|prepare| is_of(&prepare, xid)) {
-                        // An identifier may be used again: the last one is meant.
-                        found = Some(PreparedAt { begin: begin.clone(), end: place.pos, rows: true, gtid: gtid.clone() });
-                    }
+                // An identifier may be used again: the last one is meant.
+                kind::XA_PREPARE if XaPrepare::parse(event.body()).is_ok_and(|prepare| is_of(&prepare, xid)) => {
+                    found = Some(PreparedAt { begin: begin.clone(), end: place.pos, rows: true, gtid: gtid.clone() });
                 }
                 _ => {}
             }
