@@ -32,7 +32,9 @@ use tokio::time::{Instant, sleep};
 use crate::sources::on;
 
 const FAILED_BEFORE: &str = include_str!("stateful/seeds.txt");
-const SEEDS: u64 = 3;
+/// Runs beside those of seeds.txt, unless MILLRACE_SEEDS says how many and MILLRACE_SEED from which on. Fixed, so that a green run stays one: a seed at random belongs to a search.
+const SEEDS: u64 = 2;
+const FIRST: u64 = 1_882_617_120_888_929;
 /// Between two kills.
 const STEPS_MIN: usize = 60;
 const STEPS_MAX: usize = 400;
@@ -42,7 +44,8 @@ const PAUSE: Duration = Duration::from_millis(4);
 #[test]
 fn any_statements_under_any_kills_come_to_the_same_tables() {
     let new = std::env::var("MILLRACE_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(SEEDS);
-    let first = Random::seed();
+    let first =
+        if std::env::var_os("MILLRACE_SEED").is_some() || std::env::var_os("MILLRACE_SEEDS").is_some() { Random::seed() } else { FIRST };
     let before = FAILED_BEFORE.lines().filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     let mut failed = Vec::new();
     for seed in before.chain((0..new).map(|nth| first.wrapping_add(nth))) {

@@ -118,7 +118,7 @@ impl Table {
             self.rows.clear();
             return Ok(());
         }
-        self.fill_in(&change.columns, column)?;
+        self.fill_in(&change.columns, column);
         let row = |value: &Value| -> Result<Row> {
             change.columns.iter().map(|described| Ok((column(&described.name), described.of(value)?))).collect()
         };
@@ -148,15 +148,15 @@ impl Table {
     }
 
     /// Gives older rows the default of columns that are new to them.
-    fn fill_in(&mut self, columns: &[Column], column: &impl Fn(&str) -> String) -> Result<()> {
+    fn fill_in(&mut self, columns: &[Column], column: &impl Fn(&str) -> String) {
         for described in columns {
             let name = column(&described.name);
             for row in self.rows.values_mut().filter(|row| !row.contains_key(&name)) {
-                row.insert(name.clone(), described.filled_in()?);
+                // A column without a default that is still there at the end differs from any of the table's values.
+                row.insert(name.clone(), described.filled_in().unwrap_or_else(|_| Some(b"no default is known".to_vec())));
                 self.filled_in.insert(name.clone());
             }
         }
-        Ok(())
     }
 
     /// Keys all rows by other columns than before.
