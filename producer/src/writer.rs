@@ -211,7 +211,7 @@ impl Writer {
     }
 
     async fn event(&mut self, event: &RawEvent) -> Result<(), Error> {
-        let view = view(event);
+        let view = LogEvent::from(event);
         loop {
             let parts = &mut self.parts;
             let step = parts.capture.event(view, now_us(), &mut parts.publisher);
@@ -248,7 +248,7 @@ impl Writer {
             let event = log.next().await?;
             loop {
                 let parts = &mut self.parts;
-                let step = parts.capture.replay(at, view(&event), now_us(), &mut parts.publisher);
+                let step = parts.capture.replay(at, LogEvent::from(&event), now_us(), &mut parts.publisher);
                 match step.map_err(|error| at_position(error, parts.capture.log_position()))? {
                     Step::Done => break,
                     Step::NeedTable(need) => {
@@ -510,18 +510,6 @@ impl Writer {
         }
         self.committed = Some(position);
         Ok(())
-    }
-}
-
-fn view(event: &RawEvent) -> LogEvent<'_> {
-    LogEvent {
-        timestamp: event.timestamp,
-        event_type: event.event_type,
-        server_id: event.server_id,
-        start: event.start(),
-        log_pos: event.log_pos,
-        flags: event.flags,
-        body: event.body(),
     }
 }
 

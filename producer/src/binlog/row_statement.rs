@@ -2,8 +2,9 @@
 //!
 //! Their rows can't be known. Where the only table that such a statement changes is plain, it may be one that isn't captured, as the checksums of replication tools are.
 
-use sqlparser::tokenizer::{Token, Tokenizer};
+use sqlparser::tokenizer::Token;
 
+use super::statement::{keyword, words};
 use crate::ddl::{SqlMode, TableName};
 
 /// The table that a statement changes the rows of, as far as it is plain.
@@ -18,14 +19,8 @@ pub enum Target {
 /// What a statement changes; none if it changes no rows.
 #[must_use]
 pub fn target(text: &str, mode: SqlMode) -> Option<Target> {
-    let mut tokens = Vec::new();
-    // An error leaves the tokens before it: what matters stands in front.
-    let _ = Tokenizer::new(&mode, text).tokenize_with_location_into_buf(&mut tokens);
-    let words: Vec<&Token> = tokens.iter().map(|token| &token.token).filter(|token| !matches!(token, Token::Whitespace(_))).collect();
-    let keyword = |at: usize| match words.get(at) {
-        Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
-        _ => String::new(),
-    };
+    let words = words(text, mode);
+    let keyword = |at| keyword(&words, at);
     let mut at = 1;
     let options = ["LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IGNORE"];
     let named = match keyword(0).as_str() {
@@ -58,7 +53,7 @@ pub fn target(text: &str, mode: SqlMode) -> Option<Target> {
 }
 
 /// The name at a place, and the place after it.
-fn name(words: &[&Token], at: usize) -> Option<(TableName, usize)> {
+fn name(words: &[Token], at: usize) -> Option<(TableName, usize)> {
     let word = |at: usize| match words.get(at) {
         Some(Token::Word(word)) => Some(word.value.replace("``", "`")),
         _ => None,
@@ -71,7 +66,7 @@ fn name(words: &[&Token], at: usize) -> Option<(TableName, usize)> {
 }
 
 /// Whether no other table is named after the first.
-fn single(words: &[&Token], at: usize) -> bool {
+fn single(words: &[Token], at: usize) -> bool {
     match words.get(at) {
         None | Some(Token::SemiColon) => true,
         Some(Token::Word(word)) => matches!(word.value.to_ascii_uppercase().as_str(), "WHERE" | "ORDER" | "LIMIT"),

@@ -79,14 +79,8 @@ impl Statement {
         if let Some(ddl) = Ddl::parse(text, mode) {
             return Self::Ddl(ddl);
         }
-        let mut tokens = Vec::new();
-        // An error leaves the tokens before it.
-        let _ = Tokenizer::new(&mode, text).tokenize_with_location_into_buf(&mut tokens);
-        let words: Vec<&Token> = tokens.iter().map(|token| &token.token).filter(|token| !matches!(token, Token::Whitespace(_))).collect();
-        let keyword = |at: usize| match words.get(at) {
-            Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
-            _ => String::new(),
-        };
+        let words = words(text, mode);
+        let keyword = |at| keyword(&words, at);
         match keyword(0).as_str() {
             "BEGIN" => Self::Begin,
             "START" if keyword(1) == "TRANSACTION" => Self::Begin,
@@ -104,8 +98,24 @@ impl Statement {
     }
 }
 
+/// A statement's tokens without its white space and comments, up to where it stops being tokens.
+pub(super) fn words(text: &str, mode: SqlMode) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    // An error leaves the tokens before it.
+    let _ = Tokenizer::new(&mode, text).tokenize_with_location_into_buf(&mut tokens);
+    tokens.into_iter().map(|token| token.token).filter(|token| !matches!(token, Token::Whitespace(_))).collect()
+}
+
+/// The keyword at a place, in capitals; empty where there is none.
+pub(super) fn keyword(words: &[Token], at: usize) -> String {
+    match words.get(at) {
+        Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
+        _ => String::new(),
+    }
+}
+
 /// The identifier that these words begin with.
-fn xid(words: &[&Token]) -> Option<Xid> {
+fn xid(words: &[Token]) -> Option<Xid> {
     let [Token::HexStringLiteral(gtrid), Token::Comma, Token::HexStringLiteral(bqual), Token::Comma, Token::Number(format_id, _), ..] =
         words
     else {

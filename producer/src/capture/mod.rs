@@ -609,7 +609,8 @@ impl Capture {
 
     fn query<S: Sink>(&mut self, event: LogEvent<'_>, handled_us: i64, sink: &mut S) -> Result<Step, CaptureError<S::Error>> {
         let query = QueryEvent::parse(event.body).map_err(|cause| CaptureError::Event { event_type: kind::QUERY, cause })?;
-        let statement = Statement::parse(&query.text().0, SqlMode::from_bits(query.sql_mode));
+        let text = query.text().0;
+        let statement = Statement::parse(&text, SqlMode::from_bits(query.sql_mode));
         let begun = match &mut self.transaction {
             Some(transaction) => {
                 transaction.thread = Some(query.thread);
@@ -652,7 +653,7 @@ impl Capture {
                 self.commit(event);
             }
             Statement::Other => {
-                self.refuse_rows_as_text(&query)?;
+                self.refuse_rows_as_text(&query, &text)?;
                 if begun {
                     return Ok(Step::Done);
                 }
@@ -666,8 +667,8 @@ impl Capture {
     }
 
     /// A statement in the place of rows, of a captured table or of one that can't be told (G1).
-    fn refuse_rows_as_text<E>(&self, query: &QueryEvent<'_>) -> Result<(), CaptureError<E>> {
-        let found = row_statement::target(&query.text().0, SqlMode::from_bits(query.sql_mode));
+    fn refuse_rows_as_text<E>(&self, query: &QueryEvent<'_>, text: &str) -> Result<(), CaptureError<E>> {
+        let found = row_statement::target(text, SqlMode::from_bits(query.sql_mode));
         let table = match found {
             None => return Ok(()),
             Some(Target::Table(TableName { database, table })) => {

@@ -1,3 +1,5 @@
+//! Statements as applications and migration tools write them, and what they do to which tables.
+
 use super::*;
 
 fn t(text: &str) -> TableName {

@@ -17,6 +17,7 @@ use super::replica::{Ready, Replica, WireError, server_error};
 use crate::binlog::event::kind;
 use crate::binlog::payload::{InnerEvent, PayloadError, PayloadReader};
 use crate::binlog::reader::{EventError, Reader};
+use crate::capture::LogEvent;
 
 /// Bytes of an event's header.
 const HEADER_LEN: usize = 19;
@@ -128,6 +129,20 @@ impl RawEvent {
     /// Takes `len` bytes off the body's end.
     fn cut(&mut self, len: usize) {
         self.body.end = self.body.end.saturating_sub(len).max(self.body.start);
+    }
+}
+
+impl<'a> From<&'a RawEvent> for LogEvent<'a> {
+    fn from(event: &'a RawEvent) -> Self {
+        Self {
+            timestamp: event.timestamp,
+            event_type: event.event_type,
+            server_id: event.server_id,
+            start: event.start,
+            log_pos: event.log_pos,
+            flags: event.flags,
+            body: event.body(),
+        }
     }
 }
 

@@ -104,15 +104,7 @@ impl<'a> Watch<'a> {
         let mut updates = Updates::default();
         while capture.log_position().compare(&until).is_lt() {
             let event = tokio::time::timeout(Duration::from_secs(30), log.next()).await.unwrap().unwrap();
-            let event = LogEvent {
-                timestamp: event.timestamp,
-                event_type: event.event_type,
-                server_id: event.server_id,
-                start: event.start(),
-                log_pos: event.log_pos,
-                flags: event.flags,
-                body: event.body(),
-            };
+            let event = LogEvent::from(&event);
             while let Step::NeedTable(Need::Described { description }) = capture.event(event, 1, &mut updates)? {
                 let layouts = TableMap::parse(&description, &self.charsets, true).unwrap().layouts.into();
                 capture.learn(Learned::Described(description, LoggedTable { table: Arc::clone(&self.table), layouts }));
