@@ -118,7 +118,7 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
     let lookups = connector.connect().await?;
     let year_has_signedness = version(&facts.version) >= (8, 0, 16);
     let tables = Arc::new(Tables::new(&settings.name, settings.schema_options(), topics, registry, charsets, year_has_signedness, lookups));
-    tables.prepare_all(listed.iter().map(|table| table.shape.clone())).await?;
+    tables.list(listed.iter().map(|table| table.shape.clone()))?;
 
     let plan = Arc::new(Plan::new(&control));
     let mut new = BTreeSet::new();
@@ -222,7 +222,8 @@ async fn follow(parts: Parts, status: &Arc<Status>, shutdown: &Shutdown) -> Resu
     let _reader = Guard(tokio::spawn(read_log(log, queue)));
     let _signals = Guard(tokio::spawn(signals.run(signal_sender, Arc::clone(status))));
     let _watch = Guard(tokio::spawn(status::watch_source(connector, Arc::clone(status))));
-    let mut snapshot = Guard(tokio::spawn(snapshot.run()));
+    let tables = Arc::clone(&snapshot.tables);
+    let mut snapshot = Guard(tokio::spawn(async move { tokio::try_join!(tables.prepare_listed(), snapshot.run()).map(drop) }));
     let stop = Shutdown::new();
     let inputs = Inputs { log: receiver, snapshot: snapshot_receiver, signals: signal_receiver };
     let mut writing = run_writer(writer, inputs, stop.clone());

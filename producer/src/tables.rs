@@ -1,6 +1,9 @@
 //! The tables that the producer knows: each with its topic made, its schemas registered and its plan compiled, before its first row (G8, design §3).
+//!
+//! The tables that are there at the start are prepared while the stream runs already, and sooner where a row needs one: with thousands of tables the topics
+//! and the schemas would keep the stream waiting for minutes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
 
 use millrace_schemas::avro::{self, SchemaOptions};
@@ -87,7 +90,9 @@ fn wrong(description: &[u8], cause: TableMapError, position: String) -> Error {
     Error::Stream { position, cause: CaptureError::Description { table: table.unwrap_or_default(), cause } }
 }
 /// Tables whose schemas are registered at the same time: each takes several calls, which mostly wait.
-const REGISTERED_AT_ONCE: usize = 8;
+const REGISTERED_AT_ONCE: usize = 4;
+/// Topics that one request makes: a broker makes them one after the other, and must be through within the request's time.
+const TOPICS_AT_ONCE: usize = 200;
 
 /// See the module.
 pub struct Tables {
@@ -100,6 +105,8 @@ pub struct Tables {
     /// For looking up a table that the log describes anew.
     session: tokio::sync::Mutex<Session>,
     known: std::sync::Mutex<HashMap<(String, String), Arc<PreparedTable>>>,
+    /// Tables that the start found and that aren't prepared yet.
+    listed: std::sync::Mutex<BTreeMap<(String, String), TableShape>>,
     by_topic: std::sync::Mutex<HashMap<String, String>>,
 }
 
@@ -123,6 +130,7 @@ impl Tables {
             year_has_signedness,
             session: tokio::sync::Mutex::new(session),
             known: std::sync::Mutex::default(),
+            listed: std::sync::Mutex::default(),
             by_topic: std::sync::Mutex::default(),
         }
     }
@@ -147,12 +155,36 @@ impl Tables {
         Ok(self.remember(register(Arc::clone(&self.registry), self.prefix.clone(), plan).await?))
     }
 
-    /// Makes many tables ready, their topics at once.
+    /// Takes the tables that the start found, to be prepared by [`Tables::prepare_listed`] or when they are asked for.
+    ///
+    /// # Errors
+    /// A character set that can't be decoded, two tables with one topic.
+    pub fn list(&self, shapes: impl Iterator<Item = TableShape>) -> Result<(), Error> {
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        for shape in shapes {
+            self.plan(shape.clone())?;
+            listed.insert((shape.database.clone(), shape.table.clone()), shape);
+        }
+        Ok(())
+    }
+
+    /// Makes the listed tables ready, many topics with one request.
     ///
     /// # Errors
     /// As [`Tables::prepare`].
-    pub async fn prepare_all(&self, shapes: impl Iterator<Item = TableShape>) -> Result<(), Error> {
-        let plans = shapes.map(|shape| self.plan(shape)).collect::<Result<Vec<_>, _>>()?;
+    pub async fn prepare_listed(&self) -> Result<(), Error> {
+        loop {
+            let next: Vec<TableShape> =
+                self.listed.lock().unwrap_or_else(PoisonError::into_inner).values().take(TOPICS_AT_ONCE).cloned().collect();
+            if next.is_empty() {
+                return Ok(());
+            }
+            self.prepare_together(next).await?;
+        }
+    }
+
+    async fn prepare_together(&self, shapes: Vec<TableShape>) -> Result<(), Error> {
+        let plans = shapes.into_iter().map(|shape| self.plan(shape)).collect::<Result<Vec<_>, _>>()?;
         let topics: Vec<_> = plans.iter().map(|plan| (plan.topic(), plan.has_key())).collect();
         self.topics.ensure_tables(&topics).await?;
         let mut registering = JoinSet::new();
@@ -160,14 +192,26 @@ impl Tables {
             if registering.len() >= REGISTERED_AT_ONCE
                 && let Some(prepared) = registering.join_next().await
             {
-                self.remember(prepared.map_err(|_| Error::Ended("registering"))??);
+                self.remember_listed(prepared.map_err(|_| Error::Ended("registering"))??);
             }
             registering.spawn(register(Arc::clone(&self.registry), self.prefix.clone(), plan));
         }
         while let Some(prepared) = registering.join_next().await {
-            self.remember(prepared.map_err(|_| Error::Ended("registering"))??);
+            self.remember_listed(prepared.map_err(|_| Error::Ended("registering"))??);
         }
         Ok(())
+    }
+
+    /// A table that is known, or was found at the start and is prepared now.
+    async fn known_or_listed(&self, name: &(String, String)) -> Result<Option<Arc<PreparedTable>>, Error> {
+        if let Some(known) = self.known(name) {
+            return Ok(Some(known));
+        }
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        match listed {
+            Some(shape) => self.prepare(shape).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     fn plan(&self, shape: TableShape) -> Result<TablePlan, Error> {
@@ -181,8 +225,17 @@ impl Tables {
     fn remember(&self, prepared: PreparedTable) -> Arc<PreparedTable> {
         let name = (prepared.plan.shape().database.clone(), prepared.plan.shape().table.clone());
         let prepared = Arc::new(prepared);
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&prepared));
         prepared
+    }
+
+    /// A table that was prepared as it was found at the start, unless its rows came first: then it may have become another one.
+    fn remember_listed(&self, prepared: PreparedTable) {
+        let name = (prepared.plan.shape().database.clone(), prepared.plan.shape().table.clone());
+        if self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(&name).is_some() {
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(prepared));
+        }
     }
 
     /// The table of a description in the log. `entry`: what is known of it at this place.
@@ -201,7 +254,7 @@ impl Tables {
         let name = (map.shape.database.clone(), map.shape.table.clone());
         let layouts = map.layouts.into();
         let primary = !map.shape.key.is_empty();
-        let known = self.known(&name);
+        let known = self.known_or_listed(&name).await?;
         let table = match known.as_ref().filter(|known| same_rows(known.plan.shape(), &map.shape)) {
             Some(known) => Arc::clone(known),
             None => {
@@ -222,7 +275,8 @@ impl Tables {
                 Ok(map) => {
                     // The server knows the defaults of columns that statements brought.
                     let same = self
-                        .known(&(map.shape.database.clone(), map.shape.table.clone()))
+                        .known_or_listed(&(map.shape.database.clone(), map.shape.table.clone()))
+                        .await?
                         .filter(|same| same.plan.shape().fits(&map.shape));
                     let table = match same {
                         Some(same) => same,
@@ -272,7 +326,7 @@ impl Tables {
     /// # Errors
     /// As [`Tables::prepare`].
     pub async fn named(&self, database: &str, table: &str) -> Result<Option<Arc<PreparedTable>>, Error> {
-        if let Some(known) = self.known(&(database.to_owned(), table.to_owned())) {
+        if let Some(known) = self.known_or_listed(&(database.to_owned(), table.to_owned())).await? {
             return Ok(Some(known));
         }
         match self.look_up(database, table).await? {

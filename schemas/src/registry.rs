@@ -182,27 +182,24 @@ impl Registry {
             if let Some(id) = self.lookup(subject, schema).await? {
                 return Ok(id);
             }
-            let compatible = self.compatible(subject, schema).await?;
-            // An incompatible schema is posted as well: the check's answer has no reason, the refusal
-            // of the registration has one. It is the registry that holds to the rules, not this check.
             let mut tries = 0;
-            let id = loop {
+            loop {
                 match self.post(subject, schema).await {
                     // Another client is first, or a call of ours that was given up still goes on there: it is registered in a moment.
-                    Err(RegistryError::Incompatible { .. }) if compatible && tries < CONFLICTS_MAX => {
+                    // Whether that may be so is what the registry's own check says.
+                    Err(refused @ RegistryError::Incompatible { .. }) if tries < CONFLICTS_MAX => {
+                        if tries == 0 && !self.compatible(subject, schema).await? {
+                            return Err(refused);
+                        }
                         tries += 1;
                         if let Some(id) = self.lookup(subject, schema).await? {
-                            break id;
+                            return Ok(id);
                         }
                         tokio::time::sleep(CONFLICT_PAUSE * tries).await;
                     }
-                    posted => break posted?,
+                    posted => return posted,
                 }
-            };
-            if !compatible {
-                tracing::warn!(subject, id, "the registry took a schema that it had called incompatible");
             }
-            Ok(id)
         };
         let id = self.inner.ids.get(key, register).await?;
         Ok(*id)

@@ -164,7 +164,7 @@ fn ten_thousand_tables_are_captured() {
         for table in (0..tables).step_by(10) {
             mysql.run(&format!("INSERT INTO t{table} VALUES (2, 'after', NOW(6))")).await?;
         }
-        until_records(&mut producer, 2 * rows, Duration::from_secs(300)).await?;
+        until_records(&mut producer, 2 * rows, Duration::from_secs(900)).await?;
         world.note(&format!("{} rows published after {}", 2 * rows, seconds(began)));
         until("every table is read", Duration::from_secs(600), async || {
             producer.must_be_well()?;

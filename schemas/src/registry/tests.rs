@@ -39,20 +39,17 @@ async fn what_is_registered_is_found_and_not_posted() {
 }
 
 #[tokio::test]
-async fn what_is_new_is_checked_and_then_posted() {
-    let script = vec![reply(404, NOT_THERE), reply(200, r#"{"is_compatible":true}"#), reply(200, r#"{"id":8}"#)];
+async fn what_is_new_is_posted_and_only_a_refusal_is_looked_into() {
+    let script = vec![reply(404, NOT_THERE), reply(200, r#"{"id":8}"#)];
     let stand_in = StandIn::scripted(script).await;
     assert_eq!(client(&stand_in).register("t-value", "\"long\"").await.unwrap(), 8);
-    assert_eq!(
-        stand_in.lines(),
-        ["POST /subjects/t-value?deleted=false", "POST /compatibility/subjects/t-value/versions", "POST /subjects/t-value/versions",]
-    );
+    assert_eq!(stand_in.lines(), ["POST /subjects/t-value?deleted=false", "POST /subjects/t-value/versions"]);
 }
 
 #[tokio::test]
-async fn a_registry_without_the_check_decides_when_it_is_posted() {
+async fn a_registry_without_the_check_is_asked_again_after_a_refusal() {
     for status in [404, 405] {
-        let script = vec![reply(404, NOT_THERE), reply(status, ""), reply(200, r#"{"id":8}"#)];
+        let script = vec![reply(404, NOT_THERE), reply(409, "{}"), reply(status, ""), reply(404, NOT_THERE), reply(200, r#"{"id":8}"#)];
         let stand_in = StandIn::scripted(script).await;
         assert_eq!(client(&stand_in).register("t-value", "\"long\"").await.unwrap(), 8);
     }
@@ -71,7 +68,7 @@ async fn two_schemas_of_a_subject_are_two_ids() {
 #[tokio::test]
 async fn an_incompatible_schema_is_told_with_the_reason_and_not_cached() {
     let refusal = r#"{"error_code":409,"message":"READER_FIELD_MISSING_DEFAULT_VALUE b"}"#;
-    let script = vec![reply(404, NOT_THERE), reply(200, r#"{"is_compatible":false}"#), reply(409, refusal), reply(200, r#"{"id":9}"#)];
+    let script = vec![reply(404, NOT_THERE), reply(409, refusal), reply(200, r#"{"is_compatible":false}"#), reply(200, r#"{"id":9}"#)];
     let stand_in = StandIn::scripted(script).await;
     let registry = client(&stand_in);
     let error = registry.register("t-value", "\"long\"").await.unwrap_err();
@@ -89,7 +86,7 @@ async fn an_incompatible_schema_is_told_with_the_reason_and_not_cached() {
 async fn a_schema_that_another_client_registers_meanwhile_is_not_incompatible() {
     let taken = r#"{"error_code":409,"message":"An artifact with ID 't-value' in group 'null' already exists."}"#;
     let script =
-        vec![reply(404, NOT_THERE), reply(200, r#"{"is_compatible":true}"#), reply(409, taken), reply(200, r#"{"id":5,"version":1}"#)];
+        vec![reply(404, NOT_THERE), reply(409, taken), reply(200, r#"{"is_compatible":true}"#), reply(200, r#"{"id":5,"version":1}"#)];
     let registry = client(&StandIn::scripted(script).await);
     assert_eq!(registry.register("t-value", "\"long\"").await.unwrap(), 5);
 }
