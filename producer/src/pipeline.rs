@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millrace_schemas::registry::Registry as SchemaRegistry;
 use millrace_schemas::service::http;
 use millrace_schemas::service::shutdown::Shutdown;
 use prometheus_client::registry::Registry;
@@ -54,11 +55,19 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> ExitCode {
 }
 
 async fn sessions(settings: &Settings, status: &Arc<Status>, shutdown: &Shutdown) -> ExitCode {
+    // Shared by the sessions: a schema has one id for ever, and with thousands of tables asking again takes minutes.
+    let registry = match SchemaRegistry::new(&settings.registry) {
+        Ok(registry) => Arc::new(registry),
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::from(EXIT_ERROR);
+        }
+    };
     let mut backoff = RETRY_BACKOFF_MIN;
     loop {
         let begun = Instant::now();
         let result = {
-            let session = std::pin::pin!(session::run(settings, status, shutdown));
+            let session = std::pin::pin!(session::run(settings, &registry, status, shutdown));
             session.await
         };
         let error = match result {

@@ -39,13 +39,13 @@ const SNAPSHOT_QUEUE: usize = 4;
 ///
 /// # Errors
 /// Why it ended.
-pub async fn run(settings: &Settings, status: &Arc<Status>, shutdown: &Shutdown) -> Result<(), Error> {
+pub async fn run(settings: &Settings, registry: &Arc<Registry>, status: &Arc<Status>, shutdown: &Shutdown) -> Result<(), Error> {
     status.session_begins();
     tokio::select! {
         biased;
         // Nothing is sent before the parts run: the end may come at once.
         () = shutdown.requested() => Ok(()),
-        parts = Box::pin(connect(settings, status)) => follow(parts?, status, shutdown).await,
+        parts = Box::pin(connect(settings, registry, status)) => follow(parts?, status, shutdown).await,
     }
 }
 
@@ -61,7 +61,7 @@ struct Parts {
     connector: Connector,
 }
 
-async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Error> {
+async fn connect(settings: &Settings, registry: &Arc<Registry>, status: &Arc<Status>) -> Result<Parts, Error> {
     let connector = Connector::new(settings.source.clone());
     let mut session = connector.connect().await?;
     let mut listed = catalog::tables(&mut session, &settings.tables, &KeyOverrides::new()).await?;
@@ -103,12 +103,11 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
     }
     let rows_connector = rows_connector(settings, &facts)?;
 
-    let registry = Arc::new(Registry::new(&settings.registry)?);
     let transactions = match settings.transaction_metadata {
-        true => Some(transactions::prepare(&settings.name, &topics, &registry).await?),
+        true => Some(transactions::prepare(&settings.name, &topics, registry).await?),
         false => None,
     };
-    let heartbeat = heartbeat::prepare(&settings.name, settings.heartbeat_interval, &topics, &registry).await?;
+    let heartbeat = heartbeat::prepare(&settings.name, settings.heartbeat_interval, &topics, registry).await?;
     let announcements = Announcements {
         key_id: registry.register(&names::key_subject(&changes_topic), avro::SCHEMA_CHANGE_KEY_SCHEMA).await?,
         value_id: registry.register(&names::value_subject(&changes_topic), &avro::schema_change_schema()).await?,
@@ -117,7 +116,15 @@ async fn connect(settings: &Settings, status: &Arc<Status>) -> Result<Parts, Err
     let charsets = Charsets::load(&mut session).await?;
     let lookups = connector.connect().await?;
     let year_has_signedness = version(&facts.version) >= (8, 0, 16);
-    let tables = Arc::new(Tables::new(&settings.name, settings.schema_options(), topics, registry, charsets, year_has_signedness, lookups));
+    let tables = Arc::new(Tables::new(
+        &settings.name,
+        settings.schema_options(),
+        topics,
+        Arc::clone(registry),
+        charsets,
+        year_has_signedness,
+        lookups,
+    ));
     tables.list(listed.iter().map(|table| table.shape.clone()))?;
 
     let plan = Arc::new(Plan::new(&control));

@@ -17,7 +17,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,8 +34,8 @@ pub use error::{FrameError, RegistryError};
 
 use crate::settings::Reader;
 
-/// Entries that a cache may hold. One is a schema's text, some KiB; a table has two.
-const CACHE_ENTRIES_MAX: usize = 10_000;
+/// Entries that a cache may hold. Of a registered schema it is a hundred bytes, of one that was read its text, some KiB.
+const CACHE_ENTRIES_MAX: usize = 50_000;
 
 /// How often a refusal that contradicts the registry's own check is looked into.
 const CONFLICTS_MAX: u32 = 4;
@@ -129,7 +129,9 @@ struct Inner {
     /// The endpoint that answered last.
     preferred: AtomicUsize,
     timeout: Duration,
-    ids: Cache<(String, Arc<str>), u32>,
+    /// By subject and the schema's digest.
+    ids: Cache<(String, [u64; 2]), u32>,
+    digests: [RandomState; 2],
     schemas: Cache<u32, ResolvedSchema>,
 }
 
@@ -164,20 +166,21 @@ impl Registry {
             preferred: AtomicUsize::new(0),
             timeout: settings.timeout,
             ids: Cache::default(),
+            digests: [RandomState::new(), RandomState::new()],
             schemas: Cache::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The id of an Avro schema in a subject. What isn't there yet is registered, if the subject's
-    /// compatibility rules allow it. The answer is cached; asking for it copies the schema's text, so
+    /// compatibility rules allow it. The answer is cached; asking for it digests the schema's text, so
     /// keep the id while the schema stays the same and don't ask for each record.
     ///
     /// # Errors
     ///
     /// [`RegistryError::Incompatible`] with the registry's reason; else as the call failed.
     pub async fn register(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
-        let key = (subject.to_owned(), Arc::from(schema));
+        let key = (subject.to_owned(), self.inner.digests.each_ref().map(|digest| digest.hash_one(schema)));
         let register = async || {
             if let Some(id) = self.lookup(subject, schema).await? {
                 return Ok(id);

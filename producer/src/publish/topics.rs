@@ -1,8 +1,8 @@
 //! Makes the topics.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -12,12 +12,25 @@ use super::PublishError;
 use super::settings::{KafkaSettings, TopicSettings};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause before a partition that isn't served yet is asked for again.
+const SERVED_POLL: Duration = Duration::from_millis(50);
 /// How long a signal may wait for a producer that is away.
 const SIGNALS_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
+/// The topics, each with its number of partitions, of which some partition has no leader that serves it; with the last such partition and the leader's answer.
+/// The offsets are asked of the leader.
+fn unserved(admin: &AdminClient<DefaultClientContext>, topics: Vec<(String, i32)>) -> Vec<(String, i32, KafkaError)> {
+    let first = |(topic, partitions): (String, i32)| {
+        let answer = |partition: i32| admin.inner().fetch_watermarks(&topic, partition, TIMEOUT).err().map(|cause| (partition, cause));
+        let (partition, cause) = (0..partitions).rev().find_map(answer)?;
+        Some((topic, partition, cause))
+    };
+    topics.into_iter().filter_map(first).collect()
+}
+
 /// Makes topics that don't exist yet.
 pub struct Topics {
-    admin: AdminClient<DefaultClientContext>,
+    admin: Arc<AdminClient<DefaultClientContext>>,
     brokers: String,
     settings: TopicSettings,
     /// Topics that exist.
@@ -31,7 +44,7 @@ impl Topics {
     /// Settings that librdkafka refuses.
     pub fn new(kafka: &KafkaSettings, settings: TopicSettings) -> Result<Self, PublishError> {
         let admin = kafka.plain_client().create().map_err(|error: KafkaError| PublishError::Settings(error.to_string()))?;
-        Ok(Self { admin, brokers: kafka.brokers(), settings, known: Mutex::default() })
+        Ok(Self { admin: Arc::new(admin), brokers: kafka.brokers(), settings, known: Mutex::default() })
     }
 
     /// Makes the topics of tables, each keyed or not, unless they exist. One request for all of them.
@@ -118,16 +131,41 @@ impl Topics {
         }
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
         let answers = self.admin.create_topics(new, &options).await.map_err(|cause| self.unavailable("making topics", cause))?;
+        let (mut made, mut there) = (Vec::new(), Vec::new());
         for answer in answers {
-            let topic = match answer {
+            match answer {
                 Ok(topic) => {
                     tracing::info!(topic, "topic made");
-                    topic
+                    made.push(topic);
                 }
-                Err((topic, RDKafkaErrorCode::TopicAlreadyExists)) => topic,
+                // Perhaps just now, by another task, or by the session before.
+                Err((topic, RDKafkaErrorCode::TopicAlreadyExists)) if new.len() == 1 => made.push(topic),
+                Err((topic, RDKafkaErrorCode::TopicAlreadyExists)) => there.push(topic),
                 Err((topic, code)) => return Err(self.refused(&format!("making topic {topic}"), code)),
-            };
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(topic);
+            }
+        }
+        let partitions = |topic: &String| new.iter().find(|new| new.name == topic).map_or(1, |new| new.num_partitions);
+        self.until_served(made.iter().map(|topic| (topic.clone(), partitions(topic))).collect()).await?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).extend(made.into_iter().chain(there));
+        Ok(())
+    }
+
+    /// Waits until the brokers serve each partition. The controller answers before they do, and a record that comes in between is refused for good, which
+    /// costs the session: librdkafka doesn't try `UNKNOWN_TOPIC_OR_PARTITION` again.
+    async fn until_served(&self, topics: Vec<(String, i32)>) -> Result<(), PublishError> {
+        let until = Instant::now() + TIMEOUT;
+        let mut waiting = topics;
+        while !waiting.is_empty() {
+            let admin = Arc::clone(&self.admin);
+            let asking = tokio::task::spawn_blocking(move || unserved(&admin, waiting));
+            // The task ends early only with the runtime, and then so does whoever waits.
+            let Ok(unserved) = asking.await else { return Ok(()) };
+            let Some((topic, partition, cause)) = unserved.first() else { return Ok(()) };
+            if Instant::now() >= until {
+                return Err(self.unavailable(&format!("waiting for partition {partition} of the new topic {topic}"), cause.clone()));
+            }
+            waiting = unserved.into_iter().map(|(topic, partition, _)| (topic, partition + 1)).collect();
+            tokio::time::sleep(SERVED_POLL).await;
         }
         Ok(())
     }
