@@ -17,11 +17,16 @@ const SERVED_POLL: Duration = Duration::from_millis(50);
 /// How long a signal may wait for a producer that is away.
 const SIGNALS_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
-/// The topics, each with its number of partitions, of which some partition has no leader that serves it; with the last such partition and the leader's answer.
-/// The offsets are asked of the leader.
+/// The topics, each with its number of partitions, of which some partition has no leader that serves it; with the last such partition and the answer.
 fn unserved(admin: &AdminClient<DefaultClientContext>, topics: Vec<(String, i32)>) -> Vec<(String, i32, KafkaError)> {
+    let client = admin.inner();
     let first = |(topic, partitions): (String, i32)| {
-        let answer = |partition: i32| admin.inner().fetch_watermarks(&topic, partition, TIMEOUT).err().map(|cause| (partition, cause));
+        // Else each partition's leader is looked for, which takes librdkafka a second or two where the first answer doesn't have it.
+        if let Err(cause) = client.fetch_metadata(Some(&topic), TIMEOUT) {
+            return Some((topic, partitions - 1, cause));
+        }
+        // The offsets are asked of the leader.
+        let answer = |partition: i32| client.fetch_watermarks(&topic, partition, TIMEOUT).err().map(|cause| (partition, cause));
         let (partition, cause) = (0..partitions).rev().find_map(answer)?;
         Some((topic, partition, cause))
     };
