@@ -17,6 +17,7 @@ use crate::binlog::table_map::{self, TableMap, TableMapError};
 use crate::capture::{CaptureError, LoggedTable, PreparedTable};
 use crate::ddl::apply::Known;
 use crate::ddl::history::Entry;
+use crate::ddl::stated::Stated;
 use crate::decode::charset::Charset;
 use crate::encode::TablePlan;
 use crate::error::Error;
@@ -202,16 +203,10 @@ impl Tables {
         Ok(())
     }
 
-    /// A table that is known, or was found at the start and is prepared now.
-    async fn known_or_listed(&self, name: &(String, String)) -> Result<Option<Arc<PreparedTable>>, Error> {
-        if let Some(known) = self.known(name) {
-            return Ok(Some(known));
-        }
-        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        match listed {
-            Some(shape) => self.prepare(shape).await.map(Some),
-            None => Ok(None),
-        }
+    /// What a table was when it was prepared last, or else when the start found it.
+    fn last_shape(&self, name: &(String, String)) -> Option<TableShape> {
+        let listed = || self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        self.known(name).map(|known| known.plan.shape().clone()).or_else(listed)
     }
 
     fn plan(&self, shape: TableShape) -> Result<TablePlan, Error> {
@@ -244,47 +239,48 @@ impl Tables {
     /// As [`Tables::prepare`]; a description that can't be read, or that names no columns and fits nothing known, with `position` to say where.
     pub async fn described(&self, description: &[u8], entry: Option<&Entry>, position: impl Fn() -> String) -> Result<Described, Error> {
         match TableMap::parse(description, &self.charsets, self.year_has_signedness) {
-            Ok(map) => self.named_by_the_log(map).await,
+            Ok(map) => self.named_by_the_log(map, &stated(entry)).await,
             Err(TableMapError::Minimal) => self.named_elsewhere(description, entry, position).await,
             Err(cause) => Err(wrong(description, cause, position())),
         }
     }
 
-    async fn named_by_the_log(&self, map: TableMap) -> Result<Described, Error> {
+    async fn named_by_the_log(&self, map: TableMap, stated: &Stated) -> Result<Described, Error> {
         let name = (map.shape.database.clone(), map.shape.table.clone());
         let layouts = map.layouts.into();
         let primary = !map.shape.key.is_empty();
-        let known = self.known_or_listed(&name).await?;
-        let table = match known.as_ref().filter(|known| same_rows(known.plan.shape(), &map.shape)) {
-            Some(known) => Arc::clone(known),
-            None => {
+        let known = self.last_shape(&name);
+        let shape = match known {
+            Some(known) if same_rows(&known, &map.shape) && stated.is_in(&known) => known,
+            known => {
                 let listed = self.look_up(&name.0, &name.1).await?.map(|table| table.shape);
-                let shape = reconcile(map.shape, listed.as_ref(), known.as_ref().map(|known| known.plan.shape()));
-                self.prepare(shape).await?
+                let mut shape = reconcile(map.shape, listed.as_ref(), known.as_ref());
+                stated.fill(&mut shape);
+                shape
             }
         };
+        let table = self.prepare(shape).await?;
         Ok(Described::new(LoggedTable { table, layouts }, primary, None))
     }
 
     /// A table whose columns the log doesn't name: as it is known, else as the server describes it now, and only if that fits what the log does say.
     async fn named_elsewhere(&self, description: &[u8], entry: Option<&Entry>, position: impl Fn() -> String) -> Result<Described, Error> {
         let parse = |shape: &TableShape| TableMap::parse_as(description, &self.charsets, self.year_has_signedness, shape);
-        let mut misfit = None;
+        let (stated, mut misfit) = (stated(entry), None);
         if let Some(known) = entry.and_then(|entry| entry.known.as_ref()) {
             match parse(&known.shape) {
                 Ok(map) => {
-                    // The server knows the defaults of columns that statements brought.
                     let same = self
-                        .known_or_listed(&(map.shape.database.clone(), map.shape.table.clone()))
-                        .await?
-                        .filter(|same| same.plan.shape().fits(&map.shape));
-                    let table = match same {
+                        .last_shape(&(map.shape.database.clone(), map.shape.table.clone()))
+                        .filter(|same| same.fits(&map.shape) && stated.is_in(same));
+                    let shape = match same {
                         Some(same) => same,
                         None => {
                             let listed = self.look_up(&map.shape.database, &map.shape.table).await?.map(|table| table.shape);
-                            self.prepare(with_defaults(map.shape, listed.as_ref())).await?
+                            with_defaults(map.shape, &stated, listed.as_ref())
                         }
                     };
+                    let table = self.prepare(shape).await?;
                     let logged = LoggedTable { table, layouts: map.layouts.into() };
                     return Ok(Described::new(logged, known.primary, known.charset.clone()));
                 }
@@ -298,7 +294,8 @@ impl Tables {
         let now = match &listed {
             None => "there is no such table now".to_owned(),
             Some(listed) => match parse(&listed.shape) {
-                Ok(map) => {
+                Ok(mut map) => {
+                    stated.fill(&mut map.shape);
                     if let Some(what) = misfit {
                         tracing::warn!(
                             table = format!("{database}.{table}"),
@@ -326,11 +323,12 @@ impl Tables {
     /// # Errors
     /// As [`Tables::prepare`].
     pub async fn named(&self, database: &str, table: &str) -> Result<Option<Arc<PreparedTable>>, Error> {
-        if let Some(known) = self.known_or_listed(&(database.to_owned(), table.to_owned())).await? {
-            return Ok(Some(known));
-        }
-        match self.look_up(database, table).await? {
-            Some(listed) => Ok(Some(self.prepare(listed.shape).await?)),
+        let shape = match self.last_shape(&(database.to_owned(), table.to_owned())) {
+            Some(shape) => Some(shape),
+            None => self.look_up(database, table).await?.map(|table| table.shape),
+        };
+        match shape {
+            Some(shape) => self.prepare(shape).await.map(Some),
             None => Ok(None),
         }
     }
@@ -354,12 +352,18 @@ impl Tables {
     }
 }
 
-/// The shape with the defaults that the catalogue has for columns that are still the same.
-fn with_defaults(mut shape: TableShape, listed: Option<&TableShape>) -> TableShape {
+/// The defaults that a table's columns began with, as far as statements say.
+fn stated(entry: Option<&Entry>) -> Stated {
+    entry.map(|entry| entry.stated.clone()).unwrap_or_default()
+}
+
+/// The shape with the defaults that its columns began with; where statements don't say them, those that the catalogue has for columns that are still the same.
+fn with_defaults(mut shape: TableShape, stated: &Stated, listed: Option<&TableShape>) -> TableShape {
     for column in shape.columns.iter_mut().filter(|column| column.default.is_none()) {
         let twin = listed.and_then(|listed| listed.columns.iter().find(|twin| twin.name == column.name && twin.kind == column.kind));
         column.default = twin.and_then(|twin| twin.default.clone());
     }
+    stated.fill(&mut shape);
     shape
 }
 

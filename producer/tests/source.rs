@@ -6,6 +6,7 @@ mod log;
 mod parts;
 mod refusals;
 mod relay;
+mod stated;
 mod statements;
 
 use millrace_producer::source::{Connector, Session, SourceSettings};

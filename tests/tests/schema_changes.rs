@@ -14,6 +14,7 @@ mod gh_ost;
 mod invisible;
 mod key;
 mod labels;
+mod later_default;
 mod modify;
 mod pt_osc;
 mod recreate;

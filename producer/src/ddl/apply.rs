@@ -1,14 +1,14 @@
 //! A table's shape after a statement. Where anything of the statement isn't understood for certain, that is said instead: the table is then described by
 //! the server.
 //!
-//! The grammar is the reference manual's ("CREATE TABLE Statement", "ALTER TABLE Statement"); the order of columns is what `mysql_prepare_alter_table` makes
-//! of it (`sql/sql_table.cc`). A new column's default isn't kept: its value is the server's to evaluate. A character set that a statement leaves to the
-//! table's default, where that isn't known, is left open ([`super::charset_is_named`]): the log says it with the rows.
+//! The order of columns is what `mysql_prepare_alter_table` makes of it (`sql/sql_table.cc`). The defaults of new columns are kept beside, by [`super::stated`]. A
+//! character set that a statement leaves to the table's default, where that isn't known, is left open ([`super::charset_is_named`]): the log says it with the rows.
 
 use millrace_schemas::shape::{Column, ColumnType, TableShape, TextKind};
 
-use super::column::{Definition, Parsed, Unparsed, charset_of_collation, default, definition, set_charset, take_charset, unparsed};
-use super::tokens::{Cursor, SqlMode, Tok, tokens};
+use super::clauses::{Alteration, Clauses, Indexes, Place, alteration, creation, is_like, same};
+use super::column::{Parsed, Unparsed, set_charset, unparsed};
+use super::tokens::SqlMode;
 
 /// A table, as far as statements about it need it known.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,39 +26,14 @@ pub struct Known {
 /// # Errors
 /// What isn't understood.
 pub fn create(text: &str, mode: SqlMode, (database, table): (&str, &str), like: Option<&Known>) -> Result<Known, Unparsed> {
-    let tokens = tokens(text, mode);
-    let mut at = Cursor::new(&tokens);
-    if !at.take_all(&["CREATE", "TABLE"]) {
-        return unparsed("not CREATE TABLE");
-    }
-    at.take_all(&["IF", "NOT", "EXISTS"]);
-    super::name(&mut at).ok_or_else(|| Unparsed("the table's name".to_owned()))?;
-    let mut inner = at;
-    inner.take_mark('(');
-    if inner.take("LIKE") {
+    if is_like(text, mode) {
         let mut known = like.cloned().ok_or_else(|| Unparsed("LIKE another table".to_owned()))?;
         (known.shape.database, known.shape.table) = (database.to_owned(), table.to_owned());
         return Ok(known);
     }
-    let elements = at.group().ok_or_else(|| Unparsed("the list of columns".to_owned()))?;
-    let mut made = Table::default();
-    for mut part in elements.split() {
-        let element = element(&mut part, mode)?;
-        if !part.at_end() {
-            return unparsed("a column or an index");
-        }
-        made.add(element, None)?;
-    }
-    let mut charset = None;
-    while !at.at_end() {
-        at.take_mark(',');
-        if at.is("PARTITION") {
-            at.finish();
-        } else if !at.take_all(&["START", "TRANSACTION"]) && !option(&mut at, &mut charset)? {
-            return unparsed("an option of the table");
-        }
-    }
-    made.finish(&Known { shape: shape(database, table), primary: false, charset: charset.clone() }, charset)
+    let clauses = creation(text, mode)?;
+    let before = Known { shape: shape(database, table), primary: false, charset: None };
+    Table { known: &before, clauses }.finish()
 }
 
 /// A table after `ALTER TABLE`, `CREATE INDEX` or `DROP INDEX`. A new name is the caller's business.
@@ -66,183 +41,49 @@ pub fn create(text: &str, mode: SqlMode, (database, table): (&str, &str), like: 
 /// # Errors
 /// What isn't understood.
 pub fn alter(known: &Known, text: &str, mode: SqlMode) -> Result<Known, Unparsed> {
-    let tokens = tokens(text, mode);
-    let mut at = Cursor::new(&tokens);
-    if let Some(changed) = index_statement(&mut at) {
-        return match changed {
+    match alteration(text, mode)? {
+        Alteration::Table(clauses) => Table { known, clauses }.finish(),
+        Alteration::Indexes(changed) => match changed {
             _ if known.primary && changed != Indexes::Primary => Ok(known.clone()),
             Indexes::Other => Ok(known.clone()),
             Indexes::Dropped if known.shape.key.is_empty() => Ok(known.clone()),
             Indexes::Primary | Indexes::Unique | Indexes::Dropped => unparsed("a change of the table's indexes"),
-        };
+        },
     }
-    at.take("ALTER");
-    at.take_any(&["ONLINE", "OFFLINE"]);
-    at.take("IGNORE");
-    if !at.take("TABLE") || super::name(&mut at).is_none() {
-        return unparsed("not ALTER TABLE");
-    }
-    let mut table = Table::of(known);
-    let mut charset = None;
-    loop {
-        while at.take_mark(',') {}
-        if at.at_end() {
-            break;
-        }
-        clause(&mut at, &mut table, &mut charset, known, mode)?;
-    }
-    table.finish(known, charset.or_else(|| known.charset.clone()))
 }
 
 fn shape(database: &str, table: &str) -> TableShape {
     TableShape { database: database.to_owned(), table: table.to_owned(), columns: Vec::new(), key: Vec::new() }
 }
 
-/// What a statement changes about a table's indexes.
-#[derive(Debug, PartialEq, Eq)]
-enum Indexes {
-    Primary,
-    Unique,
-    Dropped,
-    Other,
-}
-
-fn index_statement(at: &mut Cursor<'_>) -> Option<Indexes> {
-    let mut ahead = *at;
-    if ahead.take("CREATE") {
-        ahead.take_any(&["ONLINE", "OFFLINE"]);
-        return Some(if ahead.is("UNIQUE") { Indexes::Unique } else { Indexes::Other });
-    }
-    if ahead.take("DROP") {
-        ahead.take_any(&["ONLINE", "OFFLINE"]);
-        ahead.take("INDEX");
-        let primary = ahead.name().is_some_and(|name| name.eq_ignore_ascii_case("PRIMARY"));
-        return Some(if primary { Indexes::Primary } else { Indexes::Dropped });
-    }
-    None
-}
-
-/// Where a column goes.
-#[derive(Debug, Clone)]
-enum Place {
-    First,
-    After(String),
-}
-
-/// An element of a CREATE TABLE's list, or of an ADD.
-enum Element {
-    Column(Definition),
-    /// The primary key's columns.
-    Primary(Vec<String>),
-    /// A unique index' columns; none where it isn't on whole columns or isn't visible.
-    Unique(Option<Vec<String>>),
-    Other,
-}
-
-/// A column that is put somewhere: new, or an old one in a new form.
-struct Put {
-    /// The old name.
-    change: Option<String>,
-    column: Column,
-    place: Option<Place>,
-}
+/// A column in its new place, and its old one.
+type Slot = (Option<usize>, Column);
 
 /// A table in the making.
-#[derive(Default)]
-struct Table {
-    old: Vec<Column>,
-    drops: Vec<String>,
-    renames: Vec<(String, String)>,
-    puts: Vec<Put>,
-    convert: Option<String>,
-    drop_primary: bool,
-    primary: Option<Vec<String>>,
-    uniques: Vec<Option<Vec<String>>>,
-    /// An index was dropped.
-    dropped_index: bool,
+struct Table<'a> {
+    /// As it was.
+    known: &'a Known,
+    clauses: Clauses,
 }
 
-impl Table {
-    fn of(known: &Known) -> Self {
-        Self { old: known.shape.columns.clone(), ..Self::default() }
-    }
-
-    fn add(&mut self, element: Element, place: Option<Place>) -> Parsed<()> {
-        match element {
-            Element::Column(definition) => self.put(None, definition, place)?,
-            Element::Primary(columns) => self.set_primary(columns)?,
-            Element::Unique(columns) => self.uniques.push(columns),
-            Element::Other => {}
-        }
-        Ok(())
-    }
-
-    fn set_primary(&mut self, columns: Vec<String>) -> Parsed<()> {
-        match self.primary.replace(columns) {
-            None => Ok(()),
-            Some(_) => unparsed("two primary keys"),
-        }
-    }
-
-    fn put(&mut self, change: Option<String>, definition: Definition, place: Option<Place>) -> Parsed<()> {
-        if definition.primary {
-            self.set_primary(vec![definition.column.name.clone()])?;
-        }
-        if definition.unique {
-            self.uniques.push(Some(vec![definition.column.name.clone()]));
-        }
-        self.puts.push(Put { change, column: definition.column, place });
-        Ok(())
-    }
-
-    /// The table, all clauses applied. `charset`: that of columns which name none.
-    fn finish(mut self, known: &Known, charset: Option<String>) -> Parsed<Known> {
-        for put in &mut self.puts {
+impl Table<'_> {
+    /// The table, all clauses applied.
+    fn finish(mut self) -> Parsed<Known> {
+        let charset = self.clauses.charset.take().or_else(|| self.known.charset.clone());
+        for put in &mut self.clauses.puts {
             if let (Some(charset), false) = (&charset, super::charset_is_named(&put.column.kind)) {
                 set_charset(&mut put.column.kind, charset);
             }
         }
+        self.must_know_its_columns()?;
         let slots = self.ordered()?;
-        let mut shape = shape(&known.shape.database, &known.shape.table);
+        let mut shape = shape(&self.known.shape.database, &self.known.shape.table);
         shape.columns = slots.iter().map(|(_, column)| column.clone()).collect();
-        if let Some(name) = shape.columns.iter().enumerate().find_map(|(place, column)| {
-            let twin = shape.columns.iter().take(place).any(|other| same(&other.name, &column.name));
-            twin.then(|| column.name.clone())
-        }) {
+        if let Some(name) = twice(&shape.columns) {
             return unparsed(format!("two columns {name}"));
         }
-        let kept_key =
-            || -> Option<Vec<usize>> { known.shape.key.iter().map(|old| slots.iter().position(|(from, _)| *from == Some(*old))).collect() };
-        let primary = if let Some(names) = &self.primary {
-            if known.primary && !self.drop_primary {
-                return unparsed("a second primary key");
-            }
-            shape.key = places(&shape.columns, names)?;
-            true
-        } else if known.primary && !self.drop_primary {
-            // A dropped column leaves the primary key.
-            shape.key = known.shape.key.iter().filter_map(|old| slots.iter().position(|(from, _)| *from == Some(*old))).collect();
-            if shape.key.is_empty() {
-                return unparsed("a primary key without columns");
-            }
-            true
-        } else if self.drop_primary {
-            return unparsed("a primary key dropped: which index stands for it");
-        } else if self.old.is_empty() {
-            shape.key = self.only_unique(&shape.columns)?;
-            false
-        } else {
-            // A unique index stands for the key, or none: whatever touches indexes or NULLs may change which.
-            let nulls = slots
-                .iter()
-                .any(|(from, column)| from.and_then(|old| self.old.get(old)).is_some_and(|old| old.nullable != column.nullable));
-            let lost = slots.iter().filter(|(from, _)| from.is_some()).count() != self.old.len();
-            if nulls || lost || !self.uniques.is_empty() || (self.dropped_index && !known.shape.key.is_empty()) {
-                return unparsed("a change of unique indexes or of what they are on, in a table without a primary key");
-            }
-            shape.key = kept_key().ok_or_else(|| Unparsed("the key's columns".to_owned()))?;
-            false
-        };
+        let (key, primary) = self.key(&slots, &shape.columns)?;
+        shape.key = key;
         if primary {
             for &index in &shape.key {
                 if let Some(column) = shape.columns.get_mut(index) {
@@ -250,31 +91,77 @@ impl Table {
                 }
             }
         }
-        if let Some(charset) = &self.convert {
+        if let Some(charset) = &self.clauses.convert {
             convert(&mut shape.columns, charset)?;
         }
         Ok(Known { shape, primary, charset })
     }
 
+    /// What says nothing of a table's shape must still be about this one.
+    fn must_know_its_columns(&self) -> Parsed<()> {
+        if let Some(what) = self.clauses.without_primary.filter(|_| !self.known.primary) {
+            return unparsed(what);
+        }
+        let columns = &self.known.shape.columns;
+        match self.clauses.defaults.iter().find(|name| !columns.iter().any(|column| same(&column.name, name))) {
+            Some(name) => unparsed(format!("column {name}")),
+            None => Ok(()),
+        }
+    }
+
+    /// The key's columns, and whether that is the primary key.
+    fn key(&self, slots: &[Slot], columns: &[Column]) -> Parsed<(Vec<usize>, bool)> {
+        let (known, clauses) = (self.known, &self.clauses);
+        let now = |old: &usize| slots.iter().position(|(from, _)| from.as_ref() == Some(old));
+        if let Some(names) = &clauses.primary {
+            if known.primary && !clauses.drop_primary {
+                return unparsed("a second primary key");
+            }
+            return Ok((places(columns, names)?, true));
+        }
+        if known.primary && !clauses.drop_primary {
+            // A dropped column leaves the primary key.
+            let key: Vec<usize> = known.shape.key.iter().filter_map(now).collect();
+            return if key.is_empty() { unparsed("a primary key without columns") } else { Ok((key, true)) };
+        }
+        if clauses.drop_primary {
+            return unparsed("a primary key dropped: which index stands for it");
+        }
+        let old = &known.shape.columns;
+        if old.is_empty() {
+            return Ok((self.only_unique(columns)?, false));
+        }
+        // A unique index stands for the key, or none: whatever touches indexes or NULLs may change which.
+        let nulls =
+            slots.iter().any(|(from, column)| from.and_then(|from| old.get(from)).is_some_and(|old| old.nullable != column.nullable));
+        let lost = slots.iter().filter(|(from, _)| from.is_some()).count() != old.len();
+        if nulls || lost || !clauses.uniques.is_empty() || (clauses.dropped_index && !known.shape.key.is_empty()) {
+            return unparsed("a change of unique indexes or of what they are on, in a table without a primary key");
+        }
+        let key: Option<Vec<usize>> = known.shape.key.iter().map(now).collect();
+        Ok((key.ok_or_else(|| Unparsed("the key's columns".to_owned()))?, false))
+    }
+
     /// The columns in their new order, each with its old place.
-    fn ordered(&mut self) -> Parsed<Vec<(Option<usize>, Column)>> {
-        let mut slots: Vec<(Option<usize>, Column)> = Vec::with_capacity(self.old.len() + self.puts.len());
+    fn ordered(&self) -> Parsed<Vec<Slot>> {
+        let (old_columns, clauses) = (&self.known.shape.columns, &self.clauses);
+        let mut slots: Vec<Slot> = Vec::with_capacity(old_columns.len() + clauses.puts.len());
         let mut found = 0;
-        for (index, old) in self.old.iter().enumerate() {
-            if self.drops.iter().any(|name| same(name, &old.name)) {
+        for (index, old) in old_columns.iter().enumerate() {
+            if clauses.drops.iter().any(|name| same(name, &old.name)) {
                 found += 1;
                 continue;
             }
-            match self.puts.iter().find(|put| put.change.as_ref().is_some_and(|name| same(name, &old.name))) {
+            match clauses.puts.iter().find(|put| put.change.as_ref().is_some_and(|name| same(name, &old.name))) {
                 Some(put) => {
                     found += 1;
                     if put.place.is_none() {
-                        slots.push((Some(index), put.column.clone()));
+                        slots.push((Some(index), put.now(Some(old))));
                     }
                 }
                 None => {
                     let mut column = old.clone();
-                    if let Some((_, to)) = self.renames.iter().find(|(from, _)| same(from, &old.name)) {
+                    if let Some((_, to)) = clauses.renames.iter().find(|(from, _)| same(from, &old.name)) {
                         found += 1;
                         column.name.clone_from(to);
                     }
@@ -282,19 +169,20 @@ impl Table {
                 }
             }
         }
-        if found != self.drops.len() + self.renames.len() + self.puts.iter().filter(|put| put.change.is_some()).count() {
+        if found != clauses.drops.len() + clauses.renames.len() + clauses.puts.iter().filter(|put| put.change.is_some()).count() {
             return unparsed("a column that isn't there");
         }
-        for put in &self.puts {
-            let old = put.change.as_ref().and_then(|name| self.old.iter().position(|old| same(&old.name, name)));
+        for put in &clauses.puts {
+            let old = put.change.as_ref().and_then(|name| old_columns.iter().position(|old| same(&old.name, name)));
+            let slot = (old, put.now(old.and_then(|old| old_columns.get(old))));
             match &put.place {
                 None if put.change.is_some() => {}
-                None => slots.push((old, put.column.clone())),
-                Some(Place::First) => slots.insert(0, (old, put.column.clone())),
+                None => slots.push(slot),
+                Some(Place::First) => slots.insert(0, slot),
                 Some(Place::After(name)) => {
                     let place = slots.iter().position(|(_, column)| same(&column.name, name));
                     let place = place.ok_or_else(|| Unparsed(format!("AFTER {name}")))?;
-                    slots.insert(place + 1, (old, put.column.clone()));
+                    slots.insert(place + 1, slot);
                 }
             }
         }
@@ -303,7 +191,7 @@ impl Table {
 
     /// The key of a new table without a primary key: its one unique index, if that is on columns that are never NULL.
     fn only_unique(&self, columns: &[Column]) -> Parsed<Vec<usize>> {
-        match &self.uniques[..] {
+        match &self.clauses.uniques[..] {
             [] => Ok(Vec::new()),
             [Some(names)] => {
                 let key = places(columns, names)?;
@@ -315,9 +203,11 @@ impl Table {
     }
 }
 
-/// Names of columns are equal whatever their case.
-fn same(a: &str, b: &str) -> bool {
-    a == b || a.to_lowercase() == b.to_lowercase()
+/// A name that two columns have.
+fn twice(columns: &[Column]) -> Option<&str> {
+    let mut names = columns.iter().enumerate();
+    let is_second = |(place, column): &(usize, &Column)| columns.iter().take(*place).any(|other| same(&other.name, &column.name));
+    names.find(is_second).map(|(_, column)| column.name.as_str())
 }
 
 fn places(columns: &[Column], names: &[String]) -> Parsed<Vec<usize>> {
@@ -345,277 +235,10 @@ fn convert(columns: &mut [Column], to: &str) -> Parsed<()> {
     Ok(())
 }
 
-fn element(at: &mut Cursor<'_>, mode: SqlMode) -> Parsed<Element> {
-    if at.take("CONSTRAINT") && !at.is_any(&["PRIMARY", "UNIQUE", "FOREIGN", "CHECK"]) {
-        at.name();
-    }
-    if at.take_all(&["PRIMARY", "KEY"]) {
-        let (columns, _) = index_parts(at)?;
-        return columns.map(Element::Primary).ok_or_else(|| Unparsed("a primary key on part of a column".to_owned()));
-    }
-    if at.take("UNIQUE") {
-        at.take_any(&["INDEX", "KEY"]);
-        let (columns, visible) = index_parts(at)?;
-        return Ok(Element::Unique(columns.filter(|_| visible)));
-    }
-    if at.is_any(&["INDEX", "KEY", "FULLTEXT", "SPATIAL", "FOREIGN", "CHECK"]) {
-        skip(at);
-        return Ok(Element::Other);
-    }
-    let name = at.name().ok_or_else(|| Unparsed("a column's name".to_owned()))?;
-    definition(name, at, mode).map(Element::Column)
-}
-
-/// `[name] [USING x] (a, b DESC) …`: the columns, none where one is only indexed in part; and whether the optimizer may see the index.
-fn index_parts(at: &mut Cursor<'_>) -> Parsed<(Option<Vec<String>>, bool)> {
-    while !at.is_mark('(') {
-        at.next().ok_or_else(|| Unparsed("an index' columns".to_owned()))?;
-    }
-    let group = at.group().ok_or_else(|| Unparsed("an index' columns".to_owned()))?;
-    let part = |mut part: Cursor<'_>| {
-        let name = part.name()?;
-        part.take_any(&["ASC", "DESC"]);
-        part.at_end().then_some(name)
-    };
-    let columns = group.split().into_iter().map(part).collect();
-    let visible = !skip(at);
-    Ok((columns, visible))
-}
-
-/// Goes on to the next comma; whether INVISIBLE stood on the way.
-fn skip(at: &mut Cursor<'_>) -> bool {
-    let mut invisible = false;
-    while !at.at_end() && !at.is_mark(',') {
-        invisible |= at.is("INVISIBLE");
-        if at.group().is_none() {
-            at.next();
-        }
-    }
-    invisible
-}
-
-fn place(at: &mut Cursor<'_>) -> Parsed<Option<Place>> {
-    if at.take("FIRST") {
-        return Ok(Some(Place::First));
-    }
-    if at.take("AFTER") {
-        return at.name().map(|name| Some(Place::After(name))).ok_or_else(|| Unparsed("AFTER".to_owned()));
-    }
-    Ok(None)
-}
-
-/// One clause of an ALTER TABLE.
-fn clause(at: &mut Cursor<'_>, table: &mut Table, charset: &mut Option<String>, known: &Known, mode: SqlMode) -> Parsed<()> {
-    let column_name = |at: &mut Cursor<'_>| at.name().ok_or_else(|| Unparsed("a column's name".to_owned()));
-    if at.take("ADD") {
-        return add(at, table, mode);
-    }
-    if at.take("DROP") {
-        return drop(at, table, known);
-    }
-    if at.take("CHANGE") {
-        at.take("COLUMN");
-        let old = column_name(at)?;
-        let definition = definition(column_name(at)?, at, mode)?;
-        let place = place(at)?;
-        return table.put(Some(old), definition, place);
-    }
-    if at.take("MODIFY") {
-        at.take("COLUMN");
-        let name = column_name(at)?;
-        let definition = definition(name.clone(), at, mode)?;
-        let place = place(at)?;
-        return table.put(Some(name), definition, place);
-    }
-    if at.take("RENAME") {
-        if at.take("COLUMN") {
-            let from = column_name(at)?;
-            if !at.take("TO") {
-                return unparsed("RENAME COLUMN");
-            }
-            table.renames.push((from, column_name(at)?));
-        } else {
-            // An index, or the table itself.
-            skip(at);
-        }
-        return Ok(());
-    }
-    if at.take("ALTER") {
-        return alter_column(at, table, known);
-    }
-    if at.take("CONVERT") {
-        at.take("TO");
-        let to = take_charset(at)?.filter(|_| table.puts.is_empty()).ok_or_else(|| Unparsed("CONVERT".to_owned()))?;
-        if to == "default" {
-            return unparsed("CONVERT TO CHARACTER SET DEFAULT");
-        }
-        if at.take("COLLATE") {
-            at.next();
-        }
-        table.convert = Some(to.clone());
-        *charset = Some(to);
-        return Ok(());
-    }
-    if at.is_any(&[
-        "PARTITION",
-        "ORDER",
-        "REMOVE",
-        "COALESCE",
-        "REORGANIZE",
-        "EXCHANGE",
-        "ANALYZE",
-        "CHECK",
-        "OPTIMIZE",
-        "REBUILD",
-        "REPAIR",
-        "TRUNCATE",
-    ]) || at.is_any(&["DISCARD", "IMPORT", "UPGRADE", "SECONDARY_LOAD", "SECONDARY_UNLOAD"])
-    {
-        at.finish();
-        return Ok(());
-    }
-    if at.take_any(&["FORCE"]) || at.take_all(&["ENABLE", "KEYS"]) || at.take_all(&["DISABLE", "KEYS"]) {
-        return Ok(());
-    }
-    if at.take_all(&["WITH", "VALIDATION"]) || at.take_all(&["WITHOUT", "VALIDATION"]) || option(at, charset)? {
-        return Ok(());
-    }
-    unparsed(match at.peek() {
-        Some(Tok::Word { text, .. }) => format!("clause {text}"),
-        _ => "a clause".to_owned(),
-    })
-}
-
-fn add(at: &mut Cursor<'_>, table: &mut Table, mode: SqlMode) -> Parsed<()> {
-    if at.is("PARTITION") {
-        at.finish();
-        return Ok(());
-    }
-    at.take("COLUMN");
-    if let Some(group) = at.group() {
-        for mut part in group.split() {
-            let element = element(&mut part, mode)?;
-            if !part.at_end() {
-                return unparsed("a column in parentheses");
-            }
-            table.add(element, None)?;
-        }
-        return Ok(());
-    }
-    let element = element(at, mode)?;
-    let place = if matches!(element, Element::Column(_)) { place(at)? } else { None };
-    table.add(element, place)
-}
-
-fn drop(at: &mut Cursor<'_>, table: &mut Table, known: &Known) -> Parsed<()> {
-    if at.is("PARTITION") {
-        at.finish();
-    } else if at.take_all(&["PRIMARY", "KEY"]) {
-        table.drop_primary = true;
-    } else if at.take_any(&["INDEX", "KEY"]) {
-        if at.name().is_some_and(|name| name.eq_ignore_ascii_case("PRIMARY")) {
-            table.drop_primary = true;
-        } else {
-            table.dropped_index = true;
-        }
-    } else if at.take_all(&["FOREIGN", "KEY"]) || at.take("CHECK") {
-        at.next();
-    } else if at.take("CONSTRAINT") {
-        // Of any kind.
-        match at.name() {
-            Some(name) if known.primary && !name.eq_ignore_ascii_case("PRIMARY") => {}
-            _ => return unparsed("DROP CONSTRAINT"),
-        }
-    } else {
-        at.take("COLUMN");
-        table.drops.push(at.name().ok_or_else(|| Unparsed("DROP".to_owned()))?);
-        at.take_any(&["RESTRICT", "CASCADE"]);
-    }
-    Ok(())
-}
-
-/// `ALTER [COLUMN] c SET DEFAULT …` and its like; `ALTER INDEX`, `ALTER CHECK`.
-fn alter_column(at: &mut Cursor<'_>, table: &mut Table, known: &Known) -> Parsed<()> {
-    if at.is_any(&["INDEX", "CHECK", "CONSTRAINT"]) {
-        if at.is("INDEX") && !known.primary {
-            return unparsed("the visibility of an index");
-        }
-        skip(at);
-        return Ok(());
-    }
-    at.take("COLUMN");
-    let name = at.name().ok_or_else(|| Unparsed("ALTER COLUMN".to_owned()))?;
-    let column = table.old.iter_mut().find(|column| same(&column.name, &name)).ok_or_else(|| Unparsed(format!("column {name}")))?;
-    if at.take_all(&["SET", "DEFAULT"]) {
-        column.default = None;
-        default(at)
-    } else if at.take_all(&["DROP", "DEFAULT"]) {
-        column.default = None;
-        Ok(())
-    } else if at.take_all(&["SET", "VISIBLE"]) || at.take_all(&["SET", "INVISIBLE"]) {
-        Ok(())
-    } else {
-        unparsed("ALTER COLUMN")
-    }
-}
-
-/// Takes an option of the table; false if there is none.
-fn option(at: &mut Cursor<'_>, charset: &mut Option<String>) -> Parsed<bool> {
-    const WITH_A_VALUE: [&str; 27] = [
-        "AUTO_INCREMENT",
-        "AUTOEXTEND_SIZE",
-        "AVG_ROW_LENGTH",
-        "CHECKSUM",
-        "COMMENT",
-        "COMPRESSION",
-        "CONNECTION",
-        "DELAY_KEY_WRITE",
-        "ENCRYPTION",
-        "ENGINE",
-        "ENGINE_ATTRIBUTE",
-        "INSERT_METHOD",
-        "KEY_BLOCK_SIZE",
-        "MAX_ROWS",
-        "MIN_ROWS",
-        "PACK_KEYS",
-        "PASSWORD",
-        "ROW_FORMAT",
-        "SECONDARY_ENGINE",
-        "SECONDARY_ENGINE_ATTRIBUTE",
-        "STATS_AUTO_RECALC",
-        "STATS_PERSISTENT",
-        "STATS_SAMPLE_PAGES",
-        "TABLESPACE",
-        "STORAGE",
-        "ALGORITHM",
-        "LOCK",
-    ];
-    at.take("DEFAULT");
-    if let Some(name) = take_charset(at)? {
-        *charset = Some(name).filter(|name| name != "default");
-        return Ok(true);
-    }
-    if at.take("COLLATE") {
-        at.take_mark('=');
-        let collation = super::column::charset_name(at)?;
-        *charset = Some(charset_of_collation(&collation).to_owned());
-        return Ok(true);
-    }
-    if at.take_all(&["DATA", "DIRECTORY"]) || at.take_all(&["INDEX", "DIRECTORY"]) || at.take_any(&WITH_A_VALUE) {
-        at.take_mark('=');
-        at.next();
-        return Ok(true);
-    }
-    if at.take("UNION") {
-        at.take_mark('=');
-        return Ok(at.group().is_some());
-    }
-    Ok(false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millrace_schemas::shape::DefaultValue;
 
     fn column(name: &str) -> Column {
         Column { name: name.to_owned(), kind: ColumnType::Int { unsigned: false }, nullable: true, default: None }
@@ -656,6 +279,24 @@ mod tests {
             ("PARTITION BY RANGE (a) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN MAXVALUE)", "a b c"),
         ] {
             assert_eq!(altered(clauses).as_ref().map(names), Ok(expected.split(' ').collect()), "{clauses}");
+        }
+    }
+
+    #[test]
+    fn a_column_in_a_new_form_keeps_the_default_that_it_had() {
+        let mut known = known();
+        known.shape.columns[1].default = Some(DefaultValue::Long(5));
+        let default = |clauses: &str| {
+            let table = alter(&known, &format!("ALTER TABLE t {clauses}"), SqlMode::default()).expect("understood");
+            table.shape.columns[1].default.clone()
+        };
+        for clauses in
+            ["ALTER b SET DEFAULT 7", "ALTER b DROP DEFAULT", "MODIFY b INT DEFAULT 7", "MODIFY b BIGINT NOT NULL", "CHANGE b d INT"]
+        {
+            assert_eq!(default(clauses), Some(DefaultValue::Long(5)), "{clauses}");
+        }
+        for clauses in ["MODIFY b DATE", "DROP b, ADD b INT DEFAULT 7 AFTER a", "MODIFY b INT AS (1 + 1)"] {
+            assert_eq!(default(clauses), None, "{clauses}");
         }
     }
 

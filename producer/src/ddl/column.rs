@@ -2,7 +2,8 @@
 
 use millrace_schemas::shape::{BinaryKind, Column, ColumnType, GeometryKind, TextKind};
 
-use super::tokens::{Cursor, SqlMode, Tok, tokens};
+use super::literal::Literal;
+use super::tokens::{Cursor, SqlMode, Tok, bits, tokens};
 
 /// What isn't understood about a statement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,8 @@ pub(super) fn unparsed<T>(what: impl Into<String>) -> Parsed<T> {
 #[derive(Debug)]
 pub(super) struct Definition {
     pub(super) column: Column,
+    /// What stands as its default.
+    pub(super) default: Literal,
     /// `PRIMARY KEY` stands with it.
     pub(super) primary: bool,
     /// `UNIQUE` stands with it.
@@ -34,9 +37,18 @@ pub fn charset_is_named(kind: &ColumnType) -> bool {
 
 /// `type [attributes]`, up to what may not be part of a column.
 pub(super) fn definition(name: String, at: &mut Cursor<'_>, mode: SqlMode) -> Parsed<Definition> {
+    let mut digits = *at;
     let kind = column_type(at, mode)?;
-    let mut definition = Definition { column: Column { name, kind, nullable: true, default: None }, primary: false, unique: false };
+    digits.next();
+    digits.take("PRECISION");
+    let rounds = matches!(kind, ColumnType::Float | ColumnType::Double) && digits.group().is_some_and(|digits| digits.split().len() > 1);
+    let column = Column { name, kind, nullable: true, default: None };
+    let mut definition = Definition { column, default: Literal::Absent, primary: false, unique: false };
     while attribute(&mut definition, at)? {}
+    // FLOAT(7,3) rounds its default as well, and the type doesn't tell by how much.
+    if rounds && matches!(definition.default, Literal::Number(_)) {
+        definition.default = Literal::Unread;
+    }
     Ok(definition)
 }
 
@@ -51,7 +63,10 @@ fn attribute(definition: &mut Definition, at: &mut Cursor<'_>) -> Parsed<bool> {
     {
     } else if at.take("AUTO_INCREMENT") {
         column.nullable = false;
-    } else if at.take("DEFAULT") || at.take_all(&["ON", "UPDATE"]) {
+        definition.default = Literal::Generated;
+    } else if at.take("DEFAULT") {
+        definition.default = default(at)?;
+    } else if at.take_all(&["ON", "UPDATE"]) {
         default(at)?;
     } else if at.take("PRIMARY") {
         at.take("KEY");
@@ -77,6 +92,7 @@ fn attribute(definition: &mut Definition, at: &mut Cursor<'_>) -> Parsed<bool> {
         at.next();
     } else if at.take_all(&["GENERATED", "ALWAYS", "AS"]) || at.take("AS") {
         at.group().ok_or_else(|| Unparsed("a generated column's expression".to_owned()))?;
+        definition.default = Literal::Generated;
     } else if at.is("CONSTRAINT") || at.is("CHECK") {
         if at.take("CONSTRAINT") && !at.is("CHECK") {
             at.name();
@@ -116,28 +132,57 @@ fn references(at: &mut Cursor<'_>) -> Parsed<()> {
     Ok(())
 }
 
-/// A default's value or expression, without its meaning: see [`crate::ddl::apply`].
-pub(super) fn default(at: &mut Cursor<'_>) -> Parsed<()> {
+/// What stands behind DEFAULT.
+pub(super) fn default(at: &mut Cursor<'_>) -> Parsed<Literal> {
     let wrong = || Unparsed("a default".to_owned());
     if at.is_mark('(') {
-        return at.group().map(drop).ok_or_else(wrong);
+        return at.group().map(|_| Literal::Computed).ok_or_else(wrong);
     }
-    while at.take_mark('-') || at.take_mark('+') {}
-    match at.next().ok_or_else(wrong)? {
-        Tok::Word { quoted: false, text } => {
-            // CURRENT_TIMESTAMP(6), NOW(); _utf8mb4'x'.
-            if text.starts_with('_') {
-                at.text();
-            } else if at.is_mark('(') {
-                at.group().ok_or_else(wrong)?;
+    let (signed, negative) = (at.is_mark('-') || at.is_mark('+'), at.is_mark('-'));
+    if signed {
+        at.next();
+    }
+    Ok(match at.next().ok_or_else(wrong)? {
+        Tok::Number(digits) if negative => Literal::Number(format!("-{digits}")),
+        Tok::Number(digits) => Literal::Number(digits.clone()),
+        _ if signed => return Err(wrong()),
+        Tok::Word { quoted: false, text } => word(text, at)?,
+        Tok::Text { text, .. } => {
+            // One literal may be in several parts.
+            let mut whole = text.clone();
+            while let Some(part) = at.text() {
+                whole.push_str(&part);
             }
+            Literal::Text(whole)
         }
-        // One literal may be in several parts.
-        Tok::Text { .. } => while at.text().is_some() {},
-        Tok::Number(_) | Tok::Other => {}
+        Tok::Bytes(bytes) => Literal::Bytes(bytes.clone()),
+        Tok::Other => Literal::Unread,
         Tok::Word { .. } | Tok::Mark(_) => return Err(wrong()),
-    }
-    Ok(())
+    })
+}
+
+/// A default that is a word, or begins with one: `CURRENT_TIMESTAMP(6)`, `_utf8mb4'x'`, `DATE '2024-05-06'`.
+fn word(word: &str, at: &mut Cursor<'_>) -> Parsed<Literal> {
+    Ok(match word.to_ascii_uppercase().as_str() {
+        "NULL" => Literal::Null,
+        "TRUE" => Literal::Number("1".to_owned()),
+        "FALSE" => Literal::Number("0".to_owned()),
+        "CURRENT_TIMESTAMP" | "NOW" | "LOCALTIME" | "LOCALTIMESTAMP" => {
+            if at.is_mark('(') {
+                at.group().ok_or_else(|| Unparsed("a default".to_owned()))?;
+            }
+            Literal::Computed
+        }
+        other => match other.strip_prefix("0B").and_then(bits) {
+            Some(bytes) if word.starts_with("0b") => Literal::Bytes(bytes),
+            _ => {
+                if at.text().is_none() && at.is_mark('(') {
+                    at.group().ok_or_else(|| Unparsed("a default".to_owned()))?;
+                }
+                Literal::Unread
+            }
+        },
+    })
 }
 
 /// A character set's or collation's name.

@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::{self, Known};
+use super::stated::Stated;
 use super::{Ddl, SqlMode, TableName, charset_is_named};
 
 /// Characters of a statement that an error or a record repeats.
@@ -54,6 +55,8 @@ pub struct Entry {
     pub known: Option<Known>,
     /// Why that isn't known, where a statement is the reason. The server's description is then taken, if it fits the log's.
     pub unknown: Option<Unknown>,
+    /// The defaults that its columns began with. They follow the statements also where nothing else is known.
+    pub stated: Stated,
     /// A truncate must go out before its next row.
     pub truncate: bool,
     /// Its columns are to be announced once they are known.
@@ -187,8 +190,9 @@ impl History {
         let charset = known.charset.or_else(|| entry.known.as_ref().and_then(|known| known.charset.clone()));
         let known = Known { charset, ..known };
         let is_news = entry.unannounced || entry.known.as_ref().is_some_and(|before| !is_same(before, &known));
-        let after =
-            Entry { presence: Presence::Here, known: Some(known.clone()), unknown: None, truncate: entry.truncate, unannounced: false };
+        let mut stated = entry.stated.clone();
+        stated.retain(&known.shape);
+        let after = Entry { known: Some(known.clone()), stated, truncate: entry.truncate, ..Entry::default() };
         if *entry != after {
             *entry = after;
             if keep {
@@ -279,17 +283,23 @@ impl History {
         if if_not_exists && matches!(before, Some((Presence::Here, _))) {
             return;
         }
+        let stated = if context.exact { Stated::created(context.text, context.mode) } else { Stated::default() };
         let like = like.and_then(|like| self.entries.get(&like)).and_then(|entry| entry.known.as_ref());
         let made = exactly(context, || apply::create(context.text, context.mode, (&name.0, &name.1), like));
         let (known, unknown) = split(made);
         // The rows of the table that had this name before aren't this one's.
         let truncate = before.is_some_and(|(presence, truncate)| truncate || presence != Presence::Here);
-        self.entries.insert(name.clone(), Entry { presence: Presence::Here, known, unknown, truncate, unannounced: false });
+        self.entries.insert(name.clone(), Entry { known, unknown, stated, truncate, ..Entry::default() });
         self.announce(&name, ChangeKind::Create, effects);
     }
 
     fn alter(&mut self, name: &Name, context: &Context<'_>) {
         let entry = self.entries.entry(name.clone()).or_default();
+        if context.exact {
+            entry.stated.alter(context.text, context.mode);
+        } else {
+            entry.stated = Stated::default();
+        }
         if let Some(known) = &entry.known {
             (entry.known, entry.unknown) = split(exactly(context, || apply::alter(known, context.text, context.mode)));
         }
@@ -339,7 +349,8 @@ impl History {
                 why: format!("table {}.{}, which has this name now, wasn't followed", origin.0, origin.1),
             });
             let stale = exchanged || presence == Some(Presence::Dropped);
-            let entry = Entry { presence: Presence::Here, known, unknown, truncate: stale || waits, unannounced: false };
+            let stated = old.get(origin).map(|entry| entry.stated.clone()).unwrap_or_default();
+            let entry = Entry { known, unknown, stated, truncate: stale || waits, ..Entry::default() };
             self.entries.insert(name.clone(), entry);
             if stale || !swapped {
                 effects.read.push(name.clone());
@@ -387,6 +398,7 @@ pub fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millrace_schemas::shape::DefaultValue;
 
     /// A history of tables in `d`, all captured but those whose name begins with `_`.
     struct Story {
@@ -549,6 +561,27 @@ mod tests {
         let changed = story.history.take_changed();
         assert_eq!(changed.iter().map(|(name, _)| name.1.as_str()).collect::<Vec<_>>(), ["t"]);
         assert!(changed[0].1.known.is_some());
+    }
+
+    #[test]
+    fn a_default_is_known_before_the_table_is() {
+        let mut story = Story::new(false, &["t"]);
+        story.run("ALTER TABLE t ADD c INT DEFAULT 5");
+        story.run("ALTER TABLE t ALTER c SET DEFAULT 7");
+        let entry = story.history.get(&name("t")).cloned().expect("followed");
+        assert!(entry.known.is_none());
+        let mut known =
+            apply::create("CREATE TABLE t (id INT PRIMARY KEY, t_v INT, c INT DEFAULT 7)", SqlMode::default(), ("d", "t"), None)
+                .expect("understood");
+        entry.stated.fill(&mut known.shape);
+        assert_eq!(known.shape.columns[2].default, Some(DefaultValue::Long(5)));
+        story.history.described(known);
+        assert_eq!(story.history.get(&name("t")).map(|entry| &entry.stated), Some(&entry.stated), "it stays known");
+        assert!(story.history.take_changed().iter().any(|(_, changed)| changed.stated == entry.stated), "it is remembered");
+        story.run("RENAME TABLE t TO u");
+        assert_eq!(story.history.get(&name("u")).map(|moved| &moved.stated), Some(&entry.stated));
+        story.run("DROP TABLE u");
+        assert_eq!(story.history.get(&name("u")).map(|gone| gone.stated.columns().len()), Some(0));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! What a statement does to which tables.
 //!
 //! Told by the first tokens, so that a clause which nobody here knows doesn't hide the table that it is about. [`apply`] goes on from here: what shape the
-//! table has afterwards; [`history`] keeps those shapes.
+//! table has afterwards, and [`stated`]: with which defaults its new columns began; [`history`] keeps both.
 
 pub mod apply;
+mod clauses;
 mod column;
 pub mod history;
+mod literal;
+pub mod stated;
 mod tokens;
 
 pub use column::{Unparsed, charset_is_named, parse_type, type_expression};

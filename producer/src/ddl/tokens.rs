@@ -63,6 +63,8 @@ pub(super) enum Tok {
     Text { text: String, double: bool },
     /// A number.
     Number(String),
+    /// `x'0f'`, `0x0f`, `b'1111'`.
+    Bytes(Vec<u8>),
     /// A punctuation mark.
     Mark(char),
     /// Anything else.
@@ -93,6 +95,8 @@ fn token(token: Token, mode: SqlMode) -> Option<Tok> {
         Token::SingleQuotedString(text) => Tok::Text { text: unescape(&text, '\'', mode), double: false },
         Token::DoubleQuotedString(text) => Tok::Text { text: unescape(&text, '"', mode), double: true },
         Token::Number(digits, _) => Tok::Number(digits),
+        Token::HexStringLiteral(digits) => hex(&digits).map_or(Tok::Other, Tok::Bytes),
+        Token::SingleQuotedByteStringLiteral(digits) => bits(&digits).map_or(Tok::Other, Tok::Bytes),
         Token::LParen => Tok::Mark('('),
         Token::RParen => Tok::Mark(')'),
         Token::Comma => Tok::Mark(','),
@@ -103,6 +107,18 @@ fn token(token: Token, mode: SqlMode) -> Option<Tok> {
         Token::Plus => Tok::Mark('+'),
         _ => Tok::Other,
     })
+}
+
+/// The bytes of hexadecimal digits. An odd first one is a byte by itself.
+fn hex(digits: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = digits.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
+    Some(digits.rchunks(2).rev().map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+}
+
+/// The bytes of binary digits, the last ones full.
+pub(super) fn bits(digits: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = digits.chars().map(|c| c.to_digit(2).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
+    Some(digits.rchunks(8).rev().map(|byte| byte.iter().fold(0, |byte, digit| byte << 1 | digit)).collect())
 }
 
 /// The text of a literal (reference manual, "String Literals").
@@ -302,6 +318,17 @@ mod tests {
         assert_eq!(tokens(r"'a\'b\\' x", plain), [text(r"a'b\", false), word("x", false)]);
         assert_eq!(tokens(r"'a\' x", bare), [text(r"a\", false), word("x", false)]);
         assert_eq!(tokens("'it''s'", plain), [text("it's", false)]);
+    }
+
+    #[test]
+    fn bytes_are_read_in_all_their_forms() {
+        let mode = SqlMode::default();
+        let bytes = |bytes: &[u8]| Tok::Bytes(bytes.to_vec());
+        assert_eq!(
+            tokens("x'0aFF' 0x1f 0xabc b'101000000101' b''", mode),
+            [bytes(&[0x0a, 0xff]), bytes(&[0x1f]), bytes(&[0x0a, 0xbc]), bytes(&[0x0a, 0x05]), bytes(&[])]
+        );
+        assert_eq!(tokens("x'0g' b'2'", mode), [Tok::Other, Tok::Other]);
     }
 
     #[test]

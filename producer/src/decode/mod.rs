@@ -7,6 +7,7 @@
 
 pub mod charset;
 pub mod decimal;
+pub(crate) mod defaults;
 mod error;
 pub mod json;
 pub mod temporal;

@@ -13,6 +13,7 @@ use super::progress::{ProgressRecord, read_all};
 use super::settings::KafkaSettings;
 use crate::ddl::apply::Known;
 use crate::ddl::history::{Entry, Name, Presence, Unknown};
+use crate::ddl::stated::Stated;
 use crate::ddl::{charset_is_named, parse_type, type_expression};
 
 const FORMAT: u32 = 1;
@@ -33,6 +34,9 @@ struct StoredEntry {
     known: Option<StoredTable>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unknown: Option<StoredUnknown>,
+    /// The columns whose first default is known, with that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    stated: Vec<StoredColumn>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     truncate: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -107,6 +111,7 @@ pub fn entry_record(topic: &str, (database, table): &Name, entry: &Entry, positi
             charset: known.charset.clone(),
         }),
         unknown: entry.unknown.clone().map(|Unknown { statement, position, why }| StoredUnknown { statement, position, why }),
+        stated: entry.stated.columns().iter().map(store).collect(),
         truncate: entry.truncate,
         unannounced: entry.unannounced,
     };
@@ -188,7 +193,8 @@ fn apply(entries: &mut BTreeMap<Name, Entry>, key: &[u8], value: Option<&[u8]>) 
         StoredPresence::Moved => Presence::Moved,
     };
     let unknown = stored.unknown.map(|StoredUnknown { statement, position, why }| Unknown { statement, position, why });
-    entries.insert(name, Entry { presence, known, unknown, truncate: stored.truncate, unannounced: stored.unannounced });
+    let stated = Stated::new(stored.stated.into_iter().map(restore).collect::<Result<_, _>>()?);
+    entries.insert(name, Entry { presence, known, unknown, stated, truncate: stored.truncate, unannounced: stored.unannounced });
     Ok(())
 }
 
@@ -213,8 +219,12 @@ mod tests {
             column.default = Some(default);
         }
         let unknown = Unknown { statement: "ALTER TABLE x".to_owned(), position: "f:4".to_owned(), why: "w".to_owned() };
+        let stated =
+            Stated::created("CREATE TABLE t (e ENUM('a') DEFAULT 'a', i INT DEFAULT NULL, v VARCHAR(3) DEFAULT 'x')", SqlMode::default());
+        assert_eq!(stated.columns().len(), 3);
         let entries = [
-            Entry { known: Some(known), unannounced: true, ..Entry::default() },
+            Entry { known: Some(known), stated: stated.clone(), unannounced: true, ..Entry::default() },
+            Entry { stated, ..Entry::default() },
             Entry { unknown: Some(unknown), truncate: true, ..Entry::default() },
             Entry { presence: Presence::Dropped, ..Entry::default() },
             Entry { presence: Presence::Moved, ..Entry::default() },

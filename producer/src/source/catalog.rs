@@ -8,11 +8,11 @@ use mysql_async::{Row, Value};
 
 use super::column_type::Described;
 use super::connect::Session;
-use super::defaults;
 use super::error::SourceError;
 use super::index::{Index, IndexPart, key};
 use super::select::in_utf8;
 use super::selection::TableFilter;
+use crate::decode::defaults;
 
 /// A table as the catalogue has it.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,6 @@ pub mod catalog;
 pub mod charsets;
 mod column_type;
 mod connect;
-mod defaults;
 mod error;
 mod grants;
 mod hex;

@@ -7,13 +7,13 @@
 use millrace_schemas::shape::{BinaryKind, ColumnType, DefaultValue};
 use mysql_async::Value;
 
-use crate::decode::{decimal, temporal};
+use super::{decimal, temporal};
 
 const US_PER_SECOND: i64 = 1_000_000;
 
 /// What `DEFAULT(column)` gave, characters in UTF-8, as the Avro type of the column holds it. None for NULL, and for a
 /// date that isn't a day: those have no value in Avro.
-pub(super) fn value(kind: &ColumnType, value: Value) -> Option<DefaultValue> {
+pub(crate) fn value(kind: &ColumnType, value: Value) -> Option<DefaultValue> {
     match (kind, value) {
         (ColumnType::BigInt { unsigned: true }, value) => {
             let mut unscaled = Vec::new();
@@ -69,8 +69,8 @@ pub(super) fn value(kind: &ColumnType, value: Value) -> Option<DefaultValue> {
     }
 }
 
-/// What COLUMN_DEFAULT says, where that is exact.
-pub(super) fn from_text(kind: &ColumnType, text: &str) -> Option<DefaultValue> {
+/// What COLUMN_DEFAULT says, where that is exact. A statement's literal in the same words says the same.
+pub(crate) fn from_text(kind: &ColumnType, text: &str) -> Option<DefaultValue> {
     let exact = match kind {
         ColumnType::TinyInt { .. }
         | ColumnType::SmallInt { .. }
