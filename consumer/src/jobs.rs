@@ -53,7 +53,7 @@ impl Jobs {
                 Job::Prepare { topic, request } => {
                     let place = request.place.clone();
                     let result = jobs.prepare(&request).await;
-                    Done::Prepared { topic, place, result: result.map(Box::new) }
+                    Done::Prepared { topic, place, result: result.map(|prepared| prepared.map(Box::new)) }
                 }
                 Job::Load(load) => {
                     let result = jobs.load(&load).await;
@@ -82,11 +82,14 @@ impl Jobs {
         Ok(())
     }
 
-    async fn prepare(&self, request: &Request) -> Result<Prepared, Error> {
+    async fn prepare(&self, request: &Request) -> Result<Option<Prepared>, Error> {
         let mut retry = Retry::new("prepare a topic", self);
         loop {
             match self.preparer.prepare(request).await {
                 Ok(prepared) => {
+                    if prepared.is_none() {
+                        tracing::info!(topic = %request.place.topic, "left out: it tells of transactions, heartbeats or schema changes, and holds no table");
+                    }
                     retry.succeeded();
                     self.status.registry.answered("the schema registry");
                     return Ok(prepared);

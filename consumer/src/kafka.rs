@@ -22,6 +22,7 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::error::Error;
+use crate::internal;
 use crate::settings::Settings;
 
 /// A partition by its topic's name.
@@ -430,22 +431,8 @@ fn client_config(settings: &Settings) -> ClientConfig {
         .set("isolation.level", "read_committed")
         .set("enable.partition.eof", "true")
         .set("topic.metadata.refresh.interval.ms", settings.topics_refresh.as_millis().to_string())
-        .set("topic.blacklist", INTERNAL.join(","));
+        .set("topic.blacklist", internal::PATTERNS.join(","));
     config
-}
-
-/// Topics which hold no table, as librdkafka's patterns.
-const INTERNAL: [&str; 2] =
-    [r"^[^.]+\.(transaction|heartbeat|schema-changes)$", r"^[^.]+\.millrace\.(offsets|dead-letters|signals|schema-history)$"];
-
-/// Whether a topic holds no table: the group may be given such a one where the broker, not the client, matches the patterns (KIP-848).
-#[must_use]
-pub fn is_internal(topic: &str) -> bool {
-    match topic.split('.').collect::<Vec<_>>().as_slice() {
-        [_, name] => matches!(*name, "transaction" | "heartbeat" | "schema-changes"),
-        [_, "millrace", name] => matches!(*name, "offsets" | "dead-letters" | "signals" | "schema-history"),
-        _ => false,
-    }
 }
 
 /// A topic's pattern as librdkafka subscribes to it: a plain name, or an anchored regular expression.
@@ -475,16 +462,5 @@ mod tests {
         assert_eq!(subscription("shop.shop.*"), r"^shop\.shop\..*$");
         assert_eq!(subscription("a-b.c_?"), r"^a-b\.c_.$");
         assert_eq!(subscription("shop.shop.orders"), "shop.shop.orders");
-    }
-
-    #[test]
-    fn topics_without_a_table_are_known() {
-        for topic in ["shop.transaction", "shop.heartbeat", "shop.schema-changes", "shop.millrace.offsets", "shop.millrace.schema-history"]
-        {
-            assert!(is_internal(topic), "{topic}");
-        }
-        for topic in ["shop.shop.transaction", "shop.orders", "shop.millrace.orders", "transaction"] {
-            assert!(!is_internal(topic), "{topic}");
-        }
     }
 }

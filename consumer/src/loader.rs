@@ -12,7 +12,8 @@ use bytes::Bytes;
 use crate::clickhouse::SealedBlock;
 use crate::ddl;
 use crate::error::{Error, Place};
-use crate::kafka::{TopicPartition, is_internal};
+use crate::internal::{is_internal, may_be_own};
+use crate::kafka::TopicPartition;
 use crate::offsets::{Offsets, PartitionId, Span};
 use crate::target::{Prepared, Request};
 use crate::topic::{Incoming, Outcome, Topic};
@@ -77,8 +78,8 @@ pub enum Done {
         topic: usize,
         /// The record it was for.
         place: Place,
-        /// What was found.
-        result: Result<Box<Prepared>, Error>,
+        /// What was found; none if the record is of no table.
+        result: Result<Option<Box<Prepared>>, Error>,
     },
     /// Of [`Job::Load`].
     Loaded {
@@ -178,6 +179,19 @@ impl Lane {
             failed: false,
             loaded: Loaded::default(),
         }
+    }
+
+    /// Takes nothing of its topic in, as a record has shown that it holds no table.
+    fn leave_out(&mut self, place: Place) -> Result<(), Error> {
+        if let Some(target) = self.topic.target() {
+            let reason =
+                format!("it is of no table, but earlier ones are of {}; let nothing else be written to this topic", target.full_name);
+            return Err(Error::Record { place, reason });
+        }
+        self.internal = true;
+        self.stash.clear();
+        self.stash_bytes = 0;
+        Ok(())
     }
 
     fn full(&self, limits: &Limits) -> bool {
@@ -383,7 +397,12 @@ impl Loader {
         if !admitted {
             return Ok(true);
         }
-        let outcome = lane.topic.apply(record)?;
+        let outcome = match lane.topic.apply(record) {
+            Err(Error::Frame { .. }) if lane.topic.target().is_none() && may_be_own(&lane.topic.name) => {
+                return lane.leave_out(lane.topic.place(record)).map(|()| true);
+            }
+            outcome => outcome?,
+        };
         match outcome {
             Outcome::Needs(request) => {
                 lane.request = Some(request);
@@ -466,8 +485,11 @@ impl Loader {
             Done::Prepared { topic, place, result } => {
                 let lane = &mut self.lanes[topic];
                 lane.preparing = false;
-                let prepared = result.inspect_err(|_| lane.failed = true)?;
-                lane.topic.learn(&place, *prepared).inspect_err(|_| lane.failed = true)?;
+                let learned = result.and_then(|prepared| match prepared {
+                    Some(prepared) => lane.topic.learn(&place, *prepared),
+                    None => lane.leave_out(place),
+                });
+                learned.inspect_err(|_| lane.failed = true)?;
                 topic
             }
             Done::Loaded { load, result } => {
@@ -558,11 +580,37 @@ impl Loader {
         }
     }
 
+    /// The partitions that are here, but for those of topics without a table.
+    pub fn assigned(&self) -> impl Iterator<Item = PartitionId> {
+        self.offsets.assigned().filter(|id| self.lanes.get(id.topic).is_some_and(|lane| !lane.internal))
+    }
+
     /// The topics that have a table, for those who look.
     pub fn tables(&self) -> impl Iterator<Item = (usize, &Topic, &Loaded, usize)> {
         self.lanes.iter().enumerate().filter(|(_, lane)| !lane.internal).map(|(place, lane)| {
             let running = if lane.running { 1 } else { 0 };
             (place, &lane.topic, &lane.loaded, lane.queue.len() + running)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_without_framing_leaves_out_only_what_a_producer_may_call_its_own() {
+        let limits = Limits { rows_max: 1, bytes_max: 1 << 20, age_max: Duration::from_secs(1), memory_max: 1 << 20 };
+        let mut loader = Loader::new(limits);
+        let own: TopicPartition = (Arc::from("shop.eu.millrace.offsets"), 0);
+        let table: TopicPartition = (Arc::from("shop.eu.millrace.orders"), 0);
+        loader.assign(&[own.clone(), table.clone()]);
+        let json = |offset| Incoming { partition: 0, offset, key: Some(b"{}"), value: Some(b"{}"), seq: None };
+        for offset in 0..2 {
+            loader.take(&own.0, &json(offset), Instant::now()).unwrap();
+        }
+        assert_eq!(loader.paused(), BTreeSet::from([own]));
+        assert_eq!(loader.assigned().filter_map(|id| loader.named(id)).collect::<Vec<_>>(), std::slice::from_ref(&table));
+        assert!(matches!(loader.take(&table.0, &json(0), Instant::now()), Err(Error::Frame { .. })));
     }
 }

@@ -371,7 +371,7 @@ impl Pipeline {
             });
         }
         let times: std::collections::HashMap<_, _> = self.loader.tables().map(|(place, _, loaded, _)| (place, &loaded.times)).collect();
-        for id in self.loader.offsets.assigned() {
+        for id in self.loader.assigned() {
             let Some(named) = self.loader.named(id) else { continue };
             let end = ends.get(&named).copied().filter(|end| end.offset >= 0);
             let committed = self.loader.offsets.last_committed(id).or(end.and_then(|end| end.committed));

@@ -13,6 +13,7 @@ use crate::column::Column;
 use crate::ddl::{self, Existing, Wanted};
 use crate::envelope::{Envelope, Op};
 use crate::error::{Error, Place};
+use crate::internal::is_about_no_table;
 use crate::native::Block;
 use crate::plan::{self, PlanColumn, RowPlan, TableKind};
 use crate::schema::Node;
@@ -125,19 +126,23 @@ pub struct Preparer {
 }
 
 impl Preparer {
-    /// Finds or makes what a record needs.
+    /// Finds or makes what a record needs; none if it is of no table, and its topic holds none.
     ///
     /// # Errors
     /// Any of [`Error`]; those to retry leave nothing behind that a second try wouldn't find.
-    pub async fn prepare(&self, request: &Request) -> Result<Prepared, Error> {
+    pub async fn prepare(&self, request: &Request) -> Result<Option<Prepared>, Error> {
         let key = match request.key_id {
             Some(id) => Some(self.schema(request, id).await?),
             None => None,
         };
-        match &request.value {
-            None => self.prepare_tombstones(request, key.as_ref()).await,
-            Some((id, bytes)) => self.prepare_rows(request, key.as_ref(), *id, bytes).await,
+        let Some((id, bytes)) = &request.value else {
+            return self.prepare_tombstones(request, key.as_ref()).await.map(Some);
+        };
+        let value = self.schema(request, *id).await?;
+        if is_about_no_table(&value) {
+            return Ok(None);
         }
+        self.prepare_rows(request, key.as_ref(), (*id, &value), bytes).await.map(Some)
     }
 
     async fn schema(&self, request: &Request, id: u32) -> Result<Node, Error> {
@@ -145,12 +150,17 @@ impl Preparer {
         Node::parse(&text).map_err(|source| Error::Schema { topic: Arc::clone(&request.place.topic), id, source })
     }
 
-    async fn prepare_rows(&self, request: &Request, key: Option<&Node>, id: u32, bytes: &Bytes) -> Result<Prepared, Error> {
+    async fn prepare_rows(
+        &self,
+        request: &Request,
+        key: Option<&Node>,
+        (id, value): (u32, &Node),
+        bytes: &Bytes,
+    ) -> Result<Prepared, Error> {
         let topic = &request.place.topic;
-        let value = self.schema(request, id).await?;
         let of_schema = |source| Error::Schema { topic: Arc::clone(topic), id, source };
         let of_plan = |source| Error::Plan { topic: Arc::clone(topic), source };
-        let envelope = Envelope::compile(&value).map_err(of_schema)?;
+        let envelope = Envelope::compile(value).map_err(of_schema)?;
         let located = envelope.locate(bytes).map_err(|source| Error::Envelope { place: request.place.clone(), source })?;
         let source = (located.database.to_vec(), located.table.to_vec());
         let (Ok(source_database), Ok(table)) = (String::from_utf8(source.0.clone()), String::from_utf8(source.1.clone())) else {
@@ -185,7 +195,7 @@ impl Preparer {
             }
             None => (TableKind::Changes, Vec::new()),
         };
-        let record = row_record(&value).ok_or_else(|| of_plan(plan::PlanError::KeyShape))?;
+        let record = row_record(value).ok_or_else(|| of_plan(plan::PlanError::KeyShape))?;
         let row = RowPlan::compile(record, &names, kind).map_err(of_plan)?;
         let wanted = Wanted { topic, database: &database, table: &table, kind, columns: &row.columns, key: &names };
         self.ensure(&wanted, &full_name).await?;

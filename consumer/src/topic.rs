@@ -390,7 +390,8 @@ impl Topic {
         unframe(bytes).map_err(|source| Error::Frame { place: self.place(record), source })
     }
 
-    fn place(&self, record: &Incoming<'_>) -> Place {
+    /// Where a record of it stands.
+    pub(crate) fn place(&self, record: &Incoming<'_>) -> Place {
         Place { topic: Arc::clone(&self.name), partition: record.partition, offset: record.offset }
     }
 

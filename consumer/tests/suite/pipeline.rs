@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use apache_avro::types::Value;
+use millrace_schemas::registry::frame;
 use millrace_schemas::shape::{ColumnType, TableShape, TextKind};
+use millrace_schemas::{avro, names};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -203,6 +205,59 @@ async fn a_topic_that_comes_later_is_found() {
     sender.flush();
     stack.wait_for(&count(&database), "1").await;
     consumer.stop().await.expect("drained");
+    stack.drop_database(&database).await;
+}
+
+/// A table of this name.
+fn named(database: &str, table: &str) -> TableShape {
+    TableShape { table: table.to_owned(), ..orders(database) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_of_a_producer_whose_name_has_a_dot_are_left_out_and_tables_of_their_names_are_loaded() {
+    let Some(stack) = Stack::whole() else { return };
+    let database = stack.database("dotted");
+    let name = format!("{database}.eu");
+    let change = avro::schema_change_schema();
+    let own = [
+        (names::transaction_topic(&name), Some(avro::TRANSACTION_VALUE_SCHEMA)),
+        (names::heartbeat_topic(&name), Some(avro::HEARTBEAT_VALUE_SCHEMA)),
+        (names::schema_changes_topic(&name), Some(change.as_str())),
+        (names::offsets_topic(&name), None),
+        (names::signals_topic(&name), None),
+        (names::schema_history_topic(&name), None),
+    ];
+    for (topic, schema) in &own {
+        let record = match schema {
+            Some(schema) => {
+                let mut value = Vec::new();
+                frame(stack.registry().register(&names::value_subject(topic), schema).await.expect("registered"), &mut value);
+                Record { value: Some(value), ..Record::default() }
+            }
+            None => Record { key: Some(b"{}".to_vec()), value: Some(b"{}".to_vec()), seq: None },
+        };
+        create_topic(&stack, topic, 1).await;
+        let sender = Sender::new(&stack, topic);
+        sender.send(&record);
+        sender.flush();
+    }
+    let tables = [named("shop", "transaction"), named("millrace", "orders"), named("eu.millrace", "offsets")];
+    for shape in &tables {
+        let writer = Writer::named(&stack, &name, shape).await;
+        create_topic(&stack, &writer.topic, 1).await;
+        let sender = Sender::new(&stack, &writer.topic);
+        sender.send(&writer.change("c", None, Some(&order(1, "x")), 1));
+        sender.flush();
+    }
+    let yaml = settings(&stack, &format!("g-{database}"), &format!("{name}.*"), stack.get("CLICKHOUSE_URL"), "")
+        .replace("timeout: 10s }", &format!("timeout: 10s, database: {database} }}"));
+    let consumer = Running::start(&yaml);
+    for shape in &tables {
+        stack.wait_for(&format!("SELECT toString(count()) AS v FROM `{database}`.`{}` FINAL", shape.table), "1").await;
+    }
+    let made = stack.text(&format!("SELECT toString(count()) AS v FROM system.tables WHERE database = '{database}'")).await;
+    consumer.stop().await.expect("drained");
+    assert_eq!(made, tables.len().to_string());
     stack.drop_database(&database).await;
 }
 

@@ -167,7 +167,12 @@ pub(crate) struct Record {
 
 impl Writer {
     pub(crate) async fn new(stack: &Stack, shape: &TableShape) -> Self {
-        let topic = millrace_schemas::names::table_topic("t", &shape.database, &shape.table);
+        Self::named(stack, "t", shape).await
+    }
+
+    /// The same, of a producer of this name.
+    pub(crate) async fn named(stack: &Stack, name: &str, shape: &TableShape) -> Self {
+        let topic = millrace_schemas::names::table_topic(name, &shape.database, &shape.table);
         let registry = stack.registry();
         let value_text = value_schema(shape, &topic, SchemaOptions::default());
         let value_id = registry.register(&format!("{topic}-value"), &value_text).await.expect("registered");
@@ -273,7 +278,7 @@ pub(crate) async fn load(stack: &Stack, topic: &mut Topic, records: &[Record], f
             match topic.apply(&incoming)? {
                 Outcome::Taken => break,
                 Outcome::Needs(request) => {
-                    let prepared = preparer.prepare(&request).await?;
+                    let prepared = preparer.prepare(&request).await?.expect("a record of a table");
                     topic.learn(&request.place, prepared)?;
                 }
                 Outcome::Truncate(seq) => {
