@@ -9,6 +9,7 @@ mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod window;
 
 use std::collections::{HashMap, HashSet};
@@ -18,9 +19,7 @@ pub use boundary::TransactionTopic;
 pub use schema::Announcements;
 pub use window::{ChunkOutcome, EncodedRows, Opened, SnapshotOrigin};
 
-use crate::binlog::event::{
-    GtidEvent, HeartbeatEvent, QueryEvent, RotateEvent, RowsEvent, XaPrepare, file_name, kind, rows_query, unwrap_pos,
-};
+use crate::binlog::event::{HeartbeatEvent, QueryEvent, RotateEvent, RowsEvent, file_name, kind, rows_query, unwrap_pos};
 use crate::binlog::reader::EventError;
 use crate::binlog::row_statement::{self, Target};
 use crate::binlog::statement::{Statement, Xid};
@@ -32,6 +31,7 @@ use crate::position::clock::SequenceClock;
 use crate::position::place::{FilePosition, Fingerprint, PartTransaction, Position, PreparedAt};
 use boundary::Counts;
 use schema::Schemas;
+use transaction::Transaction;
 use window::Track;
 
 /// A plan with the schema ids under which its records are framed.
@@ -213,30 +213,6 @@ enum Mapped {
     /// The selection leaves it out.
     Ignored,
     Captured(LoggedTable),
-}
-
-#[derive(Debug)]
-struct Transaction {
-    gtid: Option<(String, u64)>,
-    gtid_text: Option<String>,
-    commit_us: i64,
-    thread: Option<u32>,
-    /// The statement whose rows come now.
-    query: Option<String>,
-    /// Whether BEGIN came, so that a statement isn't by itself the whole transaction.
-    begun: bool,
-    /// Where it begins.
-    begin: FilePosition,
-    /// Its XID, if its rows are prepared and not committed.
-    xa: Option<Xid>,
-    /// Whether it has rows that were only prepared.
-    prepares_rows: bool,
-    /// Captured row changes so far.
-    rows: u64,
-    /// How many of them were published before a restart.
-    published: u64,
-    /// Its events, where they are to say how many there are.
-    counts: Option<Counts>,
 }
 
 /// Whether a database's table is captured.
@@ -490,121 +466,6 @@ impl Capture {
         if self.position.log != before {
             self.position.fingerprint = fingerprint;
         }
-    }
-
-    fn begin<E>(&mut self, event: LogEvent<'_>) -> Result<(), CaptureError<E>> {
-        let wrong = |cause| CaptureError::Event { event_type: event.event_type, cause };
-        let gtid = match event.event_type {
-            kind::TAGGED_GTID => GtidEvent::parse_tagged(event.body),
-            event_type => GtidEvent::parse(event.body, event_type == kind::ANONYMOUS_GTID),
-        };
-        let gtid = gtid.map_err(wrong)?;
-        let gtid_text = gtid.gtid.as_ref().map(|(sid, number)| format!("{sid}:{number}"));
-        let mut published = 0;
-        if let Some(part) = &self.position.transaction {
-            let found = gtid_text.clone().unwrap_or_default();
-            if part.gtid != found {
-                return Err(CaptureError::OtherTransaction { expected: part.gtid.clone(), found });
-            }
-            published = part.rows;
-        }
-        let commit_us = gtid.commit_us.unwrap_or_else(|| i64::from(event.timestamp) * 1_000_000);
-        self.clock.transaction(commit_us);
-        let begin = FilePosition { file: self.file.clone(), pos: event.start };
-        let counts = self.transaction_topic.as_ref().map(|_| {
-            let begun_ms = i64::from(event.timestamp) * 1000;
-            Counts::new(gtid_text.as_deref(), &begin, begun_ms, commit_us.div_euclid(1000))
-        });
-        self.transaction = Some(Transaction {
-            gtid: gtid.gtid,
-            gtid_text,
-            commit_us,
-            thread: None,
-            query: None,
-            begun: false,
-            begin,
-            xa: None,
-            prepares_rows: false,
-            rows: 0,
-            published,
-            counts,
-        });
-        Ok(())
-    }
-
-    fn commit(&mut self, event: LogEvent<'_>) {
-        if let Some(transaction) = self.transaction.take() {
-            if let Some((sid, number)) = &transaction.gtid
-                && let Some(gtids) = &mut self.position.gtids
-            {
-                gtids.insert(sid, *number);
-            }
-            self.ended = transaction.counts.filter(Counts::any);
-        }
-        self.position.transaction = None;
-        self.moved(self.file_end, Some(fingerprint(event)));
-        self.tables.clear();
-        self.replayed = false;
-    }
-
-    /// The end of a prepared transaction: nothing of it is published before it is committed, which may be in the same moment.
-    fn prepare<E>(&mut self, event: LogEvent<'_>, wrong: impl Fn(EventError) -> CaptureError<E>) -> Result<Step, CaptureError<E>> {
-        let prepare = XaPrepare::parse(event.body).map_err(wrong)?;
-        let Some(transaction) = &self.transaction else { return Ok(Step::Done) };
-        let at = PreparedAt {
-            begin: transaction.begin.clone(),
-            end: self.file_end,
-            gtid: transaction.gtid_text.clone(),
-            rows: transaction.prepares_rows,
-        };
-        if prepare.one_phase {
-            if at.rows && !self.replayed {
-                return Ok(Step::NeedReplay(at));
-            }
-        } else if let Some(xid) = &transaction.xa {
-            self.position.prepared.insert(xid.to_string(), at);
-        }
-        self.commit(event);
-        Ok(Step::Done)
-    }
-
-    /// Takes an event of a prepared transaction that is committed now.
-    ///
-    /// # Errors
-    /// As [`Capture::event`].
-    pub fn replay<S: Sink>(
-        &mut self,
-        at: &PreparedAt,
-        event: LogEvent<'_>,
-        handled_us: i64,
-        sink: &mut S,
-    ) -> Result<Step, CaptureError<S::Error>> {
-        if !matches!(event.event_type, kind::TABLE_MAP | kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1 | kind::WRITE_ROWS..=kind::DELETE_ROWS | kind::PARTIAL_UPDATE_ROWS)
-        {
-            return Ok(Step::Done);
-        }
-        let xid = self.transaction.as_mut().and_then(|transaction| transaction.xa.take());
-        self.replaying = Some(at.begin.file.clone());
-        let step = self.event(event, handled_us, sink);
-        self.replaying = None;
-        if let Some(transaction) = &mut self.transaction {
-            transaction.xa = xid;
-        }
-        step
-    }
-
-    /// Takes the answer to a [`Step::NeedPrepared`]; none: the log doesn't have it.
-    pub fn learn_prepared(&mut self, xid: Xid, at: Option<PreparedAt>) {
-        match at {
-            Some(at) => drop(self.position.prepared.insert(xid.to_string(), at)),
-            None => self.lost = Some(xid),
-        }
-    }
-
-    /// All events of the prepared transaction were handed in.
-    pub fn replayed(&mut self) {
-        self.replayed = true;
-        self.tables.clear();
     }
 
     fn query<S: Sink>(&mut self, event: LogEvent<'_>, handled_us: i64, sink: &mut S) -> Result<Step, CaptureError<S::Error>> {
