@@ -2,10 +2,10 @@
 //!
 //! Their rows can't be known. Where the only table that such a statement changes is plain, it may be one that isn't captured, as the checksums of replication tools are.
 
-use sqlparser::tokenizer::Token;
+use crate::ddl::{Cursor, SqlMode, TableName, name, tokens};
 
-use super::statement::{keyword, words};
-use crate::ddl::{SqlMode, TableName};
+/// What may stand between a statement's first word and its table.
+const OPTIONS: [&str; 5] = ["LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IGNORE"];
 
 /// The table that a statement changes the rows of, as far as it is plain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,59 +19,26 @@ pub enum Target {
 /// What a statement changes; none if it changes no rows.
 #[must_use]
 pub fn target(text: &str, mode: SqlMode) -> Option<Target> {
-    let words = words(text, mode);
-    let keyword = |at| keyword(&words, at);
-    let mut at = 1;
-    let options = ["LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IGNORE"];
-    let named = match keyword(0).as_str() {
-        "INSERT" | "REPLACE" => {
-            while options.contains(&keyword(at).as_str()) || keyword(at) == "INTO" {
-                at += 1;
-            }
-            name(&words, at).map(|(table, _)| table)
-        }
-        "DELETE" => {
-            while options.contains(&keyword(at).as_str()) {
-                at += 1;
-            }
-            match keyword(at).as_str() {
-                "FROM" => name(&words, at + 1).filter(|(_, next)| single(&words, *next)).map(|(table, _)| table),
-                // Names of several tables come first.
-                _ => None,
-            }
-        }
-        "UPDATE" => {
-            while options.contains(&keyword(at).as_str()) {
-                at += 1;
-            }
-            name(&words, at).filter(|(_, next)| keyword(*next) == "SET").map(|(table, _)| table)
-        }
-        "LOAD" | "CALL" | "DO" | "WITH" => None,
-        _ => return None,
+    let tokens = tokens(text, mode);
+    let mut at = Cursor::new(&tokens);
+    let options = |at: &mut Cursor<'_>| while at.take_any(&OPTIONS) {};
+    let named = if at.take_any(&["INSERT", "REPLACE"]) {
+        options(&mut at);
+        at.take("INTO");
+        name(&mut at)
+    } else if at.take("DELETE") {
+        options(&mut at);
+        // Names of several tables come before FROM, or after the first one.
+        if at.take("FROM") { name(&mut at).filter(|_| at.at_end() || at.is_any(&["WHERE", "ORDER", "LIMIT"])) } else { None }
+    } else if at.take("UPDATE") {
+        options(&mut at);
+        name(&mut at).filter(|_| at.is("SET"))
+    } else if at.is_any(&["LOAD", "CALL", "DO", "WITH"]) {
+        None
+    } else {
+        return None;
     };
     Some(named.map_or(Target::Unknown, Target::Table))
-}
-
-/// The name at a place, and the place after it.
-fn name(words: &[Token], at: usize) -> Option<(TableName, usize)> {
-    let word = |at: usize| match words.get(at) {
-        Some(Token::Word(word)) => Some(word.value.replace("``", "`")),
-        _ => None,
-    };
-    let first = word(at)?;
-    match (words.get(at + 1), word(at + 2)) {
-        (Some(Token::Period), Some(table)) => Some((TableName { database: Some(first), table }, at + 3)),
-        _ => Some((TableName { database: None, table: first }, at + 1)),
-    }
-}
-
-/// Whether no other table is named after the first.
-fn single(words: &[Token], at: usize) -> bool {
-    match words.get(at) {
-        None | Some(Token::SemiColon) => true,
-        Some(Token::Word(word)) => matches!(word.value.to_ascii_uppercase().as_str(), "WHERE" | "ORDER" | "LIMIT"),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl Statement {
 }
 
 /// A statement's tokens without its white space and comments, up to where it stops being tokens.
-pub(super) fn words(text: &str, mode: SqlMode) -> Vec<Token> {
+fn words(text: &str, mode: SqlMode) -> Vec<Token> {
     let mut tokens = Vec::new();
     // An error leaves the tokens before it.
     let _ = Tokenizer::new(&mode, text).tokenize_with_location_into_buf(&mut tokens);
@@ -107,7 +107,7 @@ pub(super) fn words(text: &str, mode: SqlMode) -> Vec<Token> {
 }
 
 /// The keyword at a place, in capitals; empty where there is none.
-pub(super) fn keyword(words: &[Token], at: usize) -> String {
+fn keyword(words: &[Token], at: usize) -> String {
     match words.get(at) {
         Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
         _ => String::new(),

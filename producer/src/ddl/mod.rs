@@ -14,8 +14,9 @@ mod tokens;
 pub use column::{Unparsed, charset_is_named, parse_type, type_expression};
 
 pub use tokens::SqlMode;
+pub(crate) use tokens::{Cursor, tokens};
 
-use tokens::{Cursor, Tok, tokens};
+use tokens::Tok;
 
 /// A table as a statement names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -196,7 +197,7 @@ fn pair(at: &mut Cursor<'_>) -> Option<(TableName, TableName)> {
 }
 
 /// `t`, `d.t` or `.t`.
-fn name(at: &mut Cursor<'_>) -> Option<TableName> {
+pub(crate) fn name(at: &mut Cursor<'_>) -> Option<TableName> {
     if at.take_mark('.') {
         return Some(TableName { database: None, table: at.name()? });
     }

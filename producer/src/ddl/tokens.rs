@@ -56,7 +56,7 @@ impl Dialect for SqlMode {
 
 /// A token, as far as statements about tables need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Tok {
+pub(crate) enum Tok {
     /// A keyword or a name; a quoted one is only ever a name.
     Word { text: String, quoted: bool },
     /// Text between single or, without `ANSI_QUOTES`, double quotes.
@@ -72,7 +72,7 @@ pub(super) enum Tok {
 }
 
 /// The tokens of a statement up to where it stops being tokens.
-pub(super) fn tokens(text: &str, mode: SqlMode) -> Vec<Tok> {
+pub(crate) fn tokens(text: &str, mode: SqlMode) -> Vec<Tok> {
     let mut found = Vec::new();
     // An error leaves the tokens before it.
     let whole = Tokenizer::new(&mode, text).with_unescape(false).tokenize_with_location_into_buf(&mut found).is_ok();
@@ -150,12 +150,12 @@ fn unescape(raw: &str, quote: char, mode: SqlMode) -> String {
 
 /// A place among tokens.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     rest: &'a [Tok],
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(tokens: &'a [Tok]) -> Self {
+    pub(crate) fn new(tokens: &'a [Tok]) -> Self {
         Self { rest: tokens }
     }
 
@@ -170,7 +170,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether nothing follows, or only the statement's end.
-    pub(super) fn at_end(&self) -> bool {
+    pub(crate) fn at_end(&self) -> bool {
         matches!(self.rest, [] | [Tok::Mark(';')])
     }
 
@@ -184,16 +184,16 @@ impl<'a> Cursor<'a> {
         matches!(self.rest.get(ahead), Some(Tok::Word { text, quoted: false }) if text.eq_ignore_ascii_case(keyword))
     }
 
-    pub(super) fn is(&self, keyword: &str) -> bool {
+    pub(crate) fn is(&self, keyword: &str) -> bool {
         self.is_at(0, keyword)
     }
 
-    pub(super) fn is_any(&self, keywords: &[&str]) -> bool {
+    pub(crate) fn is_any(&self, keywords: &[&str]) -> bool {
         keywords.iter().any(|keyword| self.is(keyword))
     }
 
     /// Takes the keyword, if it is next.
-    pub(super) fn take(&mut self, keyword: &str) -> bool {
+    pub(crate) fn take(&mut self, keyword: &str) -> bool {
         let found = self.is(keyword);
         if found {
             self.next();
@@ -201,7 +201,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    pub(super) fn take_any(&mut self, keywords: &[&str]) -> bool {
+    pub(crate) fn take_any(&mut self, keywords: &[&str]) -> bool {
         keywords.iter().any(|keyword| self.take(keyword))
     }
 
