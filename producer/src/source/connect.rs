@@ -81,8 +81,7 @@ impl Connector {
     ///
     /// The host has no address or doesn't answer, TLS fails, or the user is refused.
     pub async fn connect(&self) -> Result<Session, SourceError> {
-        let within = self.settings.connect_timeout;
-        let connecting = async {
+        let session = self.in_time(async {
             let addresses = self.resolve().await?;
             let opts = self.opts(addresses).await?;
             let conn = Conn::new(opts).await.map_err(|error| self.refusal(error))?;
@@ -92,16 +91,22 @@ impl Connector {
                 Ok(()) => Ok(session),
                 Err(error) => Err(foreign(session).await.unwrap_or(error)),
             }
-        };
+        });
+        let session = session.await?;
+        self.settings.password.accepted();
+        Ok(session)
+    }
+
+    /// Connects in any way, within the time set for it.
+    pub(super) async fn in_time<T>(&self, connecting: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
+        let within = self.settings.connect_timeout;
         // Boxed: connecting is a large future and would otherwise be part of every caller's.
-        let session = timeout(within, Box::pin(connecting)).await.map_err(|_| SourceError::Silent {
+        timeout(within, Box::pin(connecting)).await.map_err(|_| SourceError::Silent {
             target: self.target.to_string(),
             doing: "connecting".to_owned(),
             after: within,
             setting: "source.connect_timeout",
-        })??;
-        self.settings.password.accepted();
-        Ok(session)
+        })?
     }
 
     /// The host's addresses. Looked up here and not by the client library, which can't tell an unknown host from a silent one.

@@ -14,7 +14,6 @@ use native_tls::{Certificate, Identity, TlsConnector};
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::connect::Connector;
 use super::error::SourceError;
@@ -163,13 +162,7 @@ pub(super) struct Ready {
 impl Connector {
     /// Opens a connection for a dump.
     pub(super) async fn replica(&self) -> Result<Ready, SourceError> {
-        let within = self.settings().connect_timeout;
-        timeout(within, Box::pin(self.log_in())).await.map_err(|_| SourceError::Silent {
-            target: self.target().to_owned(),
-            doing: "connecting".to_owned(),
-            after: within,
-            setting: "source.connect_timeout",
-        })?
+        self.in_time(self.log_in()).await
     }
 
     async fn log_in(&self) -> Result<Ready, SourceError> {
