@@ -12,6 +12,7 @@ mod diff;
 mod double;
 mod path;
 
+use super::digits::decimal_digits;
 use super::{DecodeError, decimal, temporal};
 pub use diff::write_changed_text;
 use double::ShortestDouble;
@@ -396,21 +397,6 @@ const fn hex_digit(nibble: u8) -> u8 {
 fn base64_symbol(sextet: u32) -> u8 {
     const SYMBOLS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     usize::try_from(sextet).ok().and_then(|at| SYMBOLS.get(at)).copied().unwrap_or(b'=')
-}
-
-/// Fills `digits` from its end; the answer is where the number begins.
-fn decimal_digits(value: u64, digits: &mut [u8; 20]) -> usize {
-    let mut rest = value;
-    let mut begin = digits.len();
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        begin -= 1;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    begin
 }
 
 #[cfg(test)]

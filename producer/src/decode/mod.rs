@@ -8,6 +8,7 @@
 pub mod charset;
 pub mod decimal;
 pub(crate) mod defaults;
+mod digits;
 mod error;
 pub mod json;
 pub mod temporal;

@@ -9,6 +9,7 @@
 //! decide (G8). Bytes that no server writes are errors.
 
 use super::DecodeError;
+use super::digits::decimal_digits;
 
 /// What a temporal value decodes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,16 +252,7 @@ pub fn year(bytes: &[u8]) -> Result<u16, DecodeError> {
 /// Appends `value` in decimal, with zeros up to `width` digits.
 fn push_digits(value: u64, width: usize, out: &mut Vec<u8>) {
     let mut digits = [b'0'; 20];
-    let mut rest = value;
-    let mut begin = digits.len();
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        begin -= 1;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
+    let begin = decimal_digits(value, &mut digits);
     let begin = begin.min(digits.len().saturating_sub(width));
     out.extend(digits.iter().skip(begin));
 }

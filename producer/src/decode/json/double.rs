@@ -3,7 +3,7 @@
 //! `my_gcvt` (`strings/dtoa.cc`) takes the shortest digits that read back as the same double, as
 //! Rust's formatter does, and has its own rule for where an exponent begins.
 
-use super::decimal_digits;
+use crate::decode::digits::decimal_digits;
 
 /// The shortest digits of a double and the place of its point.
 #[derive(Default)]
