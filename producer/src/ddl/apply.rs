@@ -42,7 +42,7 @@ pub fn create(text: &str, mode: SqlMode, (database, table): (&str, &str), like: 
 /// What isn't understood.
 pub fn alter(known: &Known, text: &str, mode: SqlMode) -> Result<Known, Unparsed> {
     match alteration(text, mode)? {
-        Alteration::Table(clauses) => Table { known, clauses }.finish(),
+        Alteration::Table(clauses) => Table { known, clauses: *clauses }.finish(),
         Alteration::Indexes(changed) => match changed {
             _ if known.primary && changed != Indexes::Primary => Ok(known.clone()),
             Indexes::Other => Ok(known.clone()),

@@ -58,7 +58,7 @@ pub(super) enum Indexes {
 /// `CREATE INDEX` and `DROP INDEX`, or an ALTER TABLE.
 pub(super) enum Alteration {
     Indexes(Indexes),
-    Table(Clauses),
+    Table(Box<Clauses>),
 }
 
 /// All clauses of a statement.
@@ -145,7 +145,7 @@ pub(super) fn alteration(text: &str, mode: SqlMode) -> Parsed<Alteration> {
         }
         clause(&mut at, &mut clauses, mode)?;
     }
-    Ok(Alteration::Table(clauses))
+    Ok(Alteration::Table(Box::new(clauses)))
 }
 
 fn index_statement(at: &mut Cursor<'_>) -> Option<Indexes> {

@@ -188,4 +188,12 @@ mod tests {
         let nine = Some(DefaultValue::Long(9));
         assert_eq!(defaults, [Some(DefaultValue::Long(1)), Some(DefaultValue::Text("x".to_owned())), nine.clone(), nine]);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(of in "(INT|YEAR|FLOAT|DECIMAL\\(5,2\\)|BIT\\(9\\)|DATE|DATETIME\\(3\\)|TIME|CHAR\\(3\\)|BINARY\\(3\\)|ENUM\\('a'\\)|SET\\('a'\\))", text in "[-+0-9a-fxbeE.:' (),_]{0,24}") {
+            after(&[&format!("ADD c {of} DEFAULT {text}"), "MODIFY c VARCHAR(9)"]);
+            after(&[&format!("ADD c {of} DEFAULT '{text}'"), "MODIFY c TEXT"]);
+        }
+    }
 }

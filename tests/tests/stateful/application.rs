@@ -409,7 +409,7 @@ impl Application {
         let table = self.tables[at].clone();
         let Some(place) = table.column(&mut self.random) else { return };
         let mut column = table.columns[place].clone();
-        // A default that is taken away is unknown to a producer that comes to the column's first row later.
+        // Where the statement's literal isn't certain (a TIMESTAMP, an 'é'), a default that is taken away is unknown to a producer that comes to the column's first row later.
         let wider: Vec<Kind> =
             column.kind.wider().iter().copied().filter(|wider| column.default.is_none() || wider.may_have_default()).collect();
         if let Some(wider) = self.random.pick(&wider) {

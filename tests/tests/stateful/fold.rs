@@ -107,8 +107,8 @@ struct Table {
     rows: BTreeMap<Vec<(String, Word)>, Row>,
     /// The columns of the key, by their first names.
     key: BTreeSet<String>,
-    /// Columns that older rows were given. The log doesn't say by which default: of a column that is dropped before the producer comes to its first row, the
-    /// server can't be asked any more. So these are held against the tables at the end only, which have none of the dropped.
+    /// Columns that older rows were given. The statement doesn't always say for certain by which default (a TIMESTAMP, an 'é'): of a column that is dropped before the
+    /// producer comes to its first row, the server can't be asked any more. So these are held against the tables at the end only, which have none of the dropped.
     filled_in: BTreeSet<String>,
 }
 
