@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 pub use self::plan::Plan;
 
-use self::message::{Chunk, Hold, SnapshotMessage};
+use self::message::{Chunk, Hold, Reading, SnapshotMessage};
 use self::plan::{Job, Next, Work};
 use self::table::Described;
 pub(crate) use self::table::key_names;
@@ -160,6 +160,13 @@ impl Worker {
                 }
                 Err(Error::Source(error)) if error.disposition() == Disposition::TableChanged => {
                     tracing::debug!(table = job.reading.name, %error, "the table changed while it was read");
+                    *job.described.lock().await = None;
+                }
+                Err(error @ Error::SnapshotRow { .. }) => {
+                    if tries + 1 >= TRIES_MAX || !self.shared.differs(&job).await? {
+                        return Err(error);
+                    }
+                    tracing::debug!(table = job.reading.name, %error, "the table changed before it was read");
                     *job.described.lock().await = None;
                 }
                 Err(error) => return Err(error),
@@ -419,6 +426,14 @@ impl Shared {
         let described = Arc::new(Described { version, table, prepared, reader, opened });
         *current = Some(Arc::clone(&described));
         Ok(Some(described))
+    }
+
+    /// Whether the table is another one than it was described as: then it isn't its rows that are wrong.
+    async fn differs(&self, job: &Job) -> Result<bool, Error> {
+        let Some(described) = job.described.lock().await.clone() else { return Ok(true) };
+        let Reading { database, table, .. } = &job.reading;
+        let now = catalog::table(&mut *self.beside.lock().await, database, table, &KeyOverrides::new()).await?;
+        Ok(now.is_none_or(|now| now.shape != described.table.shape))
     }
 
     /// Where opening a table takes time, those that come next are opened with it.
