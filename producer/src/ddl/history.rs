@@ -296,7 +296,7 @@ impl History {
     fn alter(&mut self, name: &Name, context: &Context<'_>) {
         let entry = self.entries.entry(name.clone()).or_default();
         if context.exact {
-            entry.stated.alter(context.text, context.mode);
+            entry.stated.alter(context.text, context.exact, context.mode);
         } else {
             entry.stated = Stated::default();
         }
