@@ -57,7 +57,7 @@ pub async fn delete(stack: &Stack, prefix: &str, group: &str) -> Result<()> {
 ///
 /// # Errors
 /// If it doesn't.
-pub async fn answers(brokers: &str) -> Result<()> {
+pub async fn answers(brokers: String) -> Result<()> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("client.id", "millrace-tests").set("log_level", "0");
     tokio::task::spawn_blocking(move || {

@@ -1,5 +1,5 @@
 //! Servers of a test's own, of the local stack's kinds: with options that the shared ones must not have, and to be killed, frozen and started
-//! again. Each is one process on a free port of 127.0.0.1 with a directory of its own, and both are gone when it is dropped.
+//! again: see [`Daemon`]. Each is one process on a free port of 127.0.0.1 with a directory of its own, and both are gone when it is dropped.
 //!
 //! They run what `deploy/local/stack` has put into its cache. What isn't there is told as `None`, after a line that says why.
 
@@ -12,6 +12,7 @@ mod registry;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -28,14 +29,20 @@ use crate::wait::{Probe, until};
 /// How long a server may take until it answers, or has ended after it was asked to.
 const WITHIN: Duration = Duration::from_secs(90);
 
-/// A server's process, and how to start it.
-struct Daemon {
+/// Asks a server for a sign of life.
+type Question = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
+
+/// A server's process: how to start it, and what can be done to it.
+pub struct Daemon {
     /// Its name in messages, and its log's.
     label: String,
     program: OsString,
     arguments: Vec<OsString>,
     variables: Vec<(String, OsString)>,
     log: PathBuf,
+    question: Question,
+    /// What is gone with it: directories and files.
+    owned: Vec<PathBuf>,
     child: Option<Child>,
 }
 
@@ -46,10 +53,23 @@ impl fmt::Debug for Daemon {
 }
 
 impl Daemon {
-    /// Not started yet. Its log is in the directory.
-    fn new(directory: &Path, label: &str, program: impl Into<OsString>) -> Self {
-        let log = directory.join(format!("{label}.server.txt"));
-        Self { label: label.to_owned(), program: program.into(), arguments: Vec::new(), variables: Vec::new(), log, child: None }
+    /// Not started yet. Its log is in the directory. It works when it answers the question.
+    fn new<F: Future<Output = Result<()>> + Send + 'static>(
+        directory: &Path,
+        label: &str,
+        program: impl Into<OsString>,
+        question: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            label: label.to_owned(),
+            program: program.into(),
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            log: directory.join(format!("{label}.server.txt")),
+            question: Box::new(move || Box::pin(question())),
+            owned: Vec::new(),
+            child: None,
+        }
     }
 
     fn arguments(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
@@ -62,21 +82,29 @@ impl Daemon {
         self
     }
 
+    fn owning(mut self, path: &Path) -> Self {
+        self.owned.push(path.to_owned());
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
         command
     }
 
-    /// Starts it. It must not run.
-    fn start(&mut self) -> Result<()> {
+    /// Starts it, again on the data and ports that it had, and waits until it answers.
+    ///
+    /// # Errors
+    /// If it runs, or can't be started: the last line of its log.
+    pub async fn start(&mut self) -> Result<()> {
         if self.ended()?.is_none() && self.child.is_some() {
             return Err(Failure::new(format!("{} runs already", self.label)));
         }
         let log = append(&self.log)?;
         let child = self.command().stdout(log.try_clone()?).stderr(log).spawn().context(&self.label)?;
         self.child = Some(child);
-        Ok(())
+        self.answers().await
     }
 
     fn ended(&mut self) -> Result<Option<ExitStatus>> {
@@ -86,8 +114,11 @@ impl Daemon {
         })
     }
 
-    /// `kill -9`, and waits for its end.
-    fn kill(&mut self) -> Result<()> {
+    /// `kill -9`, and waits for its end. What it has written is in the system's hands: that is a matter of the process, not of the machine.
+    ///
+    /// # Errors
+    /// If it had ended by itself.
+    pub fn kill(&mut self) -> Result<()> {
         if let Some(status) = self.ended()? {
             return Err(self.told(status));
         }
@@ -97,8 +128,11 @@ impl Daemon {
         Ok(())
     }
 
-    /// Ends it if it runs, whatever state it is in.
-    fn end(&mut self) -> Result<()> {
+    /// `kill -9`, if it hasn't ended by itself.
+    ///
+    /// # Errors
+    /// If the process can't be ended.
+    pub fn end(&mut self) -> Result<()> {
         if self.child.is_some() && self.ended()?.is_none() {
             self.kill()?;
         }
@@ -106,11 +140,41 @@ impl Daemon {
     }
 
     /// Asks it to end in good order, and waits for it.
-    async fn stop(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// If it doesn't end in time.
+    pub async fn stop(&mut self) -> Result<()> {
         self.signal("TERM")?;
         let what = format!("{} ends", self.label);
         until(&what, WITHIN, async || Ok(self.ended()?.map_or(Probe::NotYet("it still runs".to_owned()), Probe::Holds))).await?;
         Ok(())
+    }
+
+    /// Lets it go on if it is held, and starts it if it has ended.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub async fn mend(&mut self) -> Result<()> {
+        if self.ended()?.is_some() {
+            return self.start().await;
+        }
+        self.thaw()
+    }
+
+    /// Holds the process: its connections stay open and nobody answers.
+    ///
+    /// # Errors
+    /// If it isn't there.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// If it isn't there.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal("CONT")
     }
 
     fn signal(&self, signal: &str) -> Result<()> {
@@ -119,20 +183,23 @@ impl Daemon {
         if sent.success() { Ok(()) } else { Err(Failure::new(format!("kill -{signal} of {}: {sent}", self.label))) }
     }
 
-    /// Waits until `answers` does, as long as the process runs.
-    async fn answers<T>(&mut self, mut answers: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    /// Waits until it answers, as long as the process runs.
+    async fn answers(&mut self) -> Result<()> {
         let what = format!("{} answers", self.label);
         until(&what, WITHIN, async || {
             if let Some(status) = self.ended()? {
                 return Err(self.told(status));
             }
-            Ok(answers().await.map_or_else(|error| Probe::NotYet(error.to_string()), Probe::Holds))
+            Ok((self.question)().await.map_or_else(|error| Probe::NotYet(error.to_string()), Probe::Holds))
         })
         .await
     }
 
     /// What it has logged, over all its lives.
-    fn log(&self) -> Result<String> {
+    ///
+    /// # Errors
+    /// If the file can't be read.
+    pub fn log(&self) -> Result<String> {
         let bytes = std::fs::read(&self.log).context(self.log.display())?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -144,10 +211,13 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        // Errors mean that it has ended already.
         if let Some(child) = &mut self.child {
-            // Errors mean that it has ended already.
             let _ = child.kill();
             let _ = child.wait();
+        }
+        for path in &self.owned {
+            let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use millrace_tests::failure::{Context, Failure, Result};
 use millrace_tests::proxy::Proxy;
 use millrace_tests::scenario::{World, must, scenario};
-use millrace_tests::server::{Disk, KafkaServer, MySqlServer, Options, RegistryServer};
+use millrace_tests::server::{Daemon, Disk, KafkaServer, MySqlServer, Options, RegistryServer};
 use millrace_tests::stack::Stack;
 use millrace_tests::wait::{Probe, until};
 use serde_json::{Value, json};
@@ -156,9 +156,9 @@ impl Servers {
                 disk.free();
             }
         }
-        self.mysql.mend().await?;
-        self.kafka.mend().await?;
-        self.registry.mend().await
+        self.mysql.daemon.mend().await?;
+        self.kafka.daemon.mend().await?;
+        self.registry.daemon.mend().await
     }
 
     fn disk(&self, victim: Victim) -> Result<&Disk> {
@@ -180,39 +180,41 @@ impl Servers {
         }
     }
 
-    fn kill(&mut self, victim: Victim, running: &mut Running) -> Result<()> {
+    /// The victim's server; none is the producer.
+    fn server(&mut self, victim: Victim) -> Option<&mut Daemon> {
         match victim {
-            Source => self.mysql.kill(),
-            Producer => running.producer.kill(),
-            Broker => self.kafka.kill(),
-            Registry => self.registry.kill(),
+            Source => Some(&mut self.mysql.daemon),
+            Broker => Some(&mut self.kafka.daemon),
+            Registry => Some(&mut self.registry.daemon),
+            Producer => None,
+        }
+    }
+
+    fn kill(&mut self, victim: Victim, running: &mut Running) -> Result<()> {
+        match self.server(victim) {
+            Some(server) => server.kill(),
+            None => running.producer.kill(),
         }
     }
 
     async fn start_again(&mut self, victim: Victim, running: &mut Running) -> Result<()> {
-        match victim {
-            Source => self.mysql.start_again(&[]).await,
-            Producer => running.producer.start_again(),
-            Broker => self.kafka.start_again().await,
-            Registry => self.registry.start_again().await,
+        match self.server(victim) {
+            Some(server) => server.start().await,
+            None => running.producer.start_again(),
         }
     }
 
-    fn freeze(&self, victim: Victim, running: &mut Running) -> Result<()> {
-        match victim {
-            Source => self.mysql.freeze(),
-            Producer => running.producer.freeze(),
-            Broker => self.kafka.freeze(),
-            Registry => self.registry.freeze(),
+    fn freeze(&mut self, victim: Victim, running: &mut Running) -> Result<()> {
+        match self.server(victim) {
+            Some(server) => server.freeze(),
+            None => running.producer.freeze(),
         }
     }
 
-    fn thaw(&self, victim: Victim, running: &mut Running) -> Result<()> {
-        match victim {
-            Source => self.mysql.thaw(),
-            Producer => running.producer.thaw(),
-            Broker => self.kafka.thaw(),
-            Registry => self.registry.thaw(),
+    fn thaw(&mut self, victim: Victim, running: &mut Running) -> Result<()> {
+        match self.server(victim) {
+            Some(server) => server.thaw(),
+            None => running.producer.thaw(),
         }
     }
 }
@@ -329,19 +331,14 @@ impl Servers {
     /// How often it has told that its disk is full. The registry writes only when a schema is new to it, and then it may have the room already.
     fn told_of_full_disk(&self, victim: Victim) -> Result<Option<usize>> {
         Ok(match victim {
-            Source => Some(self.mysql.log()?.matches("errno: 28").count() + self.mysql.log()?.matches("is full").count()),
-            Broker => Some(self.kafka.log()?.matches("No space left").count()),
+            Source => Some(self.mysql.daemon.log()?.matches("errno: 28").count() + self.mysql.daemon.log()?.matches("is full").count()),
+            Broker => Some(self.kafka.daemon.log()?.matches("No space left").count()),
             Registry | Producer => None,
         })
     }
 
     fn kill_if_running(&mut self, victim: Victim) -> Result<()> {
-        match victim {
-            Source => self.mysql.end(),
-            Broker => self.kafka.end(),
-            Registry => self.registry.end(),
-            Producer => Ok(()),
-        }
+        self.server(victim).map_or(Ok(()), Daemon::end)
     }
 }
 

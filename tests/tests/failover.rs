@@ -53,17 +53,17 @@ async fn ends_with(process: &mut Process, words: &[&str]) -> Result<()> {
 async fn killed_and_restarted(world: &World, server: &mut MySqlServer) -> Result<()> {
     let running = running(world, &settings(world)?, 1_000).await?;
     running.more(100).await?;
-    server.kill()?;
-    server.start_again(&[]).await?;
+    server.daemon.kill()?;
+    server.daemon.start().await?;
     running.more(100).await?;
     world.admin().await?.run("FLUSH BINARY LOGS").await?;
     running.more(100).await?;
     // In good order: its log ends with a STOP event, and a new file begins.
-    server.stop().await?;
-    server.start_again(&[]).await?;
+    server.daemon.stop().await?;
+    server.daemon.start().await?;
     running.more(100).await?;
-    server.kill()?;
-    server.start_again(&[]).await?;
+    server.daemon.kill()?;
+    server.daemon.start().await?;
     running.more(100).await?;
     running.judge(world).await.map(drop)
 }
@@ -168,7 +168,7 @@ async fn purged(world: &World, server: &mut MySqlServer, missing: &str) -> Resul
         }
         missing => ends_with(&mut producer, &["has purged binlogs", missing, "start it anew", "retention"]).await?,
     }
-    server.stop().await
+    server.daemon.stop().await
 }
 
 #[test]
@@ -212,7 +212,7 @@ async fn promoted(world: &World, version: Version) -> Result<()> {
     caught_up(&first, &second).await?;
     second.promote().await?;
     proxy.lead_to(&format!("127.0.0.1:{}", second.port));
-    first.kill()?;
+    first.daemon.kill()?;
     running.more(200).await?;
     let (_, mut producer) = running.judge(&world).await?;
     tells(&mut producer, "another server of the same cluster answers").await

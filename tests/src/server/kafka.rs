@@ -1,6 +1,6 @@
 //! A Kafka broker of a test's own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use super::{Daemon, cached, free_port, java, last_line, version_of};
@@ -11,9 +11,8 @@ use crate::random::Random;
 /// A private broker with two doors: clients of the one stay on it, those of the other are told to come through a proxy.
 #[derive(Debug)]
 pub struct KafkaServer {
-    daemon: Daemon,
-    data: PathBuf,
-    settings: PathBuf,
+    /// The process.
+    pub daemon: Daemon,
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
     /// Where it listens for the proxy.
@@ -38,97 +37,27 @@ impl KafkaServer {
         std::fs::write(&settings, properties(&data, port, proxied_port, proxy_port, controller_port))?;
         let class_path = format!("{}/*", home.display());
         let log_settings = crate::stack::repository().join("deploy/local/log4j2.properties");
-        let mut daemon = Daemon::new(directory, "kafka", java())
+        let mut daemon = Daemon::new(directory, "kafka", java(), move || crate::kafka::answers(brokers_at(port)))
+            .owning(&data)
+            .owning(&settings)
             .arguments(["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"])
             .arguments([format!("-Dlog4j2.configurationFile={}", log_settings.display())])
             .arguments(["-cp", &class_path, "kafka.Kafka"])
             .arguments([&settings]);
         format(&class_path, &settings, &daemon.log)?;
-        daemon.start()?;
-        let mut server = Self { daemon, data, settings, port, proxied_port };
-        server.answers().await?;
-        Ok(Some(server))
+        daemon.start().await?;
+        Ok(Some(Self { daemon, port, proxied_port }))
     }
 
     /// Where it is found without the proxy.
     #[must_use]
     pub fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// What it has logged.
-    ///
-    /// # Errors
-    /// If the file can't be read.
-    pub fn log(&self) -> Result<String> {
-        self.daemon.log()
-    }
-
-    /// `kill -9`.
-    ///
-    /// # Errors
-    /// If it had ended by itself.
-    pub fn kill(&mut self) -> Result<()> {
-        self.daemon.kill()
-    }
-
-    /// Starts it again on its data and ports, and waits until it answers.
-    ///
-    /// # Errors
-    /// If it runs, or can't be started.
-    pub async fn start_again(&mut self) -> Result<()> {
-        self.daemon.start()?;
-        self.answers().await
-    }
-
-    /// `kill -9`, if it hasn't ended by itself.
-    ///
-    /// # Errors
-    /// If the process can't be ended.
-    pub fn end(&mut self) -> Result<()> {
-        self.daemon.end()
-    }
-
-    /// Lets it go on if it is held, and starts it if it has ended.
-    ///
-    /// # Errors
-    /// If it can't be started.
-    pub async fn mend(&mut self) -> Result<()> {
-        if self.daemon.ended()?.is_some() {
-            return self.start_again().await;
-        }
-        self.thaw()
-    }
-
-    /// Holds the process: its connections stay open and nobody answers.
-    ///
-    /// # Errors
-    /// If it isn't there.
-    pub fn freeze(&self) -> Result<()> {
-        self.daemon.signal("STOP")
-    }
-
-    /// Lets it go on.
-    ///
-    /// # Errors
-    /// If it isn't there.
-    pub fn thaw(&self) -> Result<()> {
-        self.daemon.signal("CONT")
-    }
-
-    async fn answers(&mut self) -> Result<()> {
-        let brokers = self.brokers();
-        self.daemon.answers(async || crate::kafka::answers(&brokers).await).await
+        brokers_at(self.port)
     }
 }
 
-impl Drop for KafkaServer {
-    fn drop(&mut self) {
-        // Errors mean that it has ended already.
-        let _ = self.daemon.kill();
-        let _ = std::fs::remove_dir_all(&self.data);
-        let _ = std::fs::remove_file(&self.settings);
-    }
+fn brokers_at(port: u16) -> String {
+    format!("127.0.0.1:{port}")
 }
 
 /// As `deploy/local/kafka.sh` has them.

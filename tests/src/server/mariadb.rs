@@ -1,16 +1,16 @@
 //! A MariaDB server, which is not to be captured from.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::mysql::answers;
 use super::{Daemon, cached, free_port};
 use crate::failure::Result;
-use crate::source::Source;
 
 /// A private MariaDB without users: everybody may come in.
 #[derive(Debug)]
 pub struct MariaDbServer {
-    daemon: Daemon,
-    data: PathBuf,
+    /// The process.
+    pub daemon: Daemon,
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
 }
@@ -28,7 +28,8 @@ impl MariaDbServer {
         let (port, data) = (free_port()?, directory.join("mariadb.data"));
         std::fs::create_dir_all(&data)?;
         let share = home.join("usr/share/mysql");
-        let mut daemon = Daemon::new(directory, "mariadb", home.join("usr/sbin/mariadbd"))
+        let mut daemon = Daemon::new(directory, "mariadb", home.join("usr/sbin/mariadbd"), move || answers(port, "root", ""))
+            .owning(&data)
             .variable("LD_LIBRARY_PATH", home.join("usr/lib/x86_64-linux-gnu"))
             .arguments(["--no-defaults", "--skip-grant-tables", "--skip-networking=0", "--bind-address=127.0.0.1", "--socket=mariadb.sock"])
             .arguments(["--pid-file=mariadb.pid", "--log-bin=binlog", "--binlog-format=ROW", "--binlog-row-metadata=FULL", "--server-id=5"])
@@ -40,16 +41,7 @@ impl MariaDbServer {
         if super::is_root() {
             daemon = daemon.arguments(["--user=root"]);
         }
-        daemon.start()?;
-        daemon.answers(async || Source::connect_to(("127.0.0.1", port), ("root", ""), None).await).await?;
-        Ok(Some(Self { daemon, data, port }))
-    }
-}
-
-impl Drop for MariaDbServer {
-    fn drop(&mut self) {
-        // Errors mean that it has ended already.
-        let _ = self.daemon.kill();
-        let _ = std::fs::remove_dir_all(&self.data);
+        daemon.start().await?;
+        Ok(Some(Self { daemon, port }))
     }
 }

@@ -58,7 +58,8 @@ impl Default for Options<'_> {
 /// A private server. Its administrator is `root` with the password `millrace`, from everywhere.
 #[derive(Debug)]
 pub struct MySqlServer {
-    daemon: Daemon,
+    /// The process.
+    pub daemon: Daemon,
     data: PathBuf,
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
@@ -80,17 +81,16 @@ impl MySqlServer {
         tokio::task::spawn_blocking(move || copy_template(&number, &of, &into)).await??;
         let port = free_port()?;
         let (program, first) = program(&home);
-        let mut daemon = Daemon::new(directory, options.label, program)
+        let mut daemon = Daemon::new(directory, options.label, program, move || answers(port, ROOT, PASSWORD))
+            .owning(&data)
             .variable("LD_LIBRARY_PATH", libraries(&home))
             .arguments(first)
             .arguments(common(&home, &data))
             .arguments([format!("--port={port}"), format!("--server-id={}", options.server_id)])
             .arguments(USUAL)
             .arguments(options.flags);
-        daemon.start()?;
-        let mut server = Self { daemon, data, port };
-        server.answers().await?;
-        Ok(Some(server))
+        daemon.start().await?;
+        Ok(Some(Self { daemon, data, port }))
     }
 
     /// The stack with this server in the place of its MySQL.
@@ -123,75 +123,6 @@ impl MySqlServer {
     #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
-    }
-
-    /// What it has logged.
-    ///
-    /// # Errors
-    /// If the file can't be read.
-    pub fn log(&self) -> Result<String> {
-        self.daemon.log()
-    }
-
-    /// `kill -9`. What was committed is on disk: that is a matter of the process, not of the machine.
-    ///
-    /// # Errors
-    /// If it had ended by itself.
-    pub fn kill(&mut self) -> Result<()> {
-        self.daemon.kill()
-    }
-
-    /// Shuts it down in good order.
-    ///
-    /// # Errors
-    /// If it doesn't end in time.
-    pub async fn stop(&mut self) -> Result<()> {
-        self.daemon.stop().await
-    }
-
-    /// Starts it again on its data and port, with options beside those it had, and waits until it answers.
-    ///
-    /// # Errors
-    /// If it runs, or can't be started.
-    pub async fn start_again(&mut self, flags: &[&str]) -> Result<()> {
-        self.daemon.arguments.extend(flags.iter().map(Into::into));
-        self.daemon.start()?;
-        self.answers().await
-    }
-
-    /// `kill -9`, if it hasn't ended by itself.
-    ///
-    /// # Errors
-    /// If the process can't be ended.
-    pub fn end(&mut self) -> Result<()> {
-        self.daemon.end()
-    }
-
-    /// Lets it go on if it is held, and starts it if it has ended.
-    ///
-    /// # Errors
-    /// If it can't be started.
-    pub async fn mend(&mut self) -> Result<()> {
-        if self.daemon.ended()?.is_some() {
-            return self.start_again(&[]).await;
-        }
-        self.thaw()
-    }
-
-    /// Holds the process: its connections stay open and nobody answers.
-    ///
-    /// # Errors
-    /// If it isn't there.
-    pub fn freeze(&self) -> Result<()> {
-        self.daemon.signal("STOP")
-    }
-
-    /// Lets it go on.
-    ///
-    /// # Errors
-    /// If it isn't there.
-    pub fn thaw(&self) -> Result<()> {
-        self.daemon.signal("CONT")
     }
 
     /// Makes it a replica of another one, by GTID, which logs what it replays.
@@ -233,22 +164,14 @@ impl MySqlServer {
         mysql.run_all([format!("STOP {word}").as_str(), &format!("RESET {word} ALL")]).await?;
         mysql.close().await
     }
-
-    async fn answers(&mut self) -> Result<()> {
-        let port = self.port;
-        let mysql = self.daemon.answers(async || Source::connect_to(("127.0.0.1", port), (ROOT, PASSWORD), None).await).await?;
-        // It has answered: how the connection ends is of no consequence.
-        let _ = mysql.close().await;
-        Ok(())
-    }
 }
 
-impl Drop for MySqlServer {
-    fn drop(&mut self) {
-        // Errors mean that it has ended already.
-        let _ = self.daemon.kill();
-        let _ = std::fs::remove_dir_all(&self.data);
-    }
+/// Whether a server of MySQL's kind lets a user in.
+pub(super) async fn answers(port: u16, user: &str, password: &str) -> Result<()> {
+    let mysql = Source::connect_to(("127.0.0.1", port), (user, password), None).await?;
+    // It has answered: how the connection ends is of no consequence.
+    let _ = mysql.close().await;
+    Ok(())
 }
 
 /// As `deploy/local/mysql.sh` has them. What a killed process has committed is in the system's hands: `kill -9` loses nothing.
