@@ -5,6 +5,7 @@ use mysql_async::{Conn, OptsBuilder, Row, Value};
 
 use crate::failure::{Context, Failure, Result};
 use crate::stack::Stack;
+use crate::value::{Form, Word};
 
 /// One MySQL connection, which speaks utf8mb4 and lives in UTC unless told otherwise.
 #[derive(Debug)]
@@ -104,6 +105,29 @@ impl Source {
         let rows = self.rows(sql).await?;
         let first = |row: TextRow| row.into_iter().next().flatten().unwrap_or_default();
         Ok(rows.into_iter().map(|row| String::from_utf8_lossy(&first(row)).into_owned()).collect())
+    }
+
+    /// The columns of a table of the connection's database, and its rows, each value in the form of [`crate::value`].
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn words(&mut self, table: &str) -> Result<(Vec<String>, Vec<Vec<Word>>)> {
+        let sql = format!(
+            "SELECT COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}' ORDER BY ORDINAL_POSITION"
+        );
+        let (mut names, mut forms, mut expressions) = (Vec::new(), Vec::new(), Vec::new());
+        for row in self.rows(&sql).await? {
+            let mut texts = row.into_iter().map(|text| String::from_utf8_lossy(&text.unwrap_or_default()).into_owned());
+            let (name, of) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
+            let form = Form::of(&of);
+            expressions.push(form.expression(&quote(&name)));
+            names.push(name);
+            forms.push(form);
+        }
+        let rows = self.rows(&format!("SELECT {} FROM {table}", expressions.join(", "))).await?;
+        let word = |(form, value): (&Form, Option<Vec<u8>>)| value.map(|value| form.apply(value)).transpose();
+        let rows = rows.into_iter().map(|row| forms.iter().zip(row).map(word).collect()).collect::<Result<_>>()?;
+        Ok((names, rows))
     }
 
     /// The names of a database's tables, without its views.

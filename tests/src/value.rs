@@ -338,9 +338,21 @@ mod tests {
         {
             assert_eq!(decimal_text(bytes, scale), text);
         }
+        for (bytes, text) in [(&[0, 0xff][..], "0.0255"), (&[0xff], "-0.0001"), (&12_345_678_i64.to_be_bytes(), "1234.5678")] {
+            assert_eq!(decimal_text(bytes, 4), text);
+        }
         assert_eq!(moment(-1), "1969-12-31 23:59:59.999999");
         assert_eq!(time(-3_020_399_000_000), "-838:59:59");
         assert_eq!((date(-719_162), date(2_932_896), date(19_782)), ("0001-01-01".into(), "9999-12-31".into(), "2024-02-29".into()));
+    }
+
+    #[test]
+    fn a_zoned_timestamp_is_in_utc_and_its_text_must_be_one() {
+        let zoned = column(&json!({"name": "a", "type": {"type": "string", "connect.name": "io.debezium.time.ZonedTimestamp"}})).unwrap();
+        let word = |text: &str| zoned.word(&Value::String(text.to_owned()));
+        assert_eq!(word("2024-05-06T07:08:09.12Z").unwrap(), Some(b"2024-05-06 07:08:09.12".to_vec()));
+        assert_eq!(word("2024-05-06T07:08:09Z").unwrap(), Some(b"2024-05-06 07:08:09".to_vec()));
+        assert!(word("no time").is_err());
     }
 
     #[test]

@@ -23,9 +23,9 @@ use millrace_tests::processes::{Binary, Process};
 use millrace_tests::random::Random;
 use millrace_tests::scenario::{APPLIED_WITHIN, World, must};
 use millrace_tests::server::{MySqlServer, Options, Version};
-use millrace_tests::source::{Source, quote};
+use millrace_tests::source::Source;
 use millrace_tests::topic::{self, Decoder, Record, integer};
-use millrace_tests::value::Form;
+use millrace_tests::value::Word;
 use millrace_tests::wait::{Probe, until};
 use tokio::time::{Instant, sleep};
 
@@ -126,7 +126,7 @@ async fn run(world: &World, server: &MySqlServer, mysql: &mut Source, applicatio
         folded.logged.len(),
         folded.reads
     ));
-    tables_must_be_equal(world, mysql, application, &folded).await?;
+    tables_must_be_equal(mysql, application, &folded).await?;
     each_change_once(&folded.logged, &expected(world, server)?, beginning)
 }
 
@@ -171,28 +171,12 @@ async fn all_records(world: &World, application: &Application, producer: &mut Pr
     .await
 }
 
-async fn tables_must_be_equal(world: &World, mysql: &mut Source, application: &Application, folded: &Fold) -> Result<()> {
+async fn tables_must_be_equal(mysql: &mut Source, application: &Application, folded: &Fold) -> Result<()> {
     for table in application.tables() {
-        let sql = format!(
-            "SELECT COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = '{}' AND TABLE_NAME = '{table}' ORDER BY ORDINAL_POSITION",
-            world.name
-        );
-        let mut columns = Vec::new();
-        for row in mysql.rows(&sql).await? {
-            let mut texts = row.into_iter().map(|text| String::from_utf8_lossy(&text.unwrap_or_default()).into_owned());
-            let (name, of) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
-            columns.push((name, Form::of(&of)));
-        }
-        let expressions: Vec<String> = columns.iter().map(|(name, form)| form.expression(&quote(name))).collect();
-        let mut expected: Vec<Row> = Vec::new();
-        for row in mysql.rows(&format!("SELECT {} FROM {table}", expressions.join(", "))).await? {
-            let mut words = Row::new();
-            for ((name, form), value) in columns.iter().zip(row) {
-                words.insert(application.column(name).to_owned(), value.map(|value| form.apply(value)).transpose()?);
-            }
-            expected.push(words);
-        }
-        let names: Vec<&str> = columns.iter().map(|(name, _)| application.column(name)).collect();
+        let (columns, rows) = mysql.words(&table).await?;
+        let names: Vec<&str> = columns.iter().map(|name| application.column(name)).collect();
+        let named = |row: Vec<Word>| names.iter().map(|name| (*name).to_owned()).zip(row).collect();
+        let mut expected: Vec<Row> = rows.into_iter().map(named).collect();
         let mut found: Vec<Row> = Vec::new();
         for row in folded.tables.get(&table).map_or(&[][..], Vec::as_slice) {
             found.push(names.iter().map(|name| ((*name).to_owned(), row.get(*name).cloned().flatten())).collect());
