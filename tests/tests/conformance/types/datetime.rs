@@ -1,19 +1,21 @@
 //! DATETIME(0) to DATETIME(6), which no time zone touches: an hour that daylight saving leaves out is there.
 
-use crate::conformance::case::{CUT, Case, PLAIN, alone, both};
+use crate::conformance::case::{CUT, Case, Column, PLAIN, alone, both};
+
+const COLUMNS: &[Column] = &[
+    both("d0 DATETIME"),
+    both("d1 DATETIME(1)"),
+    both("d2 DATETIME(2)"),
+    both("d3 DATETIME(3)"),
+    alone("d4 DATETIME(4)", CUT),
+    alone("d5 DATETIME(5)", CUT),
+    alone("d6 DATETIME(6)", CUT),
+];
 
 pub(super) const CASES: &[Case] = &[
     Case {
         table: "datetime",
-        columns: &[
-            both("d0 DATETIME"),
-            both("d1 DATETIME(1)"),
-            both("d2 DATETIME(2)"),
-            both("d3 DATETIME(3)"),
-            alone("d4 DATETIME(4)", CUT),
-            alone("d5 DATETIME(5)", CUT),
-            alone("d6 DATETIME(6)", CUT),
-        ],
+        columns: COLUMNS,
         rows: &[
             "'1900-01-01 00:00:00', '1900-01-01 00:00:00.0', '1900-01-01 00:00:00.00', '1900-01-01 00:00:00.000', '1900-01-01 00:00:00.0000', '1900-01-01 00:00:00.00000', '1900-01-01 00:00:00.000000'",
             "'1969-12-31 23:59:59', '1969-12-31 23:59:59.9', '1969-12-31 23:59:59.99', '1969-12-31 23:59:59.999', '1969-12-31 23:59:59.9999', '1969-12-31 23:59:59.99999', '1969-12-31 23:59:59.999999'",
@@ -31,15 +33,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         table: "datetime_wide",
-        columns: &[
-            both("d0 DATETIME"),
-            both("d1 DATETIME(1)"),
-            both("d2 DATETIME(2)"),
-            both("d3 DATETIME(3)"),
-            alone("d4 DATETIME(4)", CUT),
-            alone("d5 DATETIME(5)", CUT),
-            alone("d6 DATETIME(6)", CUT),
-        ],
+        columns: COLUMNS,
         rows: &[
             "'0001-01-01 00:00:00', '0001-01-01 00:00:00.0', '0001-01-01 00:00:00.00', '0001-01-01 00:00:00.000', '0001-01-01 00:00:00.0000', '0001-01-01 00:00:00.00000', '0001-01-01 00:00:00.000001'",
             "'1000-01-01 00:00:00', '1000-01-01 00:00:00.0', '1000-01-01 00:00:00.00', '1000-01-01 00:00:00.000', '1000-01-01 00:00:00.0000', '1000-01-01 00:00:00.00000', '1000-01-01 00:00:00.000001'",
