@@ -75,6 +75,18 @@ pub struct Signal {
     pub kind: SignalKind,
 }
 
+/// What comes of a message in the topic of signals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received {
+    /// It is to be acted on.
+    Signal(Signal),
+    /// It can't be understood, which has been told. Reading goes on behind it.
+    Refused {
+        /// Its offset.
+        offset: i64,
+    },
+}
+
 /// Why a message can't be acted on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignalError {

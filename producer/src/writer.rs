@@ -24,7 +24,7 @@ use crate::publish::heartbeat::Heartbeat;
 use crate::publish::history::entry_record;
 use crate::publish::progress::{Control, KeyRange, TableProgress, control_record, position_record, table_record};
 use crate::publish::{PublishError, Publisher};
-use crate::signal::Signal;
+use crate::signal::Received;
 use crate::snapshot::message::{Chunk, Hold, Reading, SnapshotMessage};
 use crate::snapshot::{Plan, key_names};
 use crate::source::Replay;
@@ -94,8 +94,8 @@ pub struct Inputs {
     pub log: LogReceiver,
     /// The snapshot's wishes.
     pub snapshot: mpsc::Receiver<SnapshotMessage>,
-    /// Signals.
-    pub signals: mpsc::Receiver<Signal>,
+    /// Signals, and where messages stand that are none.
+    pub signals: mpsc::Receiver<Received>,
 }
 
 /// See the module.
@@ -107,7 +107,7 @@ pub struct Writer {
     dirty: BTreeSet<String>,
     control: Control,
     control_dirty: bool,
-    signals: VecDeque<Signal>,
+    signals: VecDeque<Received>,
     pending: Vec<Pending>,
     held: bool,
     /// All that was asked for is read; told once it is committed.
@@ -178,9 +178,9 @@ impl Writer {
                     Some(message) => self.snapshot_message(message)?,
                     None => snapshot_open = false,
                 },
-                signal = inputs.signals.recv(), if signals_open && self.signals.is_empty() => match signal {
-                    Some(signal) => {
-                        self.signals.push_back(signal);
+                received = inputs.signals.recv(), if signals_open && self.signals.is_empty() => match received {
+                    Some(received) => {
+                        self.signals.push_back(received);
                         self.act_on_signals().await?;
                     }
                     None => signals_open = false,

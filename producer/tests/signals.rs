@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use millrace_producer::publish::signals::{self, SendError, SignalReader};
 use millrace_producer::publish::topics::Topics;
-use millrace_producer::signal::{Signal, SignalKind};
+use millrace_producer::signal::{Received, Signal, SignalKind};
 use millrace_producer::status::Status;
 use millrace_schemas::names;
 use millrace_schemas::service::http::Probe;
@@ -20,7 +20,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 struct Reading {
     next: i64,
-    received: mpsc::Receiver<Signal>,
+    received: mpsc::Receiver<Received>,
     status: Arc<Status>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -36,8 +36,15 @@ async fn reading(brokers: &str, topic: &str, from: Option<i64>) -> Reading {
 }
 
 impl Reading {
+    async fn received(&mut self) -> Received {
+        tokio::time::timeout(WITHIN, self.received.recv()).await.expect("a message comes").expect("the reader runs")
+    }
+
     async fn signal(&mut self) -> Signal {
-        tokio::time::timeout(WITHIN, self.received.recv()).await.expect("a signal comes").expect("the reader runs")
+        match self.received().await {
+            Received::Signal(signal) => signal,
+            refused @ Received::Refused { .. } => panic!("{refused:?}"),
+        }
     }
 }
 
@@ -61,6 +68,7 @@ async fn signals_are_received_once_in_order_and_bad_ones_are_passed_over() {
     producer.send(FutureRecord::to(&topic).key("x").payload("{\"id\":\"x\"}"), WITHIN).await.unwrap();
     signals::send(&kafka, &topic, "2", &pause).await.unwrap();
     assert_eq!(first.signal().await, Signal { offset: 1, id: "1".to_owned(), kind: snapshot.clone() });
+    assert_eq!(first.received().await, Received::Refused { offset: 2 }, "its place is told, so that reading can go on behind it");
     assert_eq!(first.signal().await, Signal { offset: 3, id: "2".to_owned(), kind: pause.clone() });
     first.status.signal_outcome(1, "reading");
     let shown = first.status.status()["signals"].clone();

@@ -1,4 +1,4 @@
-//! Kafka, as an administrator: which topics there are, deleting them.
+//! Kafka, as an administrator: which topics there are, deleting them, writing what no producer would.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use crate::failure::{Context, Result};
 use crate::stack::Stack;
@@ -50,6 +51,16 @@ pub async fn delete(stack: &Stack, prefix: &str, group: &str) -> Result<()> {
     }
     // A group that never was, or still has a member that was killed, answers with an error of its own: nothing to do about it.
     admin.delete_groups(&[group], &options).await.context("deleting a consumer group")?;
+    Ok(())
+}
+
+/// Writes a record without key to a topic.
+///
+/// # Errors
+/// If the brokers don't take it.
+pub async fn send(stack: &Stack, topic: &str, value: &str) -> Result<()> {
+    let producer: FutureProducer = config(stack).create()?;
+    producer.send(FutureRecord::<(), _>::to(topic).payload(value), TIMEOUT).await.map_err(|(error, _)| error).context(topic)?;
     Ok(())
 }
 

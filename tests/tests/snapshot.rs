@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use millrace_tests::failure::{Context, Failure, Result};
+use millrace_tests::kafka;
 use millrace_tests::ledger::{self, History, Load};
 use millrace_tests::processes::{Binary, Process};
 use millrace_tests::random::Random;
@@ -178,6 +179,30 @@ fn signals_read_tables_again_or_add_them_and_pause_and_stop() {
         signal(world, &["snapshot", "--table", &format!("{name}.other")])?;
         all_are_read(&producer, world, "other", 900, 2).await?;
         producer.stop(Duration::from_secs(20)).await
+    });
+}
+
+#[test]
+fn a_bad_message_in_the_topic_of_signals_is_told_again_after_no_restart() {
+    scenario("badsignal", async |world| {
+        world.mysql().await?.run("CREATE TABLE a (id INT PRIMARY KEY)").await?;
+        let mut producer = world.producer().await?;
+        kafka::send(&world.stack, &format!("{}.millrace.signals", world.name), "no signal").await?;
+        until("its place is remembered", WITHIN, async || {
+            let remembered = topic::read_all(&world.stack, &format!("{}.millrace.offsets", world.name)).await?;
+            let control = remembered.iter().rfind(|record| record.key.as_deref() == Some(br#"{"kind":"control"}"#));
+            let control = control.and_then(|record| serde_json::from_slice::<Value>(record.value.as_deref()?).ok()).unwrap_or_default();
+            Ok(Probe::of(control["signals"] == 1, || control.to_string()))
+        })
+        .await?;
+        producer.kill()?;
+        producer.start_again()?;
+        streams(&mut producer).await?;
+        // What comes after it is acted on, and it would have been told before.
+        signal(world, &["pause"])?;
+        outcome(&producer, "pause", "paused").await?;
+        let status = producer.status().await?;
+        must(status["signals"].as_array().is_some_and(|signals| signals.len() == 1), || status["signals"].to_string())
     });
 }
 

@@ -1,7 +1,7 @@
 //! The topic of signals: read by the producer that runs, written by its command line and by anyone else who may.
 //!
 //! A signal is acted on once: who acts on it remembers the offset after it together with what came of it, and reading goes on there. A message that
-//! can't be understood, or a topic that can't be read for a while, never stops the producer.
+//! can't be understood is told once, and its offset is remembered in the same way. Neither it nor a topic that can't be read for a while stops the producer.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 
 use super::PublishError;
 use super::settings::KafkaSettings;
-use crate::signal::{self, Signal, SignalKind};
+use crate::signal::{self, Received, Signal, SignalKind};
 use crate::status::Status;
 
 /// Signals that may wait for who acts on them.
@@ -76,8 +76,8 @@ impl SignalReader {
         self.next
     }
 
-    /// Hands on each signal, until nobody listens. Dropping the future ends it as well.
-    pub async fn run(self, sender: mpsc::Sender<Signal>, status: Arc<Status>) {
+    /// Hands on what comes of each message, until nobody listens. Dropping the future ends it as well.
+    pub async fn run(self, sender: mpsc::Sender<Received>, status: Arc<Status>) {
         let mut told = false;
         loop {
             let received = tokio::select! {
@@ -97,17 +97,20 @@ impl SignalReader {
             };
             told = false;
             let offset = message.offset();
-            let signal = match signal::parse(message.payload().unwrap_or_default()) {
-                Ok((id, kind)) => Signal { offset, id, kind },
+            let received = match signal::parse(message.payload().unwrap_or_default()) {
+                Ok((id, kind)) => {
+                    let signal = Signal { offset, id, kind };
+                    tracing::info!(id = signal.id, offset, r#type = signal.kind.name(), table = signal.kind.table(), "signal received");
+                    status.signal_received(&signal);
+                    Received::Signal(signal)
+                }
                 Err(error) => {
                     tracing::warn!(topic = self.topic, offset, %error, "a signal is passed over");
                     status.signal_refused(offset, &error.to_string());
-                    continue;
+                    Received::Refused { offset }
                 }
             };
-            tracing::info!(id = signal.id, offset, r#type = signal.kind.name(), table = signal.kind.table(), "signal received");
-            status.signal_received(&signal);
-            if sender.send(signal).await.is_err() {
+            if sender.send(received).await.is_err() {
                 return;
             }
         }

@@ -3,17 +3,23 @@
 use super::Writer;
 use crate::error::Error;
 use crate::publish::progress::TableProgress;
-use crate::signal::{Signal, SignalKind};
+use crate::signal::{Received, Signal, SignalKind};
 
 impl Writer {
     /// Acts on what has come, between the source's transactions: a table that is added in the midst of one would change how many of its rows count.
     pub(super) async fn act_on_signals(&mut self) -> Result<(), Error> {
         while !self.held && self.parts.capture.is_between_transactions() {
-            let Some(signal) = self.signals.pop_front() else { return Ok(()) };
-            let outcome = Box::pin(self.act(&signal)).await?;
-            tracing::info!(id = signal.id, r#type = signal.kind.name(), outcome, "signal acted on");
-            self.parts.status.signal_outcome(signal.offset, &outcome);
-            self.control.signals = Some(signal.offset + 1);
+            let Some(received) = self.signals.pop_front() else { return Ok(()) };
+            let offset = match received {
+                Received::Signal(signal) => {
+                    let outcome = Box::pin(self.act(&signal)).await?;
+                    tracing::info!(id = signal.id, r#type = signal.kind.name(), outcome, "signal acted on");
+                    self.parts.status.signal_outcome(signal.offset, &outcome);
+                    signal.offset
+                }
+                Received::Refused { offset } => offset,
+            };
+            self.control.signals = Some(offset + 1);
             self.control_dirty = true;
         }
         Ok(())
