@@ -137,6 +137,16 @@ fn the_older_of_two_producers_ends_with_3_though_nothing_changes() {
     });
 }
 
+/// Purges the binlogs before a file. The server keeps those that it still sends to somebody, be it a producer that has ended.
+async fn purge(mysql: &mut Source, file: &str) -> Result<()> {
+    until("no binlog is sent any more", ENDS_WITHIN, async || {
+        let sent = mysql.number("SELECT COUNT(*) FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'").await?;
+        Ok(Probe::of(sent == 0, || format!("to {sent}")))
+    })
+    .await?;
+    mysql.run(&format!("PURGE BINARY LOGS TO '{file}'")).await
+}
+
 async fn purged(world: &World, server: &mut MySqlServer, missing: &str) -> Result<()> {
     let mut mysql = world.mysql().await?;
     mysql.run_all([ledger::definition("a").as_str(), "INSERT INTO a VALUES (1, 1, 'x', 1, 'new', NULL, NOW())"]).await?;
@@ -150,7 +160,7 @@ async fn purged(world: &World, server: &mut MySqlServer, missing: &str) -> Resul
     // Up to here nothing is missing: the producer would go on.
     mysql.run("UPDATE a SET version = 3").await?;
     mysql.run("FLUSH BINARY LOGS").await?;
-    mysql.run(&format!("PURGE BINARY LOGS TO '{still_needed}'")).await?;
+    purge(&mut mysql, &still_needed).await?;
     producer.start_again()?;
     match missing {
         // By GTID it goes on as long as all transactions are there.
@@ -161,7 +171,7 @@ async fn purged(world: &World, server: &mut MySqlServer, missing: &str) -> Resul
             mysql.run("UPDATE a SET version = 4").await?;
             mysql.run("FLUSH BINARY LOGS").await?;
             let needed = file(&mut mysql).await?;
-            mysql.run(&format!("PURGE BINARY LOGS TO '{needed}'")).await?;
+            purge(&mut mysql, &needed).await?;
             let uuid = mysql.strings("SELECT @@server_uuid").await?.concat();
             producer.start_again()?;
             ends_with(&mut producer, &["has purged binlogs", &uuid, "start it anew", "retention"]).await?;

@@ -10,6 +10,8 @@ fn rows_that_were_not_logged_do_not_disturb_the_stream() {
         let mut mysql = world.mysql().await?;
         mysql.run_all(["CREATE TABLE a (id INT PRIMARY KEY, name TEXT)", "INSERT INTO a VALUES (1, 'read')"]).await?;
         let mut producer = world.producer().await?;
+        // The row that is read comes before those that are logged.
+        fold::equal(world, &mut mysql, &["a"], &mut producer).await?;
         mysql.run("INSERT INTO a VALUES (2, 'logged')").await?;
         fold::equal(world, &mut mysql, &["a"], &mut producer).await?;
         mysql
