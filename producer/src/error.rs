@@ -91,8 +91,8 @@ pub enum Error {
         /// Its name.
         charset: String,
     },
-    /// Two tables would share a topic.
-    #[error("tables {first} and {second} would both be topic {topic}: exclude or rename one")]
+    /// Two tables, or a table and the producer itself, would share a topic.
+    #[error("{first} and table {second} would both be topic {topic}: exclude or rename one")]
     SameTopic {
         /// One.
         first: String,

@@ -132,7 +132,7 @@ impl Tables {
             session: tokio::sync::Mutex::new(session),
             known: std::sync::Mutex::default(),
             listed: std::sync::Mutex::default(),
-            by_topic: std::sync::Mutex::default(),
+            by_topic: std::sync::Mutex::new(own_topics(prefix)),
         }
     }
 
@@ -344,8 +344,8 @@ impl Tables {
 
     fn claim_topic(&self, topic: &str, table: &str) -> Result<(), Error> {
         let mut by_topic = self.by_topic.lock().unwrap_or_else(PoisonError::into_inner);
-        let owner = by_topic.entry(topic.to_owned()).or_insert_with(|| table.to_owned());
-        if owner == table {
+        let owner = by_topic.entry(topic.to_owned()).or_insert_with(|| format!("table {table}"));
+        if owner.strip_prefix("table ") == Some(table) {
             return Ok(());
         }
         Err(Error::SameTopic { first: owner.clone(), second: table.to_owned(), topic: topic.to_owned() })
@@ -365,6 +365,19 @@ fn with_defaults(mut shape: TableShape, stated: &Stated, listed: Option<&TableSh
     }
     stated.fill(&mut shape);
     shape
+}
+
+/// What the producer writes for itself: a table of such a name would write into it.
+fn own_topics(prefix: &str) -> HashMap<String, String> {
+    let of: [fn(&str) -> String; 6] = [
+        names::offsets_topic,
+        names::signals_topic,
+        names::schema_history_topic,
+        names::schema_changes_topic,
+        names::transaction_topic,
+        names::heartbeat_topic,
+    ];
+    of.iter().map(|topic| (topic(prefix), "the producer's own records".to_owned())).collect()
 }
 
 /// Registers a table's schemas.
@@ -451,6 +464,12 @@ mod tests {
                 .collect(),
             key: key.to_vec(),
         }
+    }
+
+    #[test]
+    fn a_table_called_as_the_producers_own_records_has_no_topic() {
+        assert!(own_topics("shop").contains_key(&names::table_topic("shop", "millrace", "offsets")));
+        assert!(!own_topics("shop").contains_key(&names::table_topic("shop", "millrace", "orders")));
     }
 
     #[test]

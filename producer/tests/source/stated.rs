@@ -262,7 +262,7 @@ impl Table<'_> {
         let sql = format!("ALTER TABLE t {clause}");
         let taken = self.user.database.conn.query_drop(&sql).await.is_ok();
         if taken {
-            self.stated.alter(&sql, SqlMode::default());
+            self.stated.alter(&sql, true, SqlMode::default());
         }
         taken
     }
