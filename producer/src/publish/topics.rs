@@ -12,6 +12,8 @@ use super::PublishError;
 use super::settings::{KafkaSettings, TopicSettings};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a new topic may take until it is served: a broker takes seconds for hundreds of them, and more under load.
+const SERVED_MAX: Duration = Duration::from_secs(180);
 /// Pause before a partition that isn't served yet is asked for again.
 const SERVED_POLL: Duration = Duration::from_millis(50);
 /// How long a signal may wait for a producer that is away.
@@ -158,7 +160,7 @@ impl Topics {
     /// Waits until the brokers serve each partition. The controller answers before they do, and a record that comes in between is refused for good, which
     /// costs the session: librdkafka doesn't try `UNKNOWN_TOPIC_OR_PARTITION` again.
     async fn until_served(&self, topics: Vec<(String, i32)>) -> Result<(), PublishError> {
-        let until = Instant::now() + TIMEOUT;
+        let until = Instant::now() + SERVED_MAX;
         let mut waiting = topics;
         while !waiting.is_empty() {
             let admin = Arc::clone(&self.admin);
