@@ -4,6 +4,7 @@
 //! and the schemas would keep the stream waiting for minutes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError};
 
 use millrace_schemas::avro::{self, SchemaOptions};
@@ -92,8 +93,8 @@ fn wrong(description: &[u8], cause: TableMapError, position: String) -> Error {
 }
 /// Tables whose schemas are registered at the same time: each takes several calls, which mostly wait.
 const REGISTERED_AT_ONCE: usize = 4;
-/// Topics that one request makes: a broker makes them one after the other, and must be through within the request's time.
-const TOPICS_AT_ONCE: usize = 200;
+/// Topics that one request makes. A broker makes them one after the other, and whoever needs one topic at once waits for those before.
+const TOPICS_AT_ONCE: usize = 25;
 
 /// See the module.
 pub struct Tables {
@@ -169,38 +170,40 @@ impl Tables {
         Ok(())
     }
 
-    /// Makes the listed tables ready, many topics with one request.
+    /// Makes the listed tables ready: some topics with one request, and the schemas of those before meanwhile.
     ///
     /// # Errors
     /// As [`Tables::prepare`].
     pub async fn prepare_listed(&self) -> Result<(), Error> {
-        loop {
-            let next: Vec<TableShape> =
-                self.listed.lock().unwrap_or_else(PoisonError::into_inner).values().take(TOPICS_AT_ONCE).cloned().collect();
-            if next.is_empty() {
-                return Ok(());
-            }
-            self.prepare_together(next).await?;
-        }
-    }
-
-    async fn prepare_together(&self, shapes: Vec<TableShape>) -> Result<(), Error> {
-        let plans = shapes.into_iter().map(|shape| self.plan(shape)).collect::<Result<Vec<_>, _>>()?;
-        let topics: Vec<_> = plans.iter().map(|plan| (plan.topic(), plan.has_key())).collect();
-        self.topics.ensure_tables(&topics).await?;
         let mut registering = JoinSet::new();
-        for plan in plans {
-            if registering.len() >= REGISTERED_AT_ONCE
-                && let Some(prepared) = registering.join_next().await
-            {
-                self.remember_listed(prepared.map_err(|_| Error::Ended("registering"))??);
+        let mut after = None;
+        loop {
+            let next = self.listed_after(after.as_ref());
+            let Some(last) = next.last() else { break };
+            after = Some((last.database.clone(), last.table.clone()));
+            let plans = next.into_iter().map(|shape| self.plan(shape)).collect::<Result<Vec<_>, _>>()?;
+            let topics: Vec<_> = plans.iter().map(|plan| (plan.topic(), plan.has_key())).collect();
+            self.topics.ensure_tables(&topics).await?;
+            for plan in plans {
+                if registering.len() >= REGISTERED_AT_ONCE
+                    && let Some(prepared) = registering.join_next().await
+                {
+                    self.remember_listed(prepared.map_err(|_| Error::Ended("registering"))??);
+                }
+                registering.spawn(register(Arc::clone(&self.registry), self.prefix.clone(), plan));
             }
-            registering.spawn(register(Arc::clone(&self.registry), self.prefix.clone(), plan));
         }
         while let Some(prepared) = registering.join_next().await {
             self.remember_listed(prepared.map_err(|_| Error::Ended("registering"))??);
         }
         Ok(())
+    }
+
+    /// The next of the tables that aren't prepared yet, by name.
+    fn listed_after(&self, after: Option<&(String, String)>) -> Vec<TableShape> {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        listed.range((from, Bound::Unbounded)).take(TOPICS_AT_ONCE).map(|(_, shape)| shape.clone()).collect()
     }
 
     /// What a table was when it was prepared last, or else when the start found it.

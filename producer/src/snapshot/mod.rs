@@ -407,7 +407,7 @@ impl Shared {
             return Ok(None);
         };
         let key = key_names(&table.shape);
-        if key != job.key && !job.key.is_empty() {
+        if *job.key.get_or_init(|| key.clone()) != key {
             tracing::info!(table = name, "the table has another key now: its rows are read from the beginning");
             let progress = TableProgress { key, ..TableProgress::fresh(job.condition.clone()) };
             self.send(SnapshotMessage::Remember { reading: job.reading.clone(), progress }).await?;

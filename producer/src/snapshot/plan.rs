@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -13,8 +13,8 @@ use crate::publish::progress::{Control, KeyRange, TableProgress};
 /// A table whose rows are being read: what its ranges have in common.
 pub(super) struct Job {
     pub(super) reading: Reading,
-    /// The key columns that the remembered ranges are by; empty where none was read yet.
-    pub(super) key: Vec<String>,
+    /// The key columns that the ranges are by, once one was read, before or now.
+    pub(super) key: OnceLock<Vec<String>>,
     pub(super) condition: Option<String>,
     /// How it is read; none before the first worker has come to it.
     pub(super) described: tokio::sync::Mutex<Option<Arc<Described>>>,
@@ -112,7 +112,7 @@ impl Plan {
         let ranges = if progress.ranges.is_empty() { vec![KeyRange::default()] } else { progress.ranges.clone() };
         let job = Arc::new(Job {
             reading: reading.clone(),
-            key: progress.key.clone(),
+            key: if progress.key.is_empty() { OnceLock::new() } else { OnceLock::from(progress.key.clone()) },
             condition: progress.condition.clone(),
             described: tokio::sync::Mutex::default(),
             chunk_rows: AtomicU32::new(0),

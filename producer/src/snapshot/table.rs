@@ -5,6 +5,7 @@ use std::sync::Arc;
 use millrace_schemas::shape::TableShape;
 
 use crate::capture::{Opened, PreparedTable};
+use crate::ddl::type_expression;
 use crate::source::catalog::Table;
 use crate::source::select::ChunkReader;
 
@@ -19,7 +20,7 @@ pub(super) struct Described {
     pub(super) opened: Opened,
 }
 
-/// The names of the key's columns, which ranges are by.
+/// The key's columns with their types, which ranges are by: another type has another order.
 pub(crate) fn key_names(shape: &TableShape) -> Vec<String> {
-    shape.key.iter().filter_map(|index| shape.columns.get(*index)).map(|column| column.name.clone()).collect()
+    shape.key.iter().filter_map(|index| shape.columns.get(*index)).map(|column| format!("{} {}", column.name, type_expression(&column.kind))).collect()
 }
