@@ -22,5 +22,10 @@ pub(super) struct Described {
 
 /// The key's columns with their types, which ranges are by: another type has another order.
 pub(crate) fn key_names(shape: &TableShape) -> Vec<String> {
-    shape.key.iter().filter_map(|index| shape.columns.get(*index)).map(|column| format!("{} {}", column.name, type_expression(&column.kind))).collect()
+    shape
+        .key
+        .iter()
+        .filter_map(|index| shape.columns.get(*index))
+        .map(|column| format!("{} {}", column.name, type_expression(&column.kind)))
+        .collect()
 }
