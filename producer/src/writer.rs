@@ -26,7 +26,7 @@ use crate::publish::progress::{Control, KeyRange, TableProgress, control_record,
 use crate::publish::{PublishError, Publisher};
 use crate::signal::Received;
 use crate::snapshot::message::{Chunk, Hold, Reading, SnapshotMessage};
-use crate::snapshot::{Plan, key_names};
+use crate::snapshot::{Plan, key_columns};
 use crate::source::Replay;
 use crate::source::log::RawEvent;
 use crate::status::{Held, Status};
@@ -362,7 +362,7 @@ impl Writer {
         let shape = chunk.table.plan.shape();
         let progress = self.tables.entry(chunk.reading.name.clone()).or_insert_with(|| TableProgress::fresh(None));
         progress.rows += chunk.rows.len() as u64;
-        progress.key = key_names(shape);
+        progress.key = key_columns(shape);
         if chunk.done {
             progress.ranges.retain(|range| range.id != chunk.range);
         } else if let Some(range) = progress.ranges.iter_mut().find(|range| range.id == chunk.range) {

@@ -24,7 +24,7 @@ pub use self::plan::Plan;
 use self::message::{Chunk, Hold, Reading, SnapshotMessage};
 use self::plan::{Job, Next, Work};
 use self::table::Described;
-pub(crate) use self::table::key_names;
+pub(crate) use self::table::key_columns;
 use crate::capture::{ChunkOutcome, EncodedRows, Opened, PreparedTable, SnapshotOrigin};
 use crate::encode::{Conversions, KeySpans};
 use crate::error::Error;
@@ -406,7 +406,7 @@ impl Shared {
             self.send(SnapshotMessage::Remember { reading: job.reading.clone(), progress: TableProgress::finished(0) }).await?;
             return Ok(None);
         };
-        let key = key_names(&table.shape);
+        let key = key_columns(&table.shape);
         if *job.key.get_or_init(|| key.clone()) != key {
             tracing::info!(table = name, "the table has another key now: its rows are read from the beginning");
             let progress = TableProgress { key, ..TableProgress::fresh(job.condition.clone()) };

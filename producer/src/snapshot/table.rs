@@ -21,7 +21,7 @@ pub(super) struct Described {
 }
 
 /// The key's columns with their types, which ranges are by: another type has another order.
-pub(crate) fn key_names(shape: &TableShape) -> Vec<String> {
+pub(crate) fn key_columns(shape: &TableShape) -> Vec<String> {
     shape
         .key
         .iter()
