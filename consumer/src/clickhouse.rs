@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use clickhouse::{Client, Compression};
 use secrecy::ExposeSecret;
 
+use crate::batch::Origins;
 use crate::ddl::{self, Existing, ExistingColumn};
 use crate::error::{Error, clickhouse_code};
+use crate::native::Frozen;
 use crate::settings::ClickHouseSettings;
 
 /// Pieces of a block are joined or cut to about this size, each compressed by itself.
@@ -40,17 +42,20 @@ pub struct SealedBlock {
     pub sql: Arc<str>,
     /// What it is for, in errors.
     pub table: Arc<str>,
-    /// The block's bytes.
-    pub chunks: Vec<Bytes>,
-    /// Its rows.
-    pub rows: usize,
+    /// The rows.
+    pub rows: Frozen,
+    /// Where each row came from.
+    pub origins: Origins,
+    /// The deduplication token, under which ClickHouse takes the block once (`insert_deduplication_token`); none where a row delivered twice
+    /// replaces itself.
+    pub token: Option<Arc<str>>,
 }
 
 impl SealedBlock {
-    /// Its size in bytes.
+    /// The memory it takes, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.chunks.iter().map(Bytes::len).sum()
+        self.rows.bytes() + self.origins.bytes()
     }
 }
 
@@ -131,11 +136,14 @@ impl ClickHouse {
     pub async fn insert(&self, block: &SealedBlock) -> Result<(), Error> {
         let what = || format!("insert into {}", block.table);
         let mut insert = self.client.insert_formatted_with(block.sql.to_string()).with_timeouts(Some(self.timeout), Some(self.timeout));
+        if let Some(token) = &block.token {
+            insert = insert.with_setting("insert_deduplicate", "1").with_setting("insert_deduplication_token", token.to_string());
+        }
         let sent = async {
             let mut pending = BytesMut::new();
-            for chunk in &block.chunks {
+            for chunk in block.rows.chunks() {
                 if chunk.len() < CHUNK_BYTES {
-                    pending.extend_from_slice(chunk);
+                    pending.extend_from_slice(&chunk);
                     if pending.len() >= CHUNK_BYTES {
                         insert.send(pending.split().freeze()).await?;
                     }
@@ -144,7 +152,7 @@ impl ClickHouse {
                 if !pending.is_empty() {
                     insert.send(pending.split().freeze()).await?;
                 }
-                let mut rest = chunk.clone();
+                let mut rest = chunk;
                 while !rest.is_empty() {
                     insert.send(rest.split_to(rest.len().min(CHUNK_BYTES))).await?;
                 }

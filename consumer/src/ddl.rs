@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::plan::{PlanColumn, TableKind};
+use crate::plan::PlanColumn;
+use crate::rules::{Mode, TableRule};
 use crate::types::{ColumnType, Scalar};
 
 /// What a table must be to take a topic's rows.
@@ -15,8 +16,10 @@ pub struct Wanted<'a> {
     pub database: &'a str,
     /// The ClickHouse table.
     pub table: &'a str,
-    /// What kind of table.
-    pub kind: TableKind,
+    /// What the table holds.
+    pub mode: Mode,
+    /// What the topic becomes.
+    pub rule: &'a TableRule,
     /// The source's columns.
     pub columns: &'a [PlanColumn],
     /// The names of the key's columns, in key order.
@@ -163,11 +166,11 @@ pub fn create_table(wanted: &Wanted<'_>) -> String {
     for column in wanted.columns {
         let _ = write!(sql, "{}, ", definition(column));
     }
-    let own = wanted.kind.own_columns().iter().map(|(name, of)| format!("{} {of}", quote(name)));
+    let own = wanted.mode.own_columns().iter().map(|(name, of)| format!("{} {of}", quote(name)));
     sql.push_str(&own.collect::<Vec<_>>().join(", "));
-    let engine = match wanted.kind {
-        TableKind::Mirror => "ReplacingMergeTree(_version, _deleted)",
-        TableKind::Changes => "ReplacingMergeTree",
+    let engine = match wanted.mode {
+        Mode::Mirror => "ReplacingMergeTree(_version, _deleted)",
+        Mode::History | Mode::Append => "MergeTree",
     };
     let order: Vec<_> = order_by(wanted).iter().map(|name| quote(name)).collect();
     let _ = write!(sql, ") ENGINE = {engine} ORDER BY ({}) COMMENT {}", order.join(", "), literal(comment(wanted.topic).as_bytes()));
@@ -175,9 +178,9 @@ pub fn create_table(wanted: &Wanted<'_>) -> String {
 }
 
 fn order_by<'a>(wanted: &'a Wanted<'_>) -> Vec<&'a str> {
-    match wanted.kind {
-        TableKind::Mirror => wanted.key.iter().map(|name| &**name).collect(),
-        TableKind::Changes => vec!["_topic", "_partition", "_offset", "_sign"],
+    match wanted.mode {
+        Mode::Mirror => wanted.key.iter().map(|name| &**name).collect(),
+        Mode::History | Mode::Append => wanted.key.iter().map(|name| &**name).chain(["_topic", "_partition", "_offset"]).collect(),
     }
 }
 
@@ -233,12 +236,15 @@ fn check_table(wanted: &Wanted<'_>, existing: &Existing) -> Result<(), Mismatch>
         return Err(Mismatch::OtherTopic { topic: topic.to_owned() });
     }
     let parameters = existing.engine_full.replace(['`', ' '], "");
-    let needed = match wanted.kind {
-        TableKind::Mirror => "ReplacingMergeTree(_version, _deleted)",
-        TableKind::Changes => "ReplacingMergeTree",
+    let (needed, fits) = match wanted.mode {
+        Mode::Mirror => {
+            let fits = existing.engine.ends_with("ReplacingMergeTree") && parameters.contains("_version,_deleted)");
+            ("ReplacingMergeTree(_version, _deleted)", fits)
+        }
+        Mode::History | Mode::Append => {
+            ("MergeTree", matches!(existing.engine.as_str(), "MergeTree" | "ReplicatedMergeTree" | "SharedMergeTree"))
+        }
     };
-    let fits =
-        existing.engine.ends_with("ReplacingMergeTree") && (wanted.kind == TableKind::Changes || parameters.contains("_version,_deleted)"));
     if !fits {
         return Err(Mismatch::Engine { engine: existing.engine_full.split(" ORDER BY").next().unwrap_or_default().to_owned(), needed });
     }
@@ -247,7 +253,7 @@ fn check_table(wanted: &Wanted<'_>, existing: &Existing) -> Result<(), Mismatch>
     if needed.len() != found.len() || needed.iter().any(|name| !found.contains(name)) {
         return Err(Mismatch::Order { found: found.join(", "), needed: needed.join(", ") });
     }
-    for (name, of) in wanted.kind.own_columns() {
+    for (name, of) in wanted.mode.own_columns() {
         let found = existing.columns.iter().find(|column| column.name == *name);
         let holds = found.and_then(|found| ColumnType::parse(&found.of)).is_some_and(|found| holds(found, *of));
         if !holds {
@@ -348,7 +354,10 @@ mod tests {
 
     fn alter(columns: &[PlanColumn], existing: &Existing) -> Result<Vec<String>, Mismatch> {
         let key = [Arc::from("id")];
-        alterations(&Wanted { topic: "p.d.t", database: "d", table: "t", kind: TableKind::Mirror, columns, key: &key }, existing)
+        alterations(
+            &Wanted { topic: "p.d.t", database: "d", table: "t", mode: Mode::Mirror, rule: &TableRule::default(), columns, key: &key },
+            existing,
+        )
     }
 
     #[test]
@@ -361,7 +370,15 @@ mod tests {
     fn a_table_is_created_with_its_key_and_defaults() {
         let columns = [column("id", "Int64", None), column("na`me", "LowCardinality(Nullable(String))", Some("x"))];
         let key = [Arc::from("id")];
-        let wanted = Wanted { topic: "p.d.t", database: "d", table: "t", kind: TableKind::Mirror, columns: &columns, key: &key };
+        let wanted = Wanted {
+            topic: "p.d.t",
+            database: "d",
+            table: "t",
+            mode: Mode::Mirror,
+            rule: &TableRule::default(),
+            columns: &columns,
+            key: &key,
+        };
         assert_eq!(
             create_table(&wanted),
             "CREATE TABLE IF NOT EXISTS `d`.`t` (`id` Int64, `na\\`me` LowCardinality(Nullable(String)) DEFAULT 'x', \

@@ -66,8 +66,10 @@ pub struct Located<'a> {
     pub database: &'a [u8],
     /// `source.table`.
     pub table: &'a [u8],
-    /// `source.ts_ms`: the commit time at the source.
-    pub source_ts_ms: i64,
+    /// The commit time at the source, in µs since 1970: `source.ts_us`, or `source.ts_ms` where there is no other.
+    pub source_ts_us: i64,
+    /// The transaction: `source.gtid`, or `transaction.id` where there is no other.
+    pub transaction: Option<&'a [u8]>,
     /// `source.seq`, which only Millrace writes.
     pub seq: Option<i64>,
 }
@@ -132,7 +134,8 @@ impl Envelope {
     pub fn locate<'a>(&self, bytes: &'a [u8]) -> Result<Located<'a>, EnvelopeError> {
         let mut input = bytes;
         let mut op = None;
-        let mut located = Located { before: None, after: None, op: Op::Read, database: b"", table: b"", source_ts_ms: 0, seq: None };
+        let mut located =
+            Located { before: None, after: None, op: Op::Read, database: b"", table: b"", source_ts_us: 0, transaction: None, seq: None };
         for field in &self.fields {
             match field {
                 EnvelopeField::Row { after, null_branch, skip } => {
@@ -178,7 +181,7 @@ fn locate_source<'a>(fields: &[SourceField], input: &mut &'a [u8], located: &mut
                     return Err(EnvelopeError::Branch(branch));
                 }
             }
-            SourceField::Time => located.source_ts_ms = wire::take_long(input)?,
+            SourceField::Time => located.source_ts_us = wire::take_long(input)?.saturating_mul(1_000),
             SourceField::Seq => located.seq = Some(wire::take_long(input)?),
             SourceField::Skip(skip) => skip.run(input)?,
         }

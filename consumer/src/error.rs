@@ -10,6 +10,7 @@ use crate::ddl::Mismatch;
 use crate::envelope::EnvelopeError;
 use crate::offsets::WentBack;
 use crate::plan::PlanError;
+use crate::ranges::UnknownMetadata;
 use crate::schema::SchemaError;
 
 /// Where a record stands.
@@ -43,6 +44,8 @@ pub enum Error {
         table: String,
         /// The column.
         column: String,
+        /// Whether the settings want the table to stop for it.
+        stop: bool,
         /// What is wrong.
         #[source]
         source: ValueError,
@@ -73,6 +76,46 @@ pub enum Error {
         /// The record.
         place: Place,
         /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A record that the settings want to stop for.
+    #[error("the record of {place} stops its table: {reason}")]
+    Refused {
+        /// The record.
+        place: Place,
+        /// Which setting, and what to do.
+        reason: String,
+    },
+    /// More records of a topic can't be loaded than the settings allow.
+    #[error("topic '{topic}': more than {max} records within a minute can't be loaded (dead_letters.per_minute_max); the last one: {last}")]
+    TooManyDeadLetters {
+        /// The topic.
+        topic: Arc<str>,
+        /// The limit.
+        max: u64,
+        /// The last one's error.
+        last: String,
+    },
+    /// It is long ago that a range was recorded, and it isn't known whether its partition still is this consumer's.
+    #[error("the range must be recorded again before it is inserted")]
+    Unconfirmed,
+    /// The group's metadata is of another version.
+    #[error("topic '{topic}', partition {partition}: {source}")]
+    Metadata {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// What is there.
+        #[source]
+        source: UnknownMetadata,
+    },
+    /// A dead letter can't be written, or its record not be read again.
+    #[error("can't {what}: {reason}; check that the topic exists or may be made, and the user's rights on it")]
+    DeadLetter {
+        /// What was to be done.
+        what: String,
+        /// Why it can't.
         reason: String,
     },
     /// A topic whose offsets start again.
@@ -175,6 +218,10 @@ pub enum Error {
 pub enum Disposition {
     /// Try again, with growing pauses, for as long as it takes.
     Retry,
+    /// Look at the table again, make it fit, and try again.
+    Refresh,
+    /// The record, or the one among a block's rows that is at fault, goes to the dead letters.
+    DeadLetter,
     /// Load what can be loaded, then stop: nothing heals by waiting.
     Stop,
 }
@@ -184,10 +231,11 @@ impl Error {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Value { .. }
-            | Self::Envelope { .. }
-            | Self::Frame { .. }
-            | Self::Record { .. }
+            Self::Value { stop: false, .. } | Self::Envelope { .. } | Self::Frame { .. } | Self::Record { .. } => Disposition::DeadLetter,
+            Self::Value { stop: true, .. }
+            | Self::Refused { .. }
+            | Self::TooManyDeadLetters { .. }
+            | Self::Metadata { .. }
             | Self::WentBack { .. }
             | Self::Schema { .. }
             | Self::Plan { .. }
@@ -200,7 +248,7 @@ impl Error {
             Self::Registry(error) if error.is_transient() => Disposition::Retry,
             Self::Registry(_) => Disposition::Stop,
             Self::ClickHouse { code, .. } => clickhouse_code(*code).0,
-            Self::ClickHouseAway { .. } => Disposition::Retry,
+            Self::ClickHouseAway { .. } | Self::Unconfirmed | Self::DeadLetter { .. } => Disposition::Retry,
         }
     }
 
@@ -212,6 +260,11 @@ impl Error {
             Self::Envelope { .. } => "envelope",
             Self::Frame { .. } => "frame",
             Self::Record { .. } => "record",
+            Self::Refused { .. } => "refused",
+            Self::TooManyDeadLetters { .. } => "too_many_dead_letters",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Metadata { .. } => "metadata",
+            Self::DeadLetter { .. } => "dead_letter",
             Self::WentBack { .. } => "offset_went_back",
             Self::Schema { .. } => "schema",
             Self::Plan { .. } => "plan",

@@ -3,16 +3,19 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::clickhouse::{ClickHouse, SealedBlock};
+use crate::clickhouse::ClickHouse;
+use crate::dead_letter::DeadLetter;
+use crate::dead_letter_queue::DeadLetterQueue;
 use crate::error::{Disposition, Error};
-use crate::loader::{Done, Job, Load};
+use crate::job::{Done, Job};
+use crate::loading::Loading;
 use crate::settings::Backoff;
-use crate::status::{KindLabel, Status, TableLabel};
+use crate::status::{KindLabel, Status};
 use crate::target::{Prepared, Preparer, Request};
 
 /// How often ClickHouse is asked whether it is there, for readiness.
@@ -34,6 +37,8 @@ pub struct Jobs {
     pub runtime: Handle,
     /// What prepares topics, ClickHouse's client in it.
     pub preparer: Arc<Preparer>,
+    /// Where records go that can't be loaded.
+    pub dead_letters: DeadLetterQueue,
     /// The pauses between tries.
     pub backoff: Backoff,
     /// How many inserts may run.
@@ -55,13 +60,22 @@ impl Jobs {
                     let result = jobs.prepare(&request).await;
                     Done::Prepared { topic, place, result: result.map(|prepared| prepared.map(Box::new)) }
                 }
-                Job::Load(load) => {
-                    let result = jobs.load(&load).await;
+                Job::Load(mut load) => {
+                    let result = Loading::new(&jobs, &mut load).run().await;
                     Done::Loaded { load, result }
                 }
                 Job::Truncate { topic, table, sql, spans } => {
-                    let result = jobs.truncate(&table, &sql).await;
+                    let result = jobs.execute(&format!("truncate {table}"), &sql).await;
                     Done::Truncated { topic, spans, result }
+                }
+                Job::Clean { topic, table, sql } => {
+                    let what = format!("clean {table}");
+                    // Nothing depends on it: it is tried again when it is due again.
+                    match jobs.clickhouse().execute(&what, &sql).await {
+                        Ok(()) => tracing::info!(%table, "removed old versions and deleted rows for good"),
+                        Err(error) => tracing::warn!(%table, %error, "could not clean the table; tried again after its interval"),
+                    }
+                    Done::Cleaned { topic }
                 }
             };
             // The loop is gone only when the consumer ends.
@@ -69,17 +83,10 @@ impl Jobs {
         });
     }
 
-    fn clickhouse(&self) -> &ClickHouse {
+    /// ClickHouse's client.
+    #[must_use]
+    pub fn clickhouse(&self) -> &ClickHouse {
         &self.preparer.clickhouse
-    }
-
-    async fn load(&self, load: &Load) -> Result<(), Error> {
-        // The semaphore is never closed: without a permit the insert is still right, only less bounded.
-        let _permit = self.inserts.acquire().await;
-        for block in &load.blocks {
-            self.insert(block).await?;
-        }
-        Ok(())
     }
 
     async fn prepare(&self, request: &Request) -> Result<Option<Prepared>, Error> {
@@ -94,39 +101,35 @@ impl Jobs {
                     self.status.registry.answered("the schema registry");
                     return Ok(prepared);
                 }
+                // A table that changed in the meantime is looked at again.
+                Err(error) if error.disposition() == Disposition::Refresh => retry.wait(error).await,
                 Err(error) => retry.failed(error).await?,
             }
         }
     }
 
-    async fn truncate(&self, table: &str, sql: &str) -> Result<(), Error> {
-        let what = format!("truncate {table}");
-        let mut retry = Retry::new(&what, self);
-        while let Err(error) = self.clickhouse().execute(&what, sql).await {
+    async fn execute(&self, what: &str, sql: &str) -> Result<(), Error> {
+        let mut retry = Retry::new(what, self);
+        while let Err(error) = self.clickhouse().execute(what, sql).await {
             retry.failed(error).await?;
         }
         retry.succeeded();
         Ok(())
     }
 
-    /// Sends a block until ClickHouse has it. After an unknown outcome it is sent again: its rows replace themselves.
-    async fn insert(&self, block: &SealedBlock) -> Result<(), Error> {
-        let what = format!("insert into {}", block.table);
-        let mut retry = Retry::new(&what, self);
-        let mut started = Instant::now();
-        while let Err(error) = self.clickhouse().insert(block).await {
-            retry.failed(error).await?;
-            started = Instant::now();
+    /// Sends letters until Kafka has them.
+    pub(crate) async fn bury(&self, letters: &[DeadLetter]) -> Result<(), Error> {
+        let mut retry = Retry::new("write dead letters", self);
+        for letter in letters {
+            while let Err(error) = self.dead_letters.send(letter).await {
+                retry.failed(error).await?;
+            }
+            tracing::warn!(topic = %letter.place.topic, partition = letter.place.partition, offset = letter.place.offset, cause = letter.cause, "a record went to the dead letters");
+            self.status.metrics.dead_letter(letter);
         }
-        retry.succeeded();
-        let label = TableLabel { table: block.table.to_string() };
-        let metrics = &self.status.metrics;
-        if let Some(histogram) = &metrics.insert_seconds {
-            histogram.observe(started.elapsed().as_secs_f64());
+        if !letters.is_empty() {
+            retry.succeeded();
         }
-        metrics.rows.get_or_create(&label).inc_by(block.rows as u64);
-        metrics.bytes.get_or_create(&label).inc_by(block.bytes() as u64);
-        metrics.inserts.get_or_create(&label).inc();
         Ok(())
     }
 
@@ -158,7 +161,7 @@ impl Jobs {
 }
 
 /// The tries of one thing: the first failure is told, and that it worked after all.
-struct Retry<'a> {
+pub(crate) struct Retry<'a> {
     what: &'a str,
     jobs: &'a Jobs,
     pause: Duration,
@@ -166,7 +169,7 @@ struct Retry<'a> {
 }
 
 impl<'a> Retry<'a> {
-    fn new(what: &'a str, jobs: &'a Jobs) -> Self {
+    pub(crate) fn new(what: &'a str, jobs: &'a Jobs) -> Self {
         Self { what, jobs, pause: jobs.backoff.min, tries: 0 }
     }
 
@@ -174,14 +177,20 @@ impl<'a> Retry<'a> {
     ///
     /// # Errors
     /// The error itself, where waiting doesn't heal it.
-    async fn failed(&mut self, error: Error) -> Result<(), Error> {
+    pub(crate) async fn failed(&mut self, error: Error) -> Result<(), Error> {
         match error.disposition() {
-            Disposition::Stop => return Err(error),
-            Disposition::Retry => self.tell(&error),
+            Disposition::Stop | Disposition::Refresh | Disposition::DeadLetter => Err(error),
+            Disposition::Retry => {
+                self.wait(error).await;
+                Ok(())
+            }
         }
+    }
+
+    async fn wait(&mut self, error: Error) {
+        self.tell(&error);
         tokio::time::sleep(jittered(self.pause)).await;
         self.pause = self.pause.saturating_mul(2).min(self.jobs.backoff.max);
-        Ok(())
     }
 
     /// Of a server that is away it is told once for everything, of any other failure once for each thing that fails.
@@ -201,7 +210,7 @@ impl<'a> Retry<'a> {
         }
     }
 
-    fn succeeded(&self) {
+    pub(crate) fn succeeded(&self) {
         self.jobs.status.clickhouse.answered("ClickHouse");
         if self.tries > 0 {
             tracing::info!(tries = self.tries, "could {} after all", self.what);

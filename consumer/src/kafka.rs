@@ -23,6 +23,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::error::Error;
 use crate::internal;
+use crate::ranges::Range;
 use crate::settings::Settings;
 
 /// A partition by its topic's name.
@@ -30,6 +31,10 @@ pub type TopicPartition = (Arc<str>, i32);
 
 /// How often librdkafka tells its statistics, from which lag and the group's state are taken.
 const STATISTICS_INTERVAL_MS: &str = "1000";
+/// How long the group's offsets are waited for; polling stands still meanwhile.
+const POSITIONS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a partition's new position is waited for.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What Kafka has to say.
 #[derive(Debug)]
@@ -37,13 +42,13 @@ pub enum Event<'a> {
     /// A record.
     Record(BorrowedMessage<'a>),
     /// Partitions came; already accepted.
-    Assigned(Vec<TopicPartition>),
+    Assigned(Vec<Assigned>),
     /// Partitions are asked back: load what was read of them, then [`Session::release`] them.
     Revoking(Vec<TopicPartition>),
     /// Partitions are gone already; already accepted.
     Lost(Vec<TopicPartition>),
     /// The broker has these offsets.
-    Committed(Vec<(TopicPartition, i64)>),
+    Committed(Vec<Commit>),
     /// The broker doesn't; they are offered again.
     CommitFailed(KafkaError),
     /// Something that may heal by itself.
@@ -54,12 +59,34 @@ pub enum Event<'a> {
     Idle,
 }
 
+/// An offset to be committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Up to where everything is loaded.
+    pub offset: i64,
+    /// The range from there on that is inserted next, which is recorded with it.
+    pub range: Option<Range>,
+}
+
+/// A partition that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// What the group has committed of it.
+    pub committed: Option<i64>,
+    /// The range that is recorded there.
+    pub range: Option<Range>,
+}
+
 /// What the callbacks left for the thread that polls.
 #[derive(Debug)]
 enum Note {
     Assign(TopicPartitionList),
     Revoke { partitions: TopicPartitionList, lost: bool },
-    Committed(Vec<(TopicPartition, i64)>),
+    Committed(Vec<Commit>),
     CommitFailed(KafkaError),
 }
 
@@ -158,7 +185,7 @@ impl ConsumerContext for Context {
 
 /// Commits one list after the other and waits for each verdict. rdkafka tells none for commits that don't wait: librdkafka posts it
 /// only to a callback which the binding doesn't set.
-fn commit_all(consumer: &BaseConsumer<Context>, requests: &Receiver<Vec<(TopicPartition, i64)>>) {
+fn commit_all(consumer: &BaseConsumer<Context>, requests: &Receiver<Vec<Commit>>) {
     for offsets in requests {
         let list = offset_list(&offsets);
         let note = match list.and_then(|list| consumer.commit(&list, CommitMode::Sync)) {
@@ -170,12 +197,47 @@ fn commit_all(consumer: &BaseConsumer<Context>, requests: &Receiver<Vec<(TopicPa
     }
 }
 
-fn offset_list(offsets: &[(TopicPartition, i64)]) -> KafkaResult<TopicPartitionList> {
-    let mut list = TopicPartitionList::with_capacity(offsets.len());
-    for ((topic, partition), offset) in offsets {
-        list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+fn offset_list(commits: &[Commit]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(commits.len());
+    for Commit { partition: (topic, partition), offset, range } in commits {
+        let mut element = list.add_partition(topic, *partition);
+        element.set_offset(Offset::Offset(*offset))?;
+        if let Some(range) = range {
+            element.set_metadata(range.metadata());
+        }
     }
     Ok(list)
+}
+
+/// What the group has committed of these partitions, and the ranges that are recorded there.
+fn positions(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> Result<Vec<Assigned>, PositionError> {
+    let mut asked = TopicPartitionList::with_capacity(partitions.count());
+    for element in partitions.elements() {
+        asked.add_partition(element.topic(), element.partition());
+    }
+    let committed = consumer.committed_offsets(asked, POSITIONS_TIMEOUT).map_err(PositionError::Kafka)?;
+    let assigned = committed.elements().into_iter().map(|element| {
+        element.error().map_err(PositionError::Kafka)?;
+        let partition: TopicPartition = (Arc::from(element.topic()), element.partition());
+        let committed = match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        let range = committed.map(|offset| Range::parse(offset, element.metadata())).transpose();
+        let range = range.map_err(|source| {
+            PositionError::Metadata(Error::Metadata { topic: Arc::clone(&partition.0), partition: partition.1, source })
+        })?;
+        Ok(Assigned { partition, committed, range: range.flatten() })
+    });
+    assigned.collect()
+}
+
+/// Why it isn't known where partitions begin.
+enum PositionError {
+    /// Kafka doesn't say, for now.
+    Kafka(KafkaError),
+    /// It is known, and can't be used.
+    Metadata(Error),
 }
 
 fn accept(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> KafkaResult<()> {
@@ -196,7 +258,7 @@ fn give_up(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) ->
 pub struct Session {
     consumer: Arc<BaseConsumer<Context>>,
     /// To the thread that commits.
-    commits: Option<Sender<Vec<(TopicPartition, i64)>>>,
+    commits: Option<Sender<Vec<Commit>>>,
     committer: Option<JoinHandle<()>>,
     brokers: Arc<str>,
     revoking: Option<TopicPartitionList>,
@@ -267,10 +329,7 @@ impl Session {
     fn answer(&mut self, note: Note) -> Event<'_> {
         match note {
             // librdkafka keeps a pause of ours on a partition that left while it was paused: one that comes back would never be read.
-            Note::Assign(partitions) => match accept(&self.consumer, &partitions).and_then(|()| self.consumer.resume(&partitions)) {
-                Ok(()) => Event::Assigned(names(&partitions)),
-                Err(error) => Event::Failed(Error::Defect(format!("could not accept partitions: {error}"))),
-            },
+            Note::Assign(partitions) => self.take_over(partitions),
             Note::Revoke { partitions, lost } => {
                 let named = names(&partitions);
                 if !lost {
@@ -285,6 +344,40 @@ impl Session {
             }
             Note::Committed(offsets) => Event::Committed(offsets),
             Note::CommitFailed(error) => Event::CommitFailed(error),
+        }
+    }
+
+    /// Accepts partitions once it is known where they begin, and whether a range of theirs was recorded: until then the question is kept.
+    fn take_over(&mut self, partitions: TopicPartitionList) -> Event<'_> {
+        let assigned = match positions(&self.consumer, &partitions) {
+            Ok(assigned) => assigned,
+            Err(PositionError::Metadata(error)) => return Event::Failed(error),
+            Err(PositionError::Kafka(error)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                let mut notes = self.consumer.context().notes.lock().unwrap_or_else(PoisonError::into_inner);
+                if notes.is_empty() {
+                    notes.push(Note::Assign(partitions));
+                    return Event::Trouble(code);
+                }
+                // The group goes on already: what it says next takes them away again, before anything is read of them.
+                let nothing = |partition| Assigned { partition, committed: None, range: None };
+                names(&partitions).into_iter().map(nothing).collect()
+            }
+        };
+        match accept(&self.consumer, &partitions).and_then(|()| self.consumer.resume(&partitions)) {
+            Ok(()) => Event::Assigned(assigned),
+            Err(error) => Event::Failed(Error::Defect(format!("could not accept partitions: {error}"))),
+        }
+    }
+
+    /// Reads a partition again from an offset; false where that isn't possible just now.
+    pub fn seek(&self, (topic, partition): &TopicPartition, offset: i64) -> bool {
+        match self.consumer.seek(topic, *partition, Offset::Offset(offset), SEEK_TIMEOUT) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(topic = &**topic, partition, offset, %error, "can't read from there yet");
+                false
+            }
         }
     }
 
@@ -339,7 +432,7 @@ impl Session {
     }
 
     /// Commits offsets. The verdict comes as an event.
-    pub fn commit(&self, offsets: Vec<(TopicPartition, i64)>) {
+    pub fn commit(&self, offsets: Vec<Commit>) {
         if let Some(commits) = &self.commits {
             // The other end goes only when the session does.
             let _ = commits.send(offsets);

@@ -13,6 +13,7 @@
 //! I/O and no clock. `kafka` and `clickhouse` are the only I/O clients beside the registry's, which is shared with the producer.
 //! Every error is a variant of [`error::Error`], and what follows from it is decided there.
 
+pub mod rules;
 pub mod settings;
 
 pub mod pipeline;
@@ -27,7 +28,15 @@ pub mod envelope;
 pub mod schema;
 pub mod types;
 
+pub mod batch;
 pub mod column;
+pub mod budget;
+pub mod dead_letter;
+pub mod dead_letter_queue;
+pub mod job;
+mod lane;
+mod loading;
+pub mod ranges;
 pub mod native;
 pub mod plan;
 

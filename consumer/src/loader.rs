@@ -1,22 +1,30 @@
 //! All topics between Kafka and ClickHouse: what is taken in, what is handed out as jobs, which partitions pause, what may be committed.
 //!
-//! A state machine without I/O: the pipeline feeds it records and finished jobs, and does what it asks. Each table has one batch that
-//! fills and at most one job that runs, so a table's inserts keep their order; what can't be taken in is stashed, and its partitions pause.
+//! A state machine without I/O: the pipeline feeds it records and finished jobs, and does what it asks. Each [`lane`](crate::lane) has one
+//! batch that fills and at most one job that runs for each of its units, so that their inserts keep their order; what can't be taken in is
+//! stashed, and its partitions pause.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use crate::clickhouse::SealedBlock;
+use crate::budget::Budget;
+use crate::dead_letter::DeadLetter;
 use crate::ddl;
-use crate::error::{Error, Place};
-use crate::internal::{is_internal, may_be_own};
-use crate::kafka::TopicPartition;
+use crate::error::{Disposition, Error, Place};
+use crate::internal::may_be_own;
+use crate::job::{Applied, Done, Job, Load, LoadedRows, Once};
+use crate::kafka::{Commit, TopicPartition};
+use crate::lane::{Lane, Loaded, SHARED, Unit, own_unit, partition_of};
 use crate::offsets::{Offsets, PartitionId, Span};
-use crate::target::{Prepared, Request};
+use crate::ranges::Range;
+use crate::rules::{Mode, OnFailure, Rules};
 use crate::topic::{Incoming, Outcome, Topic};
+
+/// How often a table is looked at anew for one batch before it is told to fail.
+const REFRESHES_MAX: u32 = 3;
+/// The time over which dead letters are counted for their limit.
+const DEAD_WINDOW: Duration = Duration::from_secs(60);
 
 /// The bounds it keeps.
 #[derive(Debug, Clone, Copy)]
@@ -27,217 +35,30 @@ pub struct Limits {
     pub bytes_max: usize,
     /// Age of a batch's first record.
     pub age_max: Duration,
+    /// Inserts that begin in a second because they are old enough.
+    pub inserts_per_second: u64,
     /// Memory of everything: waiting, stashed, being inserted.
     pub memory_max: usize,
-}
-
-/// Something to do elsewhere. Each is answered by a [`Done`].
-#[derive(Debug)]
-pub enum Job {
-    /// Find out what a topic's record needs.
-    Prepare {
-        /// The topic's place.
-        topic: usize,
-        /// What is needed.
-        request: Box<Request>,
-    },
-    /// Insert blocks, one after the other.
-    Load(Load),
-    /// Delete what a truncation took.
-    Truncate {
-        /// The topic's place.
-        topic: usize,
-        /// The table.
-        table: Arc<str>,
-        /// The statement.
-        sql: String,
-        /// What is acknowledged by it.
-        spans: Vec<Span>,
-    },
-}
-
-/// A batch on its way.
-#[derive(Debug, Clone)]
-pub struct Load {
-    /// The topic's place.
-    pub topic: usize,
-    /// Its blocks.
-    pub blocks: Vec<SealedBlock>,
-    /// What is acknowledged by it.
-    pub spans: Vec<Span>,
-    /// Source commit time of the last record of each partition.
-    pub times: Vec<(i32, i64)>,
-}
-
-/// A job's end.
-#[derive(Debug)]
-pub enum Done {
-    /// Of [`Job::Prepare`].
-    Prepared {
-        /// The topic's place.
-        topic: usize,
-        /// The record it was for.
-        place: Place,
-        /// What was found; none if the record is of no table.
-        result: Result<Option<Box<Prepared>>, Error>,
-    },
-    /// Of [`Job::Load`].
-    Loaded {
-        /// What was loaded.
-        load: Load,
-        /// Whether it was.
-        result: Result<(), Error>,
-    },
-    /// Of [`Job::Truncate`].
-    Truncated {
-        /// The topic's place.
-        topic: usize,
-        /// What is acknowledged.
-        spans: Vec<Span>,
-        /// Whether it was done.
-        result: Result<(), Error>,
-    },
-}
-
-#[derive(Debug)]
-struct Stashed {
-    partition: i32,
-    offset: i64,
-    key: Option<Bytes>,
-    value: Option<Bytes>,
-    seq: Option<Bytes>,
-}
-
-impl Stashed {
-    fn of(record: &Incoming<'_>) -> Self {
-        let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
-        let (key, value, seq) = (copy(record.key), copy(record.value), copy(record.seq));
-        Self { partition: record.partition, offset: record.offset, key, value, seq }
-    }
-
-    fn bytes(&self) -> usize {
-        [&self.key, &self.value].into_iter().flatten().map(Bytes::len).sum()
-    }
-
-    fn incoming(&self) -> Incoming<'_> {
-        let (key, value, seq) = (self.key.as_deref(), self.value.as_deref(), self.seq.as_deref());
-        Incoming { partition: self.partition, offset: self.offset, key, value, seq }
-    }
-}
-
-/// A topic's way through.
-#[derive(Debug)]
-struct Lane {
-    topic: Topic,
-    /// Its records hold no table's rows.
-    internal: bool,
-    stash: VecDeque<Stashed>,
-    stash_bytes: usize,
-    /// A request that isn't handed out yet.
-    request: Option<Box<Request>>,
-    preparing: bool,
-    /// Jobs that wait for the running one.
-    queue: VecDeque<Job>,
-    running: bool,
-    running_bytes: usize,
-    /// Truncations queued or running: nothing is taken in meanwhile.
-    truncations: usize,
-    /// When the first record came that isn't sealed yet.
-    opened: Option<Instant>,
-    /// A job of it failed for good.
-    failed: bool,
-    loaded: Loaded,
-}
-
-/// What a topic has loaded, for those who look.
-#[derive(Debug, Clone, Default)]
-pub struct Loaded {
-    /// Rows that ClickHouse acknowledged.
-    pub rows: u64,
-    /// Batches it acknowledged.
-    pub batches: u64,
-    /// When it acknowledged the last one.
-    pub last: Option<Instant>,
-    /// Source commit time of the last acknowledged record of each partition.
-    pub times: HashMap<i32, i64>,
-}
-
-impl Lane {
-    fn new(name: Arc<str>) -> Self {
-        Self {
-            internal: is_internal(&name),
-            topic: Topic::new(name),
-            stash: VecDeque::new(),
-            stash_bytes: 0,
-            request: None,
-            preparing: false,
-            queue: VecDeque::new(),
-            running: false,
-            running_bytes: 0,
-            truncations: 0,
-            opened: None,
-            failed: false,
-            loaded: Loaded::default(),
-        }
-    }
-
-    /// Takes nothing of its topic in, as a record has shown that it holds no table.
-    fn leave_out(&mut self, place: Place) -> Result<(), Error> {
-        if let Some(target) = self.topic.target() {
-            let reason =
-                format!("it is of no table, but earlier ones are of {}; let nothing else be written to this topic", target.full_name);
-            return Err(Error::Record { place, reason });
-        }
-        self.internal = true;
-        self.stash.clear();
-        self.stash_bytes = 0;
-        Ok(())
-    }
-
-    fn full(&self, limits: &Limits) -> bool {
-        self.topic.batch.rows() >= limits.rows_max || self.topic.batch.bytes() >= limits.bytes_max
-    }
-
-    fn busy(&self) -> bool {
-        self.running || !self.queue.is_empty()
-    }
-
-    /// Whether a record must wait.
-    fn blocked(&self, limits: &Limits) -> bool {
-        self.preparing || self.truncations > 0 || self.failed || (self.busy() && self.full(limits))
-    }
-
-    fn memory(&self) -> usize {
-        let queued = self.queue.iter().map(|job| match job {
-            Job::Load(load) => load.blocks.iter().map(SealedBlock::bytes).sum(),
-            Job::Prepare { .. } | Job::Truncate { .. } => 0,
-        });
-        self.topic.batch.bytes() + self.stash_bytes + self.running_bytes + queued.sum::<usize>()
-    }
-
-    fn stash(&mut self, record: &Incoming<'_>) {
-        let stashed = Stashed::of(record);
-        self.stash_bytes += stashed.bytes();
-        self.stash.push_back(stashed);
-    }
-
-    fn unstash(&mut self) -> Option<Stashed> {
-        let stashed = self.stash.pop_front()?;
-        self.stash_bytes -= stashed.bytes();
-        Some(stashed)
-    }
+    /// Dead letters of a topic within a minute, above which it fails.
+    pub dead_per_minute_max: u64,
 }
 
 /// The state machine.
 #[derive(Debug)]
 pub struct Loader {
     lanes: Vec<Lane>,
+    rules: Arc<Rules>,
     places: HashMap<Arc<str>, usize>,
     /// The place found last: records come in runs.
     last: usize,
     /// What was polled, acknowledged, committed.
     pub offsets: Offsets,
     limits: Limits,
+    budget: Budget,
+    /// Ranges that were recorded before their partition came here.
+    replays: BTreeMap<PartitionId, Range>,
+    /// Partitions that must be read again from an offset; nothing is taken in before.
+    rewinds: BTreeMap<PartitionId, i64>,
     revoking: BTreeSet<PartitionId>,
     draining: bool,
     pressed: bool,
@@ -246,13 +67,17 @@ pub struct Loader {
 impl Loader {
     /// Nothing assigned, nothing taken in.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, rules: Arc<Rules>) -> Self {
         Self {
             lanes: Vec::new(),
+            rules,
             places: HashMap::new(),
             last: 0,
             offsets: Offsets::default(),
+            budget: Budget::new(limits.inserts_per_second),
             limits,
+            replays: BTreeMap::new(),
+            rewinds: BTreeMap::new(),
             revoking: BTreeSet::new(),
             draining: false,
             pressed: false,
@@ -268,7 +93,8 @@ impl Loader {
             None => {
                 let name: Arc<str> = Arc::from(name);
                 self.places.insert(Arc::clone(&name), self.lanes.len());
-                self.lanes.push(Lane::new(name));
+                let rule = Arc::new(self.rules.of(&name));
+                self.lanes.push(Lane::new(name, rule));
                 self.lanes.len() - 1
             }
         };
@@ -285,12 +111,19 @@ impl Loader {
         Some((Arc::clone(&self.lanes.get(id.topic)?.topic.name), id.partition))
     }
 
-    /// Partitions came.
-    pub fn assign(&mut self, partitions: &[TopicPartition]) {
-        for partition in partitions {
-            let id = self.id(partition);
-            self.offsets.assign(id);
-            self.lanes[id.topic].topic.reset(id.partition);
+    /// A partition came, with what the group has committed of it and the range that is recorded there.
+    pub fn assign(&mut self, partition: &TopicPartition, committed: Option<i64>, range: Option<Range>) {
+        let id = self.id(partition);
+        self.offsets.assign(id, committed);
+        self.rewinds.remove(&id);
+        match range {
+            Some(range) => self.replays.insert(id, range),
+            None => self.replays.remove(&id),
+        };
+        let lane = &mut self.lanes[id.topic];
+        lane.topic.reset(id.partition);
+        if lane.once() {
+            lane.unit(own_unit(id.partition)).replay = range;
         }
     }
 
@@ -299,7 +132,7 @@ impl Loader {
         for partition in partitions {
             let id = self.id(partition);
             self.revoking.insert(id);
-            self.drop_stashed(id);
+            self.lanes[id.topic].units.iter_mut().for_each(|unit| unit.drop_stashed(id.partition));
         }
     }
 
@@ -310,23 +143,25 @@ impl Loader {
             && !self.offsets.committable().iter().any(|(id, _)| self.revoking.contains(id))
     }
 
-    /// Partitions are gone. Rows of them that wait still may be inserted: their offsets aren't committed, and the rows converge with what
-    /// the next owner inserts. A topic without a partition left drops them.
+    /// Partitions are gone. Rows of a mirror that wait still may be inserted: their offsets aren't committed, and the rows converge with what
+    /// the next owner inserts. A topic without a partition left drops them, as does a partition whose rows must come once.
     pub fn forget(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
             let id = self.id(partition);
             self.revoking.remove(&id);
-            self.drop_stashed(id);
+            self.replays.remove(&id);
+            self.rewinds.remove(&id);
             self.offsets.forget(id);
             let left = self.offsets.assigned().any(|other| other.topic == id.topic);
             let lane = &mut self.lanes[id.topic];
+            lane.units.iter_mut().for_each(|unit| unit.drop_stashed(id.partition));
             lane.topic.reset(id.partition);
-            lane.loaded.times.remove(&id.partition);
+            lane.loaded.applied.remove(&id.partition);
+            if let Some(unit) = lane.units.get_mut(own_unit(id.partition)) {
+                unit.clear();
+            }
             if !left {
-                lane.topic.batch.seal();
-                lane.queue.clear();
-                lane.truncations = 0;
-                lane.opened = None;
+                lane.units[SHARED].clear();
             }
         }
     }
@@ -337,18 +172,11 @@ impl Loader {
         self.forget(&gone);
     }
 
-    fn drop_stashed(&mut self, id: PartitionId) {
-        let lane = &mut self.lanes[id.topic];
-        lane.stash.retain(|stashed| stashed.partition != id.partition);
-        lane.stash_bytes = lane.stash.iter().map(Stashed::bytes).sum();
-    }
-
     /// From now on everything is to be loaded, and nothing taken in.
     pub fn drain(&mut self) {
         self.draining = true;
         for lane in &mut self.lanes {
-            lane.stash.clear();
-            lane.stash_bytes = 0;
+            lane.units.iter_mut().for_each(Unit::clear_stash);
             lane.request = None;
         }
     }
@@ -356,177 +184,516 @@ impl Loader {
     /// Whether everything that was taken in is loaded and committed, but for what failed for good.
     #[must_use]
     pub fn drained(&self) -> bool {
-        let committable = self.offsets.committable();
-        let loaded = self.lanes.iter().enumerate().all(|(place, lane)| lane.failed || (!lane.busy() && !self.offsets.unsealed(place)));
-        loaded && committable.is_empty()
+        let loaded = self.lanes.iter().enumerate().all(|(place, lane)| {
+            lane.failed.is_some() || (!lane.units.iter().any(Unit::busy) && !self.offsets.unsealed(place))
+        });
+        loaded && self.commits().0.is_empty()
     }
 
     /// Takes a record in, or stashes it.
     ///
     /// # Errors
-    /// Any of [`Error`] that is about a record: loading stops there.
+    /// Any of [`Error`] that stops the consumer.
     #[inline]
     pub fn take(&mut self, name: &str, record: &Incoming<'_>, now: Instant) -> Result<(), Error> {
         let place = self.place(name);
         let id = PartitionId { topic: place, partition: record.partition };
-        if self.draining || self.revoking.contains(&id) {
-            return Ok(());
-        }
         let lane = &mut self.lanes[place];
-        if lane.internal {
+        if self.draining || lane.internal || lane.failed.is_some() || self.revoking.contains(&id) || self.rewinds.contains_key(&id) {
             return Ok(());
         }
-        if !lane.stash.is_empty() || lane.blocked(&self.limits) {
-            lane.stash(record);
+        let preparing = lane.preparing;
+        let unit = lane.unit_of(record.partition);
+        let unit = lane.unit(unit);
+        if preparing || unit.has_stash() || unit.blocked(&self.limits) {
+            unit.stash(record);
             return Ok(());
         }
         if !self.apply(place, record, now)? {
-            self.lanes[place].stash(record);
+            let unit = self.lanes[place].unit_of(record.partition);
+            self.lanes[place].unit(unit).stash(record);
         }
         Ok(())
     }
 
-    /// Takes a record into its topic's batch; false where it must be offered again.
+    /// Takes a record into its unit's batch; false where it must be offered again.
     fn apply(&mut self, place: usize, record: &Incoming<'_>, now: Instant) -> Result<bool, Error> {
         let id = PartitionId { topic: place, partition: record.partition };
-        let lane = &mut self.lanes[place];
         let admitted = self.offsets.admits(id, record.offset).map_err(|source| {
-            let topic = Arc::clone(&lane.topic.name);
+            let topic = Arc::clone(&self.lanes[place].topic.name);
             Error::WentBack { topic, partition: record.partition, source }
-        })?;
-        if !admitted {
-            return Ok(true);
+        });
+        match admitted {
+            Ok(true) => {}
+            Ok(false) => return Ok(true),
+            Err(error) => return self.fail(place, error).map(|()| true),
         }
-        let outcome = match lane.topic.apply(record) {
-            Err(Error::Frame { .. }) if lane.topic.target().is_none() && may_be_own(&lane.topic.name) => {
-                return lane.leave_out(lane.topic.place(record)).map(|()| true);
+        let unit = self.lanes[place].unit_of(record.partition);
+        if self.lanes[place].unit(unit).replay.is_some_and(|range| record.offset >= range.to) {
+            self.seal(place, unit);
+        }
+        let of = self.lanes[place].unit(unit);
+        of.batch.takes_any = of.replay.is_some();
+        loop {
+            let lane = &mut self.lanes[place];
+            let batch = &mut lane.units[unit].batch;
+            let outcome = match lane.topic.apply(record, batch) {
+                Ok(outcome) => outcome,
+                Err(error) => return self.fail_record(place, unit, record, error, now),
+            };
+            match outcome {
+                Outcome::Needs(request) => {
+                    lane.request = Some(request);
+                    lane.preparing = true;
+                    return Ok(false);
+                }
+                Outcome::Close if lane.units[unit].busy() => return Ok(false),
+                Outcome::Close => self.seal(place, unit),
+                Outcome::Taken => {
+                    self.taken(id, unit, record.offset, now);
+                    return Ok(true);
+                }
+                Outcome::Truncate(seq) => {
+                    self.truncate(id, record.offset, seq);
+                    return Ok(true);
+                }
             }
-            outcome => outcome?,
+        }
+    }
+
+    /// A record is in its unit's batch.
+    fn taken(&mut self, id: PartitionId, unit: usize, offset: i64, now: Instant) {
+        self.offsets.polled(id, offset);
+        let of = &mut self.lanes[id.topic].units[unit];
+        of.opened.get_or_insert(now);
+        let whole = match of.replay {
+            Some(range) => offset + 1 >= range.to,
+            None => of.full(&self.limits) && !of.busy(),
         };
-        match outcome {
-            Outcome::Needs(request) => {
-                lane.request = Some(request);
-                lane.preparing = true;
-                return Ok(false);
-            }
-            Outcome::Taken => {
-                self.offsets.polled(id, record.offset);
-                let lane = &mut self.lanes[place];
-                lane.opened.get_or_insert(now);
-                if lane.full(&self.limits) && !lane.busy() {
-                    self.seal(place);
-                }
-            }
-            Outcome::Truncate(seq) => {
-                self.seal(place);
-                self.offsets.polled(id, record.offset);
-                let spans = self.offsets.seal(place);
-                let lane = &mut self.lanes[place];
-                if let Some(target) = lane.topic.target() {
-                    let (table, sql) = (Arc::clone(&target.full_name), ddl::truncate(&target.database, &target.table, seq));
-                    lane.queue.push_back(Job::Truncate { topic: place, table, sql, spans });
-                    lane.truncations += 1;
-                }
-            }
+        if whole {
+            self.budget.owe();
+            self.seal(id.topic, unit);
         }
+    }
+
+    fn truncate(&mut self, id: PartitionId, offset: i64, seq: u64) {
+        self.seal(id.topic, SHARED);
+        self.offsets.polled(id, offset);
+        let spans = self.offsets.seal(id.topic);
+        let lane = &mut self.lanes[id.topic];
+        if let Some(target) = lane.topic.target() {
+            let (table, sql) = (Arc::clone(&target.full_name), ddl::truncate(&target.database, &target.table, seq));
+            let unit = lane.unit(SHARED);
+            unit.queue.push_back(Job::Truncate { topic: id.topic, table, sql, spans });
+            unit.truncations += 1;
+        }
+    }
+
+    /// A record can't be taken in: it goes to the dead letters, or its topic fails.
+    fn fail_record(&mut self, place: usize, unit: usize, record: &Incoming<'_>, error: Error, now: Instant) -> Result<bool, Error> {
+        let lane = &mut self.lanes[place];
+        let known = lane.topic.target().is_some();
+        if matches!(error, Error::Frame { .. }) && !known && may_be_own(&lane.topic.name) {
+            let left_out = lane.leave_out(lane.topic.place(record));
+            return left_out.or_else(|error| self.fail(place, error)).map(|()| true);
+        }
+        // A topic of which nothing could ever be read is no topic of this consumer: somebody should look before it is emptied into the dead letters.
+        let first = !known && matches!(error, Error::Frame { .. } | Error::Envelope { .. });
+        if error.disposition() != Disposition::DeadLetter || first {
+            return self.fail(place, error).map(|()| true);
+        }
+        let (count, since) = &mut lane.dead_of_minute;
+        if since.is_none_or(|since| now.duration_since(since) >= DEAD_WINDOW) {
+            (*count, *since) = (0, Some(now));
+        }
+        *count += 1;
+        if *count > self.limits.dead_per_minute_max {
+            let (topic, max) = (Arc::clone(&lane.topic.name), self.limits.dead_per_minute_max);
+            return self.fail(place, Error::TooManyDeadLetters { topic, max, last: error.to_string() }).map(|()| true);
+        }
+        let table = lane.topic.target().map(|target| target.full_name.to_string());
+        let letter = DeadLetter::new(record, lane.topic.place(record), &error, table);
+        lane.units[unit].batch.bury(letter);
+        self.taken(PartitionId { topic: place, partition: record.partition }, unit, record.offset, now);
         Ok(true)
     }
 
-    /// Closes a topic's batch and queues it.
-    fn seal(&mut self, place: usize) {
-        let spans = self.offsets.seal(place);
+    /// A topic can't be loaded any more: the consumer stops, or the topic alone.
+    fn fail(&mut self, place: usize, error: Error) -> Result<(), Error> {
         let lane = &mut self.lanes[place];
-        lane.opened = None;
-        let times = spans.iter().filter_map(|span| Some((span.id.partition, lane.topic.source_ts_ms(span.id.partition)?))).collect();
-        let blocks = lane.topic.batch.seal();
-        if blocks.is_empty() {
+        lane.failed = Some(error.to_string());
+        if lane.topic.rule.on_failure == OnFailure::Stop {
+            return Err(error);
+        }
+        tracing::error!(topic = %lane.topic.name, %error, "the table is parked: its partitions pause until the consumer is started again");
+        (lane.request, lane.preparing) = (None, false);
+        lane.units.iter_mut().for_each(Unit::clear);
+        // What isn't acknowledged is somebody else's, later: nothing waits for it.
+        let ids: Vec<_> = self.offsets.assigned().filter(|id| id.topic == place).collect();
+        for id in ids {
+            self.offsets.assign(id, self.offsets.acknowledged(id));
+        }
+        Ok(())
+    }
+
+    /// Closes a unit's batch and queues it.
+    fn seal(&mut self, place: usize, unit: usize) {
+        let spans: Vec<Span> = match partition_of(unit) {
+            None => self.offsets.seal(place),
+            Some(partition) => self.offsets.seal_partition(PartitionId { topic: place, partition }).into_iter().collect(),
+        };
+        let lane = &mut self.lanes[place];
+        let name = Arc::clone(&lane.topic.name);
+        let applied = spans.iter().map(|span| {
+            let partition = span.id.partition;
+            Applied { partition, next_offset: span.to, last: lane.topic.last(partition) }
+        });
+        let applied: Vec<_> = applied.collect();
+        let of = &mut lane.units[unit];
+        of.opened = None;
+        let (blocks, dead) = of.batch.seal();
+        let again = of.replay.take();
+        if again.is_some() {
+            for span in &spans {
+                self.replays.remove(&span.id);
+            }
+        }
+        if blocks.is_empty() && dead.is_empty() {
             // Only records without rows: there is nothing to wait for but what is under way.
+            lane.loaded.applied.extend(applied.into_iter().map(|applied| (applied.partition, applied)));
             self.offsets.acknowledge(&spans);
             return;
         }
-        lane.queue.push_back(Job::Load(Load { topic: place, blocks, spans, times }));
+        let once = match (spans.first(), lane.topic.target()) {
+            (Some(span), Some(target)) if unit != SHARED && !blocks.is_empty() => Some(Once {
+                id: span.id,
+                partition: (Arc::clone(&name), span.id.partition),
+                range: again.unwrap_or_else(|| Range::new(span.from, span.to)),
+                table: (target.database.clone(), target.table.clone()),
+                again: again.is_some(),
+                confirmed: None,
+            }),
+            _ => None,
+        };
+        let of = &mut lane.units[unit];
+        match &once {
+            Some(once) if once.again => of.recorded = Some(once.range),
+            Some(once) => of.recording = Some(once.range),
+            None => {}
+        }
+        of.queue.push_back(Job::Load(Box::new(Load { topic: place, name, unit, blocks, dead, spans, applied, once })));
     }
 
     /// What is to be done now.
     pub fn jobs(&mut self, now: Instant) -> Vec<Job> {
-        let revoked: BTreeSet<usize> = self.revoking.iter().map(|id| id.topic).collect();
+        self.budget.refill(now);
+        self.abandon_replays();
+        self.seal_due(now);
         let mut jobs = Vec::new();
-        for place in 0..self.lanes.len() {
-            let lane = &self.lanes[place];
-            let old = lane.opened.is_some_and(|opened| now.duration_since(opened) >= self.limits.age_max);
-            let due = old || self.draining || self.pressed || lane.full(&self.limits) || revoked.contains(&place);
-            if due && !lane.busy() && self.offsets.unsealed(place) {
-                self.seal(place);
-            }
-            let lane = &mut self.lanes[place];
+        let first_partitions: BTreeSet<usize> = self.offsets.assigned().filter(|id| id.partition == 0).map(|id| id.topic).collect();
+        for (place, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.failed.is_none()) {
             if let Some(request) = lane.request.take() {
                 jobs.push(Job::Prepare { topic: place, request });
             }
-            if !lane.running
-                && !lane.failed
-                && let Some(job) = lane.queue.pop_front()
-            {
-                lane.running = true;
-                if let Job::Load(load) = &job {
-                    lane.running_bytes = load.blocks.iter().map(SealedBlock::bytes).sum();
+            for unit in lane.units.iter_mut().filter(|unit| !unit.running && unit.recording.is_none()) {
+                let Some(mut job) = unit.queue.pop_front() else { continue };
+                unit.running = true;
+                if let Job::Load(load) = &mut job {
+                    unit.running_bytes = load.bytes();
+                    if let Some(once) = &mut load.once {
+                        once.confirmed = Some(now);
+                    }
                 }
                 jobs.push(job);
+            }
+            if !self.draining && first_partitions.contains(&place) {
+                jobs.extend(clean(place, lane, now));
             }
         }
         jobs
     }
 
+    /// A range that is repeated but wasn't read whole goes back: whoever comes next repeats it.
+    fn abandon_replays(&mut self) {
+        if !self.draining && self.revoking.is_empty() {
+            return;
+        }
+        let given_up: Vec<_> = self.offsets.assigned().filter(|id| self.draining || self.revoking.contains(id)).collect();
+        for id in given_up {
+            let Some(unit) = self.lanes[id.topic].units.get_mut(own_unit(id.partition)) else { continue };
+            if unit.replay.take().is_some() {
+                unit.batch.seal();
+                unit.opened = None;
+                self.offsets.abandon(id);
+            }
+        }
+    }
+
+    /// Closes the batches that are due: what is full or must go, and of the others, the oldest first, as many as may begin.
+    fn seal_due(&mut self, now: Instant) {
+        let mut due = Vec::new();
+        let mut old = Vec::new();
+        let mut waiting = Vec::new();
+        for (place, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.failed.is_none()) {
+            for (unit, of) in lane.units.iter().enumerate() {
+                let unsealed = match partition_of(unit) {
+                    None if lane.once() => false,
+                    None => self.offsets.unsealed(place),
+                    Some(partition) => self.offsets.unsealed_partition(PartitionId { topic: place, partition }),
+                };
+                if !unsealed || of.busy() || of.replay.is_some() {
+                    continue;
+                }
+                let asked_back = || {
+                    let of_unit = |id: &&PartitionId| id.topic == place && partition_of(unit).is_none_or(|partition| partition == id.partition);
+                    self.revoking.iter().any(|id| of_unit(&id))
+                };
+                if self.draining || of.full(&self.limits) || asked_back() {
+                    due.push((place, unit));
+                } else if let Some(opened) = of.opened.filter(|opened| now.duration_since(*opened) >= self.limits.age_max) {
+                    old.push((opened, place, unit));
+                } else {
+                    waiting.push((of.batch.bytes(), place, unit));
+                }
+            }
+        }
+        for (place, unit) in due {
+            self.budget.owe();
+            self.seal(place, unit);
+        }
+        old.sort_unstable();
+        let mut old = old.into_iter();
+        for (_, place, unit) in old.by_ref() {
+            if !self.budget.take() {
+                waiting.push((self.lanes[place].units[unit].batch.bytes(), place, unit));
+                break;
+            }
+            self.seal(place, unit);
+        }
+        waiting.extend(old.map(|(_, place, unit)| (self.lanes[place].units[unit].batch.bytes(), place, unit)));
+        if self.pressed {
+            self.seal_largest(waiting);
+        }
+    }
+
+    /// Memory is short: the largest batches go, until what still waits is half of the bound.
+    fn seal_largest(&mut self, mut waiting: Vec<(usize, usize, usize)>) {
+        let mut left: usize = waiting.iter().map(|(bytes, ..)| bytes).sum();
+        waiting.sort_unstable_by(|a, b| b.cmp(a));
+        let enough = self.limits.memory_max / 2;
+        for (index, (bytes, place, unit)) in waiting.into_iter().enumerate() {
+            if index > 0 && left <= enough {
+                break;
+            }
+            left -= bytes;
+            self.budget.owe();
+            self.seal(place, unit);
+        }
+    }
+
     /// A job came to its end.
     ///
     /// # Errors
-    /// The job's error, or one of a stashed record.
+    /// The job's error, or one of a stashed record, where the consumer stops for it.
     pub fn done(&mut self, done: Done, now: Instant) -> Result<(), Error> {
         let place = match done {
             Done::Prepared { topic, place, result } => {
-                let lane = &mut self.lanes[topic];
-                lane.preparing = false;
-                let learned = result.and_then(|prepared| match prepared {
-                    Some(prepared) => lane.topic.learn(&place, *prepared),
-                    None => lane.leave_out(place),
-                });
-                learned.inspect_err(|_| lane.failed = true)?;
+                self.prepared(topic, place, result, now)?;
                 topic
             }
             Done::Loaded { load, result } => {
                 let lane = &mut self.lanes[load.topic];
-                (lane.running, lane.running_bytes) = (false, 0);
-                result.inspect_err(|_| lane.failed = true)?;
-                lane.loaded.rows += load.blocks.iter().map(|block| block.rows as u64).sum::<u64>();
-                lane.loaded.batches += 1;
-                lane.loaded.last = Some(now);
-                lane.loaded.times.extend(load.times);
-                self.offsets.acknowledge(&load.spans);
-                load.topic
+                let unit = lane.unit(load.unit);
+                (unit.running, unit.running_bytes) = (false, 0);
+                let place = load.topic;
+                match result {
+                    Ok(rows) => self.loaded(&load, rows, now),
+                    Err(Error::Unconfirmed) => self.confirm(load),
+                    Err(error) => self.not_done(place, load.unit, &load.spans, error)?,
+                }
+                place
             }
             Done::Truncated { topic, spans, result } => {
+                let unit = self.lanes[topic].unit(SHARED);
+                unit.running = false;
+                unit.truncations = unit.truncations.saturating_sub(1);
+                match result {
+                    Ok(()) => self.offsets.acknowledge(&spans),
+                    Err(error) => self.not_done(topic, SHARED, &spans, error)?,
+                }
+                topic
+            }
+            Done::Cleaned { topic } => {
                 let lane = &mut self.lanes[topic];
-                lane.running = false;
-                lane.truncations = lane.truncations.saturating_sub(1);
-                result.inspect_err(|_| lane.failed = true)?;
-                self.offsets.acknowledge(&spans);
+                lane.cleaning = false;
+                lane.clean_at = lane.topic.rule.cleanup_interval.map(|interval| now + interval);
                 topic
             }
         };
         self.replay(place, now)
     }
 
-    /// Offers the stashed records again, until one must wait.
-    fn replay(&mut self, place: usize, now: Instant) -> Result<(), Error> {
-        while !self.lanes[place].blocked(&self.limits) {
-            let Some(stashed) = self.lanes[place].unstash() else { break };
-            if !self.apply(place, &stashed.incoming(), now)? {
-                let lane = &mut self.lanes[place];
-                lane.stash_bytes += stashed.bytes();
-                lane.stash.push_front(stashed);
-                break;
+    /// It is long ago that a range was recorded: it is recorded once more, which fails where the partition is somebody else's by now.
+    fn confirm(&mut self, mut load: Box<Load>) {
+        if self.lanes[load.topic].failed.is_some() || !load.spans.iter().all(|span| self.offsets.is_current(span)) {
+            return;
+        }
+        let unit = self.lanes[load.topic].unit(load.unit);
+        if let Some(once) = &mut load.once {
+            once.again = true;
+            (unit.recording, unit.recorded) = (Some(once.range), None);
+        }
+        unit.queue.push_front(Job::Load(load));
+    }
+
+    fn loaded(&mut self, load: &Load, rows: LoadedRows, now: Instant) {
+        let lane = &mut self.lanes[load.topic];
+        if let Some(once) = &load.once {
+            let unit = lane.unit(load.unit);
+            unit.recorded = unit.recorded.filter(|range| *range != once.range);
+        }
+        lane.refreshes = 0;
+        lane.loaded.rows += rows.rows;
+        lane.loaded.dead += rows.dead;
+        lane.loaded.batches += 1;
+        lane.loaded.last = Some(now);
+        for applied in &load.applied {
+            // An acknowledgement for an assignment that is over says nothing of the present one.
+            if load.spans.iter().any(|span| span.id.partition == applied.partition && self.offsets.is_current(span)) {
+                lane.loaded.applied.insert(applied.partition, *applied);
+            }
+        }
+        self.offsets.acknowledge(&load.spans);
+    }
+
+    fn prepared(
+        &mut self,
+        topic: usize,
+        place: Place,
+        result: Result<Option<Box<crate::target::Prepared>>, Error>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let lane = &mut self.lanes[topic];
+        if lane.failed.is_some() {
+            return Ok(());
+        }
+        lane.preparing = false;
+        let was_once = lane.once();
+        let learned = result.and_then(|prepared| match prepared {
+            Some(prepared) => lane.topic.learn(&place, *prepared),
+            None => lane.leave_out(place.clone()),
+        });
+        if let Err(error) = learned {
+            // The record that asked stands first among those that wait.
+            let unit = lane.unit_of(place.partition);
+            let asked = if error.disposition() == Disposition::DeadLetter { lane.unit(unit).unstash() } else { None };
+            return match asked {
+                Some(asked) if self.offsets.admits(PartitionId { topic, partition: asked.partition }, place.offset) == Ok(true) => {
+                    self.fail_record(topic, unit, &asked.incoming(), error, now).map(|_| ())
+                }
+                _ => self.fail(topic, error),
+            };
+        }
+        if lane.clean_at.is_none() {
+            lane.clean_at = lane.topic.rule.cleanup_interval.map(|interval| now + interval);
+        }
+        if lane.once() && !was_once {
+            if self.offsets.unsealed(topic) {
+                self.seal(topic, SHARED);
+            }
+            let lane = &mut self.lanes[topic];
+            lane.part_stash();
+            for (id, range) in self.replays.range(PartitionId { topic, partition: 0 }..PartitionId { topic: topic + 1, partition: 0 }) {
+                lane.unit(own_unit(id.partition)).replay = Some(*range);
             }
         }
         Ok(())
+    }
+
+    /// A job failed: its table is looked at anew and its records are read again, or its topic fails.
+    fn not_done(&mut self, place: usize, unit: usize, spans: &[Span], error: Error) -> Result<(), Error> {
+        if self.lanes[place].failed.is_some() || !spans.iter().any(|span| self.offsets.is_current(span)) {
+            return Ok(());
+        }
+        if error.disposition() != Disposition::Refresh || self.draining {
+            return self.fail(place, error);
+        }
+        let lane = &mut self.lanes[place];
+        lane.refreshes += 1;
+        if lane.refreshes > REFRESHES_MAX {
+            return self.fail(place, error);
+        }
+        tracing::warn!(topic = %lane.topic.name, %error, "the table isn't as it was; looking at it anew");
+        lane.topic.unlearn();
+        self.rewind(place, unit);
+        Ok(())
+    }
+
+    /// Has a unit's records read again from where everything is acknowledged, as after a crash.
+    fn rewind(&mut self, place: usize, unit: usize) {
+        let ids: Vec<_> = match partition_of(unit) {
+            None => self.offsets.assigned().filter(|id| id.topic == place).collect(),
+            Some(partition) => vec![PartitionId { topic: place, partition }],
+        };
+        let lane = &mut self.lanes[place];
+        let of = lane.unit(unit);
+        let range = of.recorded.or(of.replay);
+        of.clear();
+        of.replay = range;
+        for id in ids {
+            let from = self.offsets.acknowledged(id);
+            lane.topic.reset(id.partition);
+            self.offsets.assign(id, from);
+            if let Some(range) = range {
+                self.replays.insert(id, range);
+            }
+            if let Some(from) = from {
+                self.rewinds.insert(id, from);
+            }
+        }
+    }
+
+    /// The partitions that are to be read again, and from where.
+    #[must_use]
+    pub fn rewinds(&self) -> Vec<(TopicPartition, i64)> {
+        self.rewinds.iter().filter_map(|(id, from)| Some((self.named(*id)?, *from))).collect()
+    }
+
+    /// A partition is read from where it was to be.
+    pub fn rewound(&mut self, partition: &TopicPartition) {
+        let id = self.id(partition);
+        self.rewinds.remove(&id);
+    }
+
+    /// Offers the stashed records again, until one must wait.
+    fn replay(&mut self, place: usize, now: Instant) -> Result<(), Error> {
+        for unit in 0..self.lanes[place].units.len() {
+            loop {
+                let lane = &mut self.lanes[place];
+                if lane.preparing || lane.failed.is_some() || lane.units[unit].blocked(&self.limits) {
+                    break;
+                }
+                let Some(stashed) = lane.units[unit].unstash() else { break };
+                if !self.apply(place, &stashed.incoming(), now)? {
+                    self.lanes[place].units[unit].stash_again(stashed);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Kafka has nothing more of these partitions for now: a range that is repeated has no further record, and is as whole as it can be.
+    pub fn reached(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
+        for partition in partitions {
+            let id = self.id(&partition);
+            let unit = own_unit(id.partition);
+            let of = self.lanes[id.topic].units.get(unit);
+            let ends = of.is_some_and(|of| of.replay.is_some() && !of.has_stash());
+            if ends && self.offsets.unsealed_partition(id) {
+                self.seal(id.topic, unit);
+            }
+        }
     }
 
     /// The memory that everything takes, in bytes.
@@ -535,7 +702,7 @@ impl Loader {
         self.lanes.iter().map(Lane::memory).sum()
     }
 
-    /// Looks whether memory is short, in which case every batch goes out as soon as it can. Ends at seven eighths of the bound.
+    /// Looks whether memory is short, in which case the largest batches go out as soon as they can. Ends at seven eighths of the bound.
     pub fn measure(&mut self) -> usize {
         let memory = self.memory();
         let bound = if self.pressed { self.limits.memory_max / 8 * 7 } else { self.limits.memory_max };
@@ -546,8 +713,8 @@ impl Loader {
     /// Whether something waits for a job to end before records can be taken in.
     #[must_use]
     pub fn stalled(&self) -> bool {
-        let stalled = |lane: &Lane| lane.busy() && lane.full(&self.limits);
-        self.pressed || self.lanes.iter().any(stalled)
+        let stalled = |unit: &Unit| unit.busy() && unit.full(&self.limits);
+        self.pressed || self.lanes.iter().any(|lane| lane.units.iter().any(stalled))
     }
 
     /// The partitions that must not be read now.
@@ -555,28 +722,46 @@ impl Loader {
     pub fn paused(&self) -> BTreeSet<TopicPartition> {
         let waits = |id: &PartitionId| {
             let lane = &self.lanes[id.topic];
+            let of = lane.units.get(lane.unit_of(id.partition));
+            let pressed = self.pressed && of.is_none_or(|unit| unit.replay.is_none());
             self.draining
-                || self.pressed
+                || pressed
                 || self.revoking.contains(id)
                 || lane.internal
-                || !lane.stash.is_empty()
-                || lane.blocked(&self.limits)
+                || lane.failed.is_some()
+                || lane.preparing
+                || of.is_some_and(|unit| unit.has_stash() || unit.blocked(&self.limits))
         };
         self.offsets.assigned().filter(waits).filter_map(|id| self.named(id)).collect()
     }
 
-    /// What may be committed and isn't.
+    /// What is to be committed: offsets up to which everything is loaded, and ranges that wait to be recorded. Also whether something waits
+    /// for it.
     #[must_use]
-    pub fn committable(&self) -> Vec<(TopicPartition, i64)> {
-        let named = |(id, offset)| Some((self.named(id)?, offset));
-        self.offsets.committable().into_iter().filter_map(named).collect()
+    pub fn commits(&self) -> (Vec<Commit>, bool) {
+        let committable: BTreeMap<_, _> = self.offsets.committable().into_iter().collect();
+        let mut urgent = false;
+        let commits = self.offsets.assigned().filter_map(|id| {
+            let unit = self.lanes.get(id.topic)?.units.get(own_unit(id.partition));
+            let range = unit.and_then(|unit| unit.recording).filter(|range| self.offsets.acknowledged(id) == Some(range.from));
+            urgent |= range.is_some();
+            let offset = range.map(|range| range.from).or(committable.get(&id).copied())?;
+            Some(Commit { partition: self.named(id)?, offset, range })
+        });
+        let commits = commits.collect();
+        (commits, urgent)
     }
 
     /// The broker has these.
-    pub fn committed(&mut self, offsets: &[(TopicPartition, i64)]) {
-        for (partition, offset) in offsets {
-            let id = self.id(partition);
-            self.offsets.committed(id, *offset);
+    pub fn committed(&mut self, commits: &[Commit]) {
+        for commit in commits {
+            let id = self.id(&commit.partition);
+            self.offsets.committed(id, commit.offset);
+            if let (Some(range), Some(unit)) = (commit.range, self.lanes[id.topic].units.get_mut(own_unit(id.partition)))
+                && unit.recording == Some(range)
+            {
+                unit.recorded = unit.recording.take();
+            }
         }
     }
 
@@ -586,26 +771,66 @@ impl Loader {
     }
 
     /// The topics that have a table, for those who look.
-    pub fn tables(&self) -> impl Iterator<Item = (usize, &Topic, &Loaded, usize)> {
-        self.lanes.iter().enumerate().filter(|(_, lane)| !lane.internal).map(|(place, lane)| {
-            let running = if lane.running { 1 } else { 0 };
-            (place, &lane.topic, &lane.loaded, lane.queue.len() + running)
+    pub fn tables(&self) -> impl Iterator<Item = TableView<'_>> {
+        self.lanes.iter().enumerate().filter(|(_, lane)| !lane.internal).map(|(place, lane)| TableView {
+            place,
+            topic: &lane.topic,
+            loaded: &lane.loaded,
+            rows_pending: lane.units.iter().map(|unit| unit.batch.rows()).sum(),
+            batches_pending: lane.units.iter().map(|unit| unit.queue.len() + usize::from(unit.running)).sum(),
+            failed: lane.failed.as_deref(),
         })
     }
+}
+
+/// A topic with a table, for those who look.
+#[derive(Debug)]
+pub struct TableView<'a> {
+    /// Its place.
+    pub place: usize,
+    /// The topic.
+    pub topic: &'a Topic,
+    /// What it has loaded.
+    pub loaded: &'a Loaded,
+    /// Rows that wait in batches that fill.
+    pub rows_pending: usize,
+    /// Batches closed and not acknowledged.
+    pub batches_pending: usize,
+    /// Why it is loaded no more.
+    pub failed: Option<&'a str>,
+}
+
+/// The job that cleans a mirror, where it is due.
+fn clean(place: usize, lane: &mut Lane, now: Instant) -> Option<Job> {
+    let due = !lane.cleaning && lane.clean_at.is_some_and(|at| now >= at) && lane.topic.mode() == Some(Mode::Mirror);
+    let target = lane.topic.target().filter(|_| due)?;
+    lane.cleaning = true;
+    Some(Job::Clean { topic: place, table: Arc::clone(&target.full_name), sql: ddl::cleanup(&target.database, &target.table) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn limits() -> Limits {
+        Limits {
+            rows_max: 1,
+            bytes_max: 1 << 20,
+            age_max: Duration::from_secs(1),
+            inserts_per_second: 10,
+            memory_max: 1 << 20,
+            dead_per_minute_max: 10,
+        }
+    }
+
     #[test]
     fn a_record_without_framing_leaves_out_only_what_a_producer_may_call_its_own() {
-        let limits = Limits { rows_max: 1, bytes_max: 1 << 20, age_max: Duration::from_secs(1), memory_max: 1 << 20 };
-        let mut loader = Loader::new(limits);
+        let mut loader = Loader::new(limits(), Arc::default());
         let own: TopicPartition = (Arc::from("shop.eu.millrace.offsets"), 0);
         let table: TopicPartition = (Arc::from("shop.eu.millrace.orders"), 0);
-        loader.assign(&[own.clone(), table.clone()]);
-        let json = |offset| Incoming { partition: 0, offset, key: Some(b"{}"), value: Some(b"{}"), seq: None };
+        loader.assign(&own, None, None);
+        loader.assign(&table, None, None);
+        let json = |offset| Incoming { partition: 0, offset, timestamp_ms: 0, key: Some(b"{}"), value: Some(b"{}"), seq: None };
         for offset in 0..2 {
             loader.take(&own.0, &json(offset), Instant::now()).unwrap();
         }

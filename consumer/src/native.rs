@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::column::{Column, put_var_uint};
+use crate::types::ColumnType;
 
 /// A block being filled.
 #[derive(Debug)]
@@ -56,18 +57,46 @@ impl Block {
         &self.names
     }
 
+    /// Closes it: nothing is appended any more, and it can be sent again and again.
+    #[must_use]
+    pub fn freeze(self) -> Frozen {
+        let columns = self.names.into_iter().zip(self.columns).map(|(name, column)| (name, column.of(), column.into_chunks()));
+        Frozen { columns: columns.collect(), rows: self.rows }
+    }
+}
+
+/// A closed block. Its clones share the bytes.
+#[derive(Debug, Clone)]
+pub struct Frozen {
+    columns: Vec<(Arc<str>, ColumnType, [Bytes; 3])>,
+    rows: usize,
+}
+
+impl Frozen {
+    /// Its rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The memory of its values, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.columns.iter().flat_map(|(_, _, chunks)| chunks).map(Bytes::len).sum()
+    }
+
     /// The block's bytes, in pieces that are sent one after the other.
     #[must_use]
-    pub fn into_chunks(self) -> Vec<Bytes> {
+    pub fn chunks(&self) -> Vec<Bytes> {
         let mut chunks = Vec::with_capacity(self.columns.len() * 3 + 1);
         let mut head = Vec::new();
         put_var_uint(&mut head, self.columns.len());
         put_var_uint(&mut head, self.rows);
-        for (name, column) in self.names.iter().zip(self.columns) {
+        for (name, of, values) in &self.columns {
             put_text(&mut head, name);
-            put_text(&mut head, &column.of().to_string());
+            put_text(&mut head, &of.to_string());
             chunks.push(Bytes::from(std::mem::take(&mut head)));
-            chunks.extend(column.into_chunks().into_iter().filter(|chunk| !chunk.is_empty()));
+            chunks.extend(values.iter().filter(|chunk| !chunk.is_empty()).cloned());
         }
         chunks
     }
@@ -81,7 +110,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{ColumnType, Scalar};
+    use crate::types::Scalar;
 
     #[test]
     fn a_block_is_laid_out_as_native() {
@@ -104,7 +133,7 @@ mod tests {
             Err("no")
         });
         assert_eq!(failed, Err("no"));
-        let bytes = block.into_chunks().concat();
+        let bytes = block.freeze().chunks().concat();
         assert_eq!(bytes, b"\x02\x02\x02id\x05Int16\x01\x00\x02\x00\x01s\x10Nullable(String)\x00\x01\x02ab\x00");
     }
 }

@@ -24,6 +24,10 @@ pub struct Span {
     assignment: u64,
     /// The span's place among the partition's spans.
     number: u64,
+    /// The offset of its first record, or an earlier one at which nothing stands any more.
+    pub from: i64,
+    /// The offset behind its last record.
+    pub to: i64,
 }
 
 /// Kafka gave a record that stands before one it gave already.
@@ -46,6 +50,8 @@ pub struct Offsets {
 #[derive(Debug)]
 struct Partition {
     assignment: u64,
+    /// Where the assignment begins: what was committed when it came, else its first record; none before both.
+    start: Option<i64>,
     /// The next offset to be polled; none before the first record.
     polled: Option<i64>,
     /// The `polled` that the last sealed span reaches.
@@ -59,11 +65,12 @@ struct Partition {
 }
 
 impl Offsets {
-    /// A partition came.
-    pub fn assign(&mut self, id: PartitionId) {
+    /// A partition came, of which so much was committed.
+    pub fn assign(&mut self, id: PartitionId, committed: Option<i64>) {
         self.assignments += 1;
         let partition = Partition {
             assignment: self.assignments,
+            start: committed,
             polled: None,
             sealed: None,
             spans: VecDeque::new(),
@@ -101,22 +108,39 @@ impl Offsets {
     pub fn polled(&mut self, id: PartitionId, offset: i64) {
         if let Some(partition) = self.partitions.get_mut(&id) {
             debug_assert!(partition.polled.is_none_or(|expected| offset >= expected), "see admits");
+            partition.start.get_or_insert(offset);
             partition.polled = partition.polled.max(Some(offset.saturating_add(1)));
         }
     }
 
     /// Closes a batch of a topic: what was taken in of its partitions since the last time.
     pub fn seal(&mut self, topic: usize) -> Vec<Span> {
-        let mut spans = Vec::new();
-        for (id, partition) in self.of_topic_mut(topic) {
-            if let Some(end) = partition.polled.filter(|_| partition.polled != partition.sealed) {
-                partition.sealed = partition.polled;
-                let number = partition.first_span + partition.spans.len() as u64;
-                partition.spans.push_back((end, false));
-                spans.push(Span { id: *id, assignment: partition.assignment, number });
-            }
+        self.of_topic_mut(topic).filter_map(|(id, partition)| partition.seal(*id)).collect()
+    }
+
+    /// Closes a batch of one partition.
+    pub fn seal_partition(&mut self, id: PartitionId) -> Option<Span> {
+        self.partitions.get_mut(&id)?.seal(id)
+    }
+
+    /// Whether a span is of the present assignment of its partition.
+    #[must_use]
+    pub fn is_current(&self, span: &Span) -> bool {
+        self.partitions.get(&span.id).is_some_and(|partition| partition.assignment == span.assignment)
+    }
+
+    /// Forgets what was taken in of a partition since its last batch was closed: somebody reads it again.
+    pub fn abandon(&mut self, id: PartitionId) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.polled = partition.sealed;
         }
-        spans
+    }
+
+    /// Up to where everything of a partition is acknowledged, since before it was assigned; none where that isn't known yet.
+    #[must_use]
+    pub fn acknowledged(&self, id: PartitionId) -> Option<i64> {
+        let partition = self.partitions.get(&id)?;
+        partition.committable.or(partition.start)
     }
 
     /// ClickHouse has all rows of these spans.
@@ -171,6 +195,12 @@ impl Offsets {
         self.partitions.get(&id)?.polled
     }
 
+    /// Whether records of a partition were taken in since its last batch was closed.
+    #[must_use]
+    pub fn unsealed_partition(&self, id: PartitionId) -> bool {
+        self.partitions.get(&id).is_some_and(|partition| partition.polled != partition.sealed)
+    }
+
     /// Whether records of a topic were taken in since its last batch was closed.
     #[must_use]
     pub fn unsealed(&self, topic: usize) -> bool {
@@ -191,6 +221,17 @@ impl Offsets {
     }
 }
 
+impl Partition {
+    fn seal(&mut self, id: PartitionId) -> Option<Span> {
+        let to = self.polled.filter(|_| self.polled != self.sealed)?;
+        let from = self.sealed.or(self.start).unwrap_or(to);
+        self.sealed = self.polled;
+        let number = self.first_span + self.spans.len() as u64;
+        self.spans.push_back((to, false));
+        Some(Span { id, assignment: self.assignment, number, from, to })
+    }
+}
+
 fn first(topic: usize) -> PartitionId {
     PartitionId { topic, partition: i32::MIN }
 }
@@ -205,7 +246,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_out_of_order_waits_for_the_earlier_one() {
         let mut offsets = Offsets::default();
-        offsets.assign(ID);
+        offsets.assign(ID, None);
         offsets.polled(ID, 10);
         let first = offsets.seal(0);
         assert_eq!(offsets.admits(ID, 17), Ok(true), "gaps are compaction and transaction markers");
@@ -222,7 +263,7 @@ mod tests {
     #[test]
     fn an_offset_never_goes_back() {
         let mut offsets = Offsets::default();
-        offsets.assign(ID);
+        offsets.assign(ID, None);
         offsets.polled(ID, 5);
         assert_eq!(offsets.admits(ID, 5), Err(WentBack { found: 5, expected: 6 }));
     }
@@ -230,12 +271,12 @@ mod tests {
     #[test]
     fn an_old_assignments_acknowledgement_does_not_count() {
         let mut offsets = Offsets::default();
-        offsets.assign(ID);
+        offsets.assign(ID, None);
         offsets.polled(ID, 5);
         let old = offsets.seal(0);
         offsets.forget(ID);
         assert_eq!(offsets.admits(ID, 6), Ok(false));
-        offsets.assign(ID);
+        offsets.assign(ID, None);
         offsets.polled(ID, 2);
         let _new = offsets.seal(0);
         offsets.acknowledge(&old);
@@ -284,7 +325,7 @@ mod tests {
                     Step::Poll { topic, partition, skip } => {
                         let id = PartitionId { topic, partition };
                         if !offsets.holds(id) {
-                            offsets.assign(id);
+                            offsets.assign(id, None);
                             assignments += 1;
                             model.entry(id).or_default().assignment = assignments;
                         }

@@ -58,6 +58,7 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
         registry: Registry::new(&settings.registry)?,
         clickhouse: ClickHouse::new(&settings.clickhouse),
         database: settings.clickhouse.database.clone(),
+        rules: Arc::clone(&settings.rules),
     };
     let jobs = Jobs {
         runtime: Handle::current(),
@@ -142,7 +143,7 @@ impl Pipeline {
         let now = Instant::now();
         Self {
             session,
-            loader: Loader::new(limits),
+            loader: Loader::new(limits, Arc::clone(&settings.rules)),
             status: Arc::clone(&jobs.status),
             jobs,
             messages,
@@ -254,7 +255,14 @@ impl Pipeline {
                     bytes += value.map_or(0, <[u8]>::len);
                     // Only tombstones are looked up: headers are costly.
                     let seq = if value.is_none() { kafka::header(&record, millrace_schemas::names::SEQ_HEADER) } else { None };
-                    let incoming = Incoming { partition: record.partition(), offset: record.offset(), key: record.key(), value, seq };
+                    let incoming = Incoming {
+                        partition: record.partition(),
+                        offset: record.offset(),
+                        timestamp_ms: record.timestamp().to_millis().unwrap_or(-1),
+                        key: record.key(),
+                        value,
+                        seq,
+                    };
                     self.loader.take(record.topic(), &incoming, now)?;
                 }
                 Event::Idle => break,
@@ -363,7 +371,7 @@ impl Pipeline {
                 database: topic.target().map(|target| target.database.clone()),
                 table: topic.target().map(|target| target.table.clone()),
                 rows_inserted: loaded.rows,
-                rows_pending: topic.batch.rows(),
+                rows_pending: 0,
                 batches: loaded.batches,
                 batches_pending,
                 last_insert_ms_ago: loaded.last.map(|last| now.duration_since(last).as_millis()),

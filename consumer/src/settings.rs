@@ -1,12 +1,15 @@
 //! The consumer's settings, read once into valid values.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_schemas::registry::RegistrySettings;
 use millrace_schemas::service::log::Format;
 use millrace_schemas::settings::{Properties, Reader};
 use secrecy::SecretString;
+
+use crate::rules::Rules;
 
 /// One insert above ClickHouse's default `max_insert_block_size` (1,048,449 rows) wouldn't be atomic.
 const BATCH_ROWS_LIMIT: u64 = 1_000_000;
@@ -35,8 +38,14 @@ pub struct Settings {
     pub registry: RegistrySettings,
     /// ClickHouse.
     pub clickhouse: ClickHouseSettings,
+    /// What topics become.
+    pub rules: Arc<Rules>,
     /// Bounds of a batch.
     pub batch: BatchSettings,
+    /// Where records go that can't be loaded.
+    pub dead_letters: DeadLetterSettings,
+    /// Where it is told how far each partition is applied.
+    pub progress: ProgressSettings,
     /// Bound of all batches together, in bytes.
     pub memory_max: u64,
     /// Inserts at once.
@@ -77,6 +86,26 @@ pub struct BatchSettings {
     pub bytes_max: u64,
     /// Time since its first record.
     pub age_max: Duration,
+    /// Inserts that may begin in a second because their batch is old enough.
+    pub inserts_per_second: u64,
+}
+
+/// Records that can't be loaded.
+#[derive(Debug, Clone)]
+pub struct DeadLetterSettings {
+    /// Their topic; none: `<prefix>.millrace.dead-letters`.
+    pub topic: Option<String>,
+    /// How many of a topic's may come within a minute.
+    pub per_minute_max: u64,
+}
+
+/// The table of progress.
+#[derive(Debug, Clone)]
+pub struct ProgressSettings {
+    /// Its database and name; none: there is no such table.
+    pub table: Option<(String, String)>,
+    /// How often it is written.
+    pub interval: Duration,
 }
 
 /// Pauses between tries: doubled from one to the other, a random part of it taken.
@@ -101,7 +130,10 @@ impl Settings {
         let kafka = read_kafka(r);
         let registry = r.section("registry", "The schema registry that the topics were written with.", RegistrySettings::read);
         let clickhouse = r.section("clickhouse", "The ClickHouse server, 25.6 or newer.", ClickHouseSettings::read);
+        let rules = Arc::new(Rules::read(r));
         let batch = r.section("batch", "When a table's rows are inserted: at whichever bound is reached first.", BatchSettings::read);
+        let dead_letters = r.section("dead_letters", "Records that can't be loaded: each goes alone to a topic of its own, the rest is loaded. `millrace-consumer dlq` works on them.", DeadLetterSettings::read);
+        let progress = r.section("progress", "A table in ClickHouse that tells how far each partition is applied, and up to which commit at the source.", ProgressSettings::read);
         let memory_max = r.bytes("memory_max", 512 * MIB, 16 * MIB..=1024 * 1024 * MIB, "Memory that the rows of all tables may take, waiting and being inserted. When it is reached, reading pauses. librdkafka's own queue comes on top (`queued.max.messages.kbytes`, 64 MiB).");
         let insert_concurrency =
             r.integer("insert_concurrency", Some(4), 1..=64, "inserts", "How many tables are inserted into at the same time.");
@@ -134,7 +166,10 @@ impl Settings {
             kafka,
             registry,
             clickhouse,
+            rules,
             batch,
+            dead_letters,
+            progress,
             memory_max,
             insert_concurrency,
             retry,
@@ -204,7 +239,40 @@ impl BatchSettings {
                 ms(10)..=secs(600),
                 "Age of the oldest waiting record: the delay that a quiet table shows. Shorter makes more and smaller parts in ClickHouse.",
             ),
+            inserts_per_second: r.integer(
+                "inserts_per_second",
+                Some(25),
+                1..=10_000,
+                "inserts",
+                "Inserts that may begin in a second because their batch is old enough, over all tables, the oldest first. Where more tables have rows, each waits longer, with a larger batch; full batches go at once.",
+            ),
         }
+    }
+}
+
+impl DeadLetterSettings {
+    fn read(r: &mut Reader) -> Self {
+        let topic = r.text_opt("topic", "Their topic, made if it isn't there. Not given: `<prefix>.millrace.dead-letters`, where `<prefix>` is what stands before database and table in the record's topic.");
+        let per_minute_max = r.integer(
+            "per_minute_max",
+            Some(1_000),
+            0..=1_000_000_000,
+            "records",
+            "How many of a topic's records may go there within a minute. With more, the table fails, as `on_failure` says: something other than single records is wrong.",
+        );
+        Self { topic, per_minute_max }
+    }
+}
+
+impl ProgressSettings {
+    fn read(r: &mut Reader) -> Self {
+        let text = r.text("table", Some("_millrace.progress"), "Database and table, made if they aren't there; `none`: there is no such table.");
+        let table = text.split_once('.').map(|(database, table)| (database.to_owned(), table.to_owned()));
+        if table.as_ref().is_none_or(|(database, table)| database.is_empty() || table.is_empty()) && text != "none" {
+            r.invalid("table", "must be database.table, or none");
+        }
+        let interval = r.duration("interval", secs(10), ms(100)..=secs(3600), "How often the partitions that moved on are written there.");
+        Self { table, interval }
     }
 }
 

@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 
+use crate::dead_letter::DeadLetter;
 use crate::error::Error;
 
 /// Labels of what is counted by table.
@@ -28,6 +29,26 @@ pub struct TableLabel {
 pub struct KindLabel {
     /// [`Error::kind`]
     pub kind: &'static str,
+}
+
+/// Labels of dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DeadLabel {
+    /// The topic.
+    pub topic: String,
+    /// The column; empty where it isn't one column's fault.
+    pub column: String,
+    /// [`Error::kind`]
+    pub kind: &'static str,
+}
+
+/// Labels of what is counted by column.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ColumnLabel {
+    /// The table.
+    pub table: String,
+    /// The column.
+    pub column: String,
 }
 
 /// Labels of partitions.
@@ -56,6 +77,12 @@ pub struct Metrics {
     pub errors: Family<KindLabel, Counter>,
     /// Values that their column can't hold.
     pub refused_values: Family<TableLabel, Counter>,
+    /// Records that went to the dead letters.
+    pub dead_letters: Family<DeadLabel, Counter>,
+    /// Values that were made to fit, by the settings.
+    pub converted_values: Family<ColumnLabel, Counter>,
+    /// Tables that are parked.
+    pub parked: Gauge,
     /// Records between what is committed and the end.
     pub lag: Family<PartitionLabel, Gauge>,
     /// Memory of all batches.
@@ -75,9 +102,22 @@ impl Metrics {
         registry.register("retries", "Tries that failed and are followed by another", metrics.retries.clone());
         registry.register("errors", "Errors that stopped the consumer", metrics.errors.clone());
         registry.register("refused_values", "Values that their column can't hold exactly", metrics.refused_values.clone());
+        registry.register("dead_letters", "Records that can't be loaded and went to the dead letters", metrics.dead_letters.clone());
+        registry.register("converted_values", "Values that were made to fit their column, by the setting unfit", metrics.converted_values.clone());
+        registry.register("parked_tables", "Tables that failed and are loaded no more", metrics.parked.clone());
         registry.register("lag_records", "Records between what is committed and the partition's end", metrics.lag.clone());
         registry.register("memory_bytes", "Memory of all rows, waiting and being inserted", metrics.memory.clone());
         metrics
+    }
+
+    /// Counts a dead letter.
+    pub fn dead_letter(&self, letter: &DeadLetter) {
+        let label = DeadLabel {
+            topic: letter.place.topic.to_string(),
+            column: letter.column.clone().unwrap_or_default(),
+            kind: letter.kind,
+        };
+        self.dead_letters.get_or_create(&label).inc();
     }
 
     /// Counts an error that stops the consumer.
@@ -146,6 +186,12 @@ pub struct TableStatus {
     pub last_insert_ms_ago: Option<u128>,
     /// Columns filled.
     pub columns: usize,
+    /// What the table holds: `mirror`, `history`, `append`.
+    pub mode: Option<&'static str>,
+    /// Records that went to the dead letters since the start.
+    pub dead_letters: u64,
+    /// Why it is loaded no more, where it failed.
+    pub failed: Option<String>,
 }
 
 /// A partition, for those who look.
@@ -161,8 +207,10 @@ pub struct PartitionStatus {
     pub high_watermark: Option<i64>,
     /// Records from the one to the other; 0 where only transaction markers are left.
     pub lag: Option<i64>,
-    /// Source commit time of the last record acknowledged.
+    /// Source commit time of the last change that is applied.
     pub source_ts_ms: Option<i64>,
+    /// `source.seq` of that change.
+    pub seq: Option<u64>,
 }
 
 /// The whole, as `/status` shows it.

@@ -15,7 +15,8 @@ use crate::envelope::{Envelope, Op};
 use crate::error::{Error, Place};
 use crate::internal::is_about_no_table;
 use crate::native::Block;
-use crate::plan::{self, PlanColumn, RowPlan, TableKind};
+use crate::plan::{self, PlanColumn, RowOptions, RowPlan};
+use crate::rules::{Mode, Rules};
 use crate::schema::Node;
 use crate::types::ColumnType;
 
@@ -31,8 +32,8 @@ pub struct Target {
     pub table: String,
     /// Both, quoted.
     pub full_name: Arc<str>,
-    /// What kind of table it is.
-    pub kind: TableKind,
+    /// What it holds.
+    pub mode: Mode,
     /// `source.db` and `source.table` that belong to it; none where no record was seen yet.
     pub source: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -50,7 +51,7 @@ pub struct Insert {
 
 impl Insert {
     fn new(target: &Target, columns: &[PlanColumn]) -> Self {
-        let own = target.kind.own_columns().iter().map(|(name, of)| (Arc::from(*name), *of));
+        let own = target.mode.own_columns().iter().map(|(name, of)| (Arc::from(*name), *of));
         let columns: Vec<_> = columns.iter().map(|column| (Arc::clone(&column.name), column.of)).chain(own).collect();
         let names: Vec<_> = columns.iter().map(|(name, _)| Arc::clone(name)).collect();
         let sql = ddl::insert(&target.database, &target.table, &names).into();
@@ -69,6 +70,10 @@ impl Insert {
 pub struct Plan {
     /// The steps over a row image.
     pub row: RowPlan,
+    /// The steps over the image before a change, whose columns stand behind those of `row`; only of a history.
+    pub before: Option<RowPlan>,
+    /// Whether the key is the settings', not the record's.
+    pub own_key: bool,
     /// Where the rows go.
     pub insert: Arc<Insert>,
     /// The table.
@@ -123,6 +128,8 @@ pub struct Preparer {
     pub clickhouse: ClickHouse,
     /// The database of all tables, if one is set.
     pub database: Option<String>,
+    /// What topics become.
+    pub rules: Arc<Rules>,
 }
 
 impl Preparer {
@@ -183,26 +190,33 @@ impl Preparer {
             target: None,
         };
         if located.op == Op::Truncate {
-            let kind = self.clickhouse.table(&database, &table).await?.map(|existing| kind_of(&existing));
-            let target = kind.map(|kind| Arc::new(Target { database, table, full_name, kind, source: Some(source) }));
+            let mode = self.clickhouse.table(&database, &table).await?.map(|existing| mode_of(&existing));
+            let target = mode.map(|mode| Arc::new(Target { database, table, full_name, mode, source: Some(source) }));
             let marks = target.as_ref().map(|target| Arc::new(Insert::new(target, &[])));
             return Ok(Prepared { envelope: Some(Arc::new(envelope)), marks, target, ..prepared });
         }
-        let (kind, names) = match key {
-            Some(key) => {
-                let record = key.record().ok_or(plan::PlanError::KeyShape).map_err(of_plan)?;
-                (TableKind::Mirror, plan::key_names(record))
-            }
-            None => (TableKind::Changes, Vec::new()),
+        let rule = self.rules.of(topic);
+        let own_key = !rule.key.is_empty();
+        let names = match key {
+            _ if own_key => rule.key.iter().map(|name| Arc::from(name.as_str())).collect(),
+            Some(key) => plan::key_names(key.record().ok_or(plan::PlanError::KeyShape).map_err(of_plan)?),
+            None => Vec::new(),
         };
+        let mode = rule.mode.unwrap_or(if names.is_empty() { Mode::History } else { Mode::Mirror });
         let record = row_record(value).ok_or_else(|| of_plan(plan::PlanError::KeyShape))?;
-        let row = RowPlan::compile(record, &names, kind).map_err(of_plan)?;
-        let wanted = Wanted { topic, database: &database, table: &table, kind, columns: &row.columns, key: &names };
+        let options = RowOptions { key: &names, rule: &rule, mode, before: false };
+        let row = RowPlan::compile(record, &options).map_err(of_plan)?;
+        let before = match mode {
+            Mode::History => Some(RowPlan::compile(record, &RowOptions { before: true, ..options }).map_err(of_plan)?),
+            Mode::Mirror | Mode::Append => None,
+        };
+        let columns: Vec<_> = row.columns.iter().chain(before.iter().flat_map(|row| &row.columns)).cloned().collect();
+        let wanted = Wanted { topic, database: &database, table: &table, mode, rule: &rule, columns: &columns, key: &names };
         self.ensure(&wanted, &full_name).await?;
-        let target = Arc::new(Target { database, table, full_name, kind, source: Some(source) });
-        let insert = Arc::new(Insert::new(&target, &row.columns));
+        let target = Arc::new(Target { database, table, full_name, mode, source: Some(source) });
+        let insert = Arc::new(Insert::new(&target, &columns));
         let marks = Some(Arc::new(Insert::new(&target, &[])));
-        let plan = Arc::new(Plan { row, insert, target: Arc::clone(&target) });
+        let plan = Arc::new(Plan { row, before, own_key, insert, target: Arc::clone(&target) });
         Ok(Prepared { envelope: Some(Arc::new(envelope)), plan: Some(plan), marks, target: Some(target), ..prepared })
     }
 
@@ -221,12 +235,13 @@ impl Preparer {
         let Some((database, table)) = self.clickhouse.table_of_topic(topic).await?.or_else(by_name) else { return Ok(none) };
         let Some(existing) = self.clickhouse.table(&database, &table).await? else { return Ok(none) };
         let names = plan::key_names(record);
-        let kind = TableKind::Mirror;
-        let row = RowPlan::compile(record, &names, kind).map_err(|source| Error::Plan { topic: Arc::clone(topic), source })?;
+        let (mode, rule) = (Mode::Mirror, self.rules.of(topic));
+        let options = RowOptions { key: &names, rule: &rule, mode, before: false };
+        let row = RowPlan::compile(record, &options).map_err(|source| Error::Plan { topic: Arc::clone(topic), source })?;
         let full_name: Arc<str> = ddl::full_name(&database, &table).into();
-        let wanted = Wanted { topic, database: &database, table: &table, kind, columns: &row.columns, key: &names };
+        let wanted = Wanted { topic, database: &database, table: &table, mode, rule: &rule, columns: &row.columns, key: &names };
         ddl::alterations(&wanted, &existing).map_err(|source| mismatch(&wanted, &full_name, source))?;
-        let target = Arc::new(Target { database, table, full_name, kind, source: None });
+        let target = Arc::new(Target { database, table, full_name, mode, source: None });
         let insert = Arc::new(Insert::new(&target, &row.columns));
         Ok(Prepared { tombstones: Some(Arc::new(Tombstones { row, insert })), target: Some(target), ..none })
     }
@@ -260,9 +275,14 @@ fn mismatch(wanted: &Wanted<'_>, full_name: &Arc<str>, source: ddl::Mismatch) ->
     Error::Mismatch { topic: Arc::from(wanted.topic), table: full_name.to_string(), source }
 }
 
-fn kind_of(existing: &Existing) -> TableKind {
-    let signed = existing.columns.iter().any(|column| column.name == "_sign");
-    if signed { TableKind::Changes } else { TableKind::Mirror }
+/// What a table holds, by the columns that the consumer adds.
+fn mode_of(existing: &Existing) -> Mode {
+    let has = |name: &str| existing.columns.iter().any(|column| column.name == name);
+    match (has("_op"), has("_deleted")) {
+        (true, _) => Mode::History,
+        (false, true) => Mode::Mirror,
+        (false, false) => Mode::Append,
+    }
 }
 
 fn row_record(value: &Node) -> Option<&Arc<crate::schema::Record>> {

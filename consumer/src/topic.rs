@@ -5,18 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millrace_schemas::registry::unframe;
 
-use crate::clickhouse::SealedBlock;
+use crate::batch::Batch;
 use crate::column::Column;
 use crate::envelope::{Envelope, Located, Op};
 use crate::error::{Error, Place};
-use crate::native::Block;
-use crate::plan::{RowError, RowPlan, TableKind};
+use crate::plan::{RowError, RowPlan};
+use crate::rules::{Mode, Policy, TableRule};
 use crate::target::{Insert, Plan, Prepared, Request, Target, Tombstones};
-
-/// Rows after which a batch's memory is measured again.
-const MEASURE_ROWS: usize = 64;
-/// Bytes of records after which it is.
-const MEASURE_BYTES: usize = 64 << 10;
 
 /// A record as it came.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +20,8 @@ pub struct Incoming<'a> {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
+    /// When it was written, in ms since 1970, as Kafka has it; −1 where it doesn't.
+    pub timestamp_ms: i64,
     /// Its key.
     pub key: Option<&'a [u8]>,
     /// Its value; none for a tombstone.
@@ -42,64 +39,8 @@ pub enum Outcome {
     Needs(Box<Request>),
     /// All rows older than this go, once the batch so far is loaded.
     Truncate(u64),
-}
-
-/// The rows of a topic that wait to be inserted.
-#[derive(Debug, Default)]
-pub struct Batch {
-    blocks: Vec<(Arc<Insert>, Block)>,
-    rows: usize,
-    bytes: usize,
-    unmeasured_rows: usize,
-    unmeasured_bytes: usize,
-}
-
-impl Batch {
-    /// Its rows.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// The memory it takes.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Empties it into blocks that can be sent, each in one insert.
-    pub fn seal(&mut self) -> Vec<SealedBlock> {
-        let blocks = std::mem::take(self).blocks.into_iter().filter(|(_, block)| block.rows() > 0);
-        let sealed = blocks.map(|(insert, block)| SealedBlock {
-            sql: Arc::clone(&insert.sql),
-            table: Arc::clone(&insert.table),
-            rows: block.rows(),
-            chunks: block.into_chunks(),
-        });
-        sealed.collect()
-    }
-
-    #[inline]
-    fn row<E>(&mut self, insert: &Arc<Insert>, bytes: usize, fill: impl FnOnce(&mut [Column]) -> Result<(), E>) -> Result<(), E> {
-        let place = match self.blocks.iter().position(|(of, _)| Arc::ptr_eq(of, insert)) {
-            Some(place) => place,
-            None => {
-                self.blocks.push((Arc::clone(insert), insert.block()));
-                self.blocks.len() - 1
-            }
-        };
-        if let Some((_, block)) = self.blocks.get_mut(place) {
-            block.row(fill)?;
-        }
-        self.rows += 1;
-        self.unmeasured_rows += 1;
-        self.unmeasured_bytes += bytes;
-        if self.unmeasured_rows >= MEASURE_ROWS || self.unmeasured_bytes >= MEASURE_BYTES {
-            self.bytes = self.blocks.iter().map(|(_, block)| block.capacity()).sum();
-            (self.unmeasured_rows, self.unmeasured_bytes) = (0, 0);
-        }
-        Ok(())
-    }
+    /// The batch has rows of another statement: it must be closed, and the record offered again.
+    Close,
 }
 
 /// What is remembered of a partition from record to record.
@@ -108,19 +49,28 @@ struct Memory {
     /// The key of the delete that came last, while nothing came after it.
     deleted_key: Vec<u8>,
     follows_delete: bool,
-    source_ts_ms: Option<i64>,
+    last: Option<Last>,
+}
+
+/// The last change taken from a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Last {
+    /// Its place in the order of the source's changes.
+    pub version: u64,
+    /// Its commit time at the source, in µs since 1970.
+    pub source_ts_us: i64,
 }
 
 /// The schemas of a record's key, if it has one, and of its value.
 type SchemaIds = (Option<u32>, u32);
 
-/// A topic: what is known of its schemas, and its batch.
+/// A topic: what is known of its schemas and its table.
 #[derive(Debug)]
 pub struct Topic {
     /// Its name.
     pub name: Arc<str>,
-    /// The rows that wait.
-    pub batch: Batch,
+    /// What it becomes.
+    pub rule: Arc<TableRule>,
     target: Option<Arc<Target>>,
     marks: Option<Arc<Insert>>,
     envelopes: Vec<(u32, Arc<Envelope>)>,
@@ -134,10 +84,10 @@ pub struct Topic {
 impl Topic {
     /// A topic of which nothing is known yet.
     #[must_use]
-    pub fn new(name: Arc<str>) -> Self {
+    pub fn new(name: Arc<str>, rule: Arc<TableRule>) -> Self {
         Self {
             name,
-            batch: Batch::default(),
+            rule,
             target: None,
             marks: None,
             envelopes: Vec::new(),
@@ -154,16 +104,27 @@ impl Topic {
         self.target.as_ref()
     }
 
+    /// What its table holds, once known.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        self.target.as_ref().map(|target| target.mode)
+    }
+
     /// How many columns its last plan fills.
     #[must_use]
     pub fn columns(&self) -> usize {
         self.plans.last().map_or(0, |(_, plan)| plan.insert.columns.len())
     }
 
-    /// The commit time at the source of the last record taken from a partition.
+    /// Its plans, for those who count.
+    pub fn plans(&self) -> impl Iterator<Item = &Arc<Plan>> {
+        self.plans.iter().map(|(_, plan)| plan)
+    }
+
+    /// The last change taken from a partition.
     #[must_use]
-    pub fn source_ts_ms(&self, partition: i32) -> Option<i64> {
-        self.memories.get(usize::try_from(partition).ok()?)?.source_ts_ms
+    pub fn last(&self, partition: i32) -> Option<Last> {
+        self.memories.get(usize::try_from(partition).ok()?)?.last
     }
 
     /// Forgets what came before in a partition: it was given up, or came anew.
@@ -171,6 +132,13 @@ impl Topic {
         if let Some(memory) = usize::try_from(partition).ok().and_then(|partition| self.memories.get_mut(partition)) {
             *memory = Memory::default();
         }
+    }
+
+    /// Forgets what its table is like: ClickHouse says that it was changed. What is needed is asked for again.
+    pub fn unlearn(&mut self) {
+        self.plans.clear();
+        self.tombstones.clear();
+        self.marks = None;
     }
 
     /// Takes in what a request asked for.
@@ -216,16 +184,16 @@ impl Topic {
     /// # Errors
     /// Any of [`Error`] that is about a record; the batch is then as it was before.
     #[inline]
-    pub fn apply(&mut self, record: &Incoming<'_>) -> Result<Outcome, Error> {
+    pub fn apply(&mut self, record: &Incoming<'_>, batch: &mut Batch) -> Result<Outcome, Error> {
         match record.value {
-            Some(value) => self.apply_change(record, value),
-            None => self.apply_tombstone(record),
+            Some(value) => self.apply_change(record, value, batch),
+            None => self.apply_tombstone(record, batch),
         }
     }
 
-    fn apply_change(&mut self, record: &Incoming<'_>, value: &[u8]) -> Result<Outcome, Error> {
+    fn apply_change(&mut self, record: &Incoming<'_>, value: &[u8], batch: &mut Batch) -> Result<Outcome, Error> {
         let (value_id, body) = self.unframe(record, value)?;
-        let key_id = record.key.map(|key| self.unframe(record, key)).transpose()?.map(|(id, _)| id);
+        let key_id = self.key_id(record)?;
         let needs = |topic: &Self| {
             let value = Some((value_id, Bytes::copy_from_slice(body)));
             Ok(Outcome::Needs(Box::new(Request { place: topic.place(record), key_id, value })))
@@ -234,17 +202,19 @@ impl Topic {
         let located = envelope.locate(body).map_err(|source| Error::Envelope { place: self.place(record), source })?;
         let version = self.version(record, envelope.has_seq, &located)?;
         if located.op == Op::Truncate {
-            return self.apply_truncation(record, &located, version, value_id, needs);
+            return self.apply_truncation(record, &located, version, value_id, batch, needs);
         }
         let Some((_, plan)) = self.plans.iter().find(|(ids, _)| *ids == (key_id, value_id)) else { return needs(self) };
         let plan = Arc::clone(plan);
         self.check_source(record, &plan.target, &located)?;
-        match plan.target.kind {
-            TableKind::Mirror => self.mirror(record, &plan, &located, version)?,
-            TableKind::Changes => self.changes(record, &plan, &located, version)?,
+        match plan.target.mode {
+            Mode::Mirror => self.mirror(record, &plan, &located, version, batch)?,
+            Mode::History | Mode::Append if batch.is_of_another(&plan.insert) => return Ok(Outcome::Close),
+            Mode::History => self.history(record, &plan, &located, version, batch)?,
+            Mode::Append => self.append(record, &plan, &located, batch)?,
         }
+        self.remember(record, Last { version, source_ts_us: located.source_ts_us });
         let memory = self.memory(record.partition);
-        memory.source_ts_ms = Some(located.source_ts_ms);
         memory.follows_delete = located.op == Op::Delete;
         if let (true, Some(key)) = (memory.follows_delete, record.key) {
             memory.deleted_key.clear();
@@ -253,42 +223,111 @@ impl Topic {
         Ok(Outcome::Taken)
     }
 
+    /// The schema of the record's key. A key that isn't Avro counts as none where the table doesn't go by it.
+    fn key_id(&self, record: &Incoming<'_>) -> Result<Option<u32>, Error> {
+        let Some(key) = record.key else { return Ok(None) };
+        match self.unframe(record, key) {
+            Ok((id, _)) => Ok(Some(id)),
+            Err(_) if matches!(self.rule.mode, Some(Mode::History | Mode::Append)) || !self.rule.key.is_empty() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A row of its key: the image after a change, or the one before a delete, marked so.
-    fn mirror(&mut self, record: &Incoming<'_>, plan: &Arc<Plan>, located: &Located<'_>, version: u64) -> Result<(), Error> {
+    fn mirror(
+        &mut self,
+        record: &Incoming<'_>,
+        plan: &Arc<Plan>,
+        located: &Located<'_>,
+        version: u64,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
         let deleted = located.op == Op::Delete;
         let image = if deleted { located.before } else { located.after };
         let image = image.ok_or_else(|| self.no_image(record, located.op))?;
-        let failed = self.batch.row(&plan.insert, image.len(), |columns| {
-            plan.row.append(image, columns)?;
-            push_own(columns, &plan.row, &[Own::Number(version.cast_signed()), Own::Number(deleted.into())]);
-            Ok(())
-        });
-        failed.map_err(|error| self.value_error(record, &plan.row, &plan.insert, error))
-    }
-
-    /// Every row image by itself: +1 what is there from now on, −1 what is there no more.
-    fn changes(&mut self, record: &Incoming<'_>, plan: &Arc<Plan>, located: &Located<'_>, version: u64) -> Result<(), Error> {
-        let (gone, came) = match located.op {
-            Op::Create | Op::Read | Op::Truncate => (None, Some(located.after)),
-            Op::Update => (Some(located.before), Some(located.after)),
-            Op::Delete => (Some(located.before), None),
+        // Where the settings name the key, the record's own doesn't tell that a row has got another: the old one goes here.
+        let gone = match located.before.filter(|_| plan.own_key && located.op == Op::Update) {
+            Some(before) => {
+                let same = plan.row.same_key(before, image);
+                let same = same.map_err(|error| self.value_error(record, &plan.row, &plan.insert, error))?;
+                (!same).then_some(before)
+            }
+            None => None,
         };
-        let images = [(gone, -1), (came, 1)].into_iter().filter_map(|(image, sign)| Some((image?, sign)));
-        for (image, sign) in images {
-            let image = image.ok_or_else(|| self.no_image(record, located.op))?;
-            let own = self.change(record, located.op, sign, version);
-            let failed = self.batch.row(&plan.insert, image.len(), |columns| {
+        let images = gone.map(|before| (before, true)).into_iter().chain([(image, deleted)]);
+        for (image, deleted) in images {
+            let filled = batch.row(&plan.insert, (record.partition, record.offset), image.len(), |columns| {
                 plan.row.append(image, columns)?;
-                push_own(columns, &plan.row, &own.each());
+                push_own(columns, plan.row.columns.len(), &[Own::Number(version.cast_signed()), Own::Number(deleted.into())]);
                 Ok(())
             });
-            failed.map_err(|error| self.value_error(record, &plan.row, &plan.insert, error))?;
+            filled.map_err(|error| self.value_error(record, &plan.row, &plan.insert, error))?;
         }
         Ok(())
     }
 
-    fn change(&self, record: &Incoming<'_>, op: Op, sign: i64, version: u64) -> Change {
-        Change { op, sign, version, topic: Arc::clone(&self.name), partition: record.partition, offset: record.offset }
+    /// A row of its own for each change: the values after it (before a delete, those that went), and those before it.
+    fn history(
+        &mut self,
+        record: &Incoming<'_>,
+        plan: &Arc<Plan>,
+        located: &Located<'_>,
+        version: u64,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let deleted = located.op == Op::Delete;
+        let image = if deleted { located.before } else { located.after };
+        let image = image.ok_or_else(|| self.no_image(record, located.op))?;
+        let own = self.history_own(record, located, version);
+        let width = plan.row.columns.len();
+        let filled = batch.row(&plan.insert, (record.partition, record.offset), image.len(), |columns| {
+            plan.row.append(image, columns)?;
+            let mut behind = width;
+            if let Some(row) = &plan.before {
+                let columns = &mut columns[width..];
+                match located.before {
+                    Some(before) => row.append(before, columns).map_err(|error| error.behind(width))?,
+                    None => row.append_absent(columns),
+                }
+                behind += row.columns.len();
+            }
+            push_own(columns, behind, &own);
+            Ok(())
+        });
+        filled.map_err(|error| self.value_error(record, &plan.row, &plan.insert, error))
+    }
+
+    /// A row that came; what only changed or went adds none.
+    fn append(&mut self, record: &Incoming<'_>, plan: &Arc<Plan>, located: &Located<'_>, batch: &mut Batch) -> Result<(), Error> {
+        if !matches!(located.op, Op::Create | Op::Read) {
+            return Ok(());
+        }
+        let image = located.after.ok_or_else(|| self.no_image(record, located.op))?;
+        let own = [
+            Own::Number(committed_at(record, located)),
+            Own::Text(self.name.as_bytes()),
+            Own::Number(record.partition.into()),
+            Own::Number(record.offset),
+        ];
+        let filled = batch.row(&plan.insert, (record.partition, record.offset), image.len(), |columns| {
+            plan.row.append(image, columns)?;
+            push_own(columns, plan.row.columns.len(), &own);
+            Ok(())
+        });
+        filled.map_err(|error| self.value_error(record, &plan.row, &plan.insert, error))
+    }
+
+    /// The own columns of a history, in the order of [`Mode::own_columns`].
+    fn history_own<'a>(&'a self, record: &Incoming<'_>, located: &Located<'a>, version: u64) -> [Own<'a>; 7] {
+        [
+            Own::Text(located.op.letter().as_bytes()),
+            Own::Number(version.cast_signed()),
+            Own::Number(committed_at(record, located)),
+            located.transaction.map_or(Own::Null, Own::Text),
+            Own::Text(self.name.as_bytes()),
+            Own::Number(record.partition.into()),
+            Own::Number(record.offset),
+        ]
     }
 
     fn apply_truncation(
@@ -297,6 +336,7 @@ impl Topic {
         located: &Located<'_>,
         version: u64,
         value_id: u32,
+        batch: &mut Batch,
         needs: impl FnOnce(&Self) -> Result<Outcome, Error>,
     ) -> Result<Outcome, Error> {
         if located.seq.is_none() {
@@ -310,15 +350,24 @@ impl Topic {
         let (Some(target), Some(marks)) = (self.target.clone(), self.marks.clone()) else { return needs(self) };
         self.check_source(record, &target, located)?;
         self.memory(record.partition).follows_delete = false;
-        match target.kind {
-            TableKind::Mirror => Ok(Outcome::Truncate(version)),
-            TableKind::Changes => {
-                let own = self.change(record, Op::Truncate, 0, version);
-                let pushed: Result<(), std::convert::Infallible> = self.batch.row(&marks, 0, |columns| {
-                    columns.iter_mut().zip(own.each()).for_each(|(column, own)| own.push(column));
+        match target.mode {
+            Mode::Append => Ok(Outcome::Taken),
+            Mode::Mirror => match self.rule.evolve.truncate {
+                Policy::Apply => Ok(Outcome::Truncate(version)),
+                Policy::Keep => Ok(Outcome::Taken),
+                Policy::Stop => {
+                    let reason = "it is a truncation, and 'evolve.truncate' is stop; set it to apply or keep".to_owned();
+                    Err(Error::Refused { place: self.place(record), reason })
+                }
+            },
+            Mode::History if batch.is_of_another(&marks) => Ok(Outcome::Close),
+            Mode::History => {
+                let own = self.history_own(record, located, version);
+                let filled: Result<(), std::convert::Infallible> = batch.row(&marks, (record.partition, record.offset), 0, |columns| {
+                    push_own(columns, 0, &own);
                     Ok(())
                 });
-                match pushed {
+                match filled {
                     Ok(()) => Ok(Outcome::Taken),
                     Err(never) => match never {},
                 }
@@ -327,13 +376,18 @@ impl Topic {
     }
 
     /// A tombstone follows its delete, which has said everything. Met alone, after compaction, it is the delete.
-    fn apply_tombstone(&mut self, record: &Incoming<'_>) -> Result<Outcome, Error> {
+    fn apply_tombstone(&mut self, record: &Incoming<'_>, batch: &mut Batch) -> Result<Outcome, Error> {
         let Some(key) = record.key else {
             let reason = "it has neither key nor value; only topics of changes can be loaded".to_owned();
             return Err(Error::Record { place: self.place(record), reason });
         };
         let memory = self.memory(record.partition);
         if std::mem::take(&mut memory.follows_delete) && memory.deleted_key == key {
+            return Ok(Outcome::Taken);
+        }
+        // A history has the delete itself, or compaction took it; an append table has no deletes; a key of the settings is not the record's.
+        let goes_by_it = self.rule.key.is_empty() && !matches!(self.rule.mode, Some(Mode::History | Mode::Append));
+        if !goes_by_it || self.mode().is_some_and(|mode| mode != Mode::Mirror) {
             return Ok(Outcome::Taken);
         }
         let (key_id, body) = self.unframe(record, key)?;
@@ -351,12 +405,12 @@ impl Topic {
             let reason = "it is a tombstone whose header 'millrace.seq' is missing or no number, so that its place among the key's changes isn't known";
             Error::Record { place: self.place(record), reason: reason.to_owned() }
         })?;
-        let failed = self.batch.row(&plan.insert, body.len(), |columns| {
+        let filled = batch.row(&plan.insert, (record.partition, record.offset), body.len(), |columns| {
             plan.row.append(body, columns)?;
-            push_own(columns, &plan.row, &[Own::Number(version.cast_signed()), Own::Number(1)]);
+            push_own(columns, plan.row.columns.len(), &[Own::Number(version.cast_signed()), Own::Number(1)]);
             Ok(())
         });
-        failed.map_err(|error| self.value_error(record, &plan.row, &plan.insert, error))?;
+        filled.map_err(|error| self.value_error(record, &plan.row, &plan.insert, error))?;
         Ok(Outcome::Taken)
     }
 
@@ -404,8 +458,22 @@ impl Topic {
 
     #[cold]
     fn value_error(&self, record: &Incoming<'_>, plan: &RowPlan, insert: &Insert, error: RowError) -> Error {
-        let column = error.slot.and_then(|slot| plan.columns.get(slot)).map_or("(behind the last)", |column| &column.name);
-        Error::Value { place: self.place(record), table: insert.table.to_string(), column: column.to_owned(), source: error.error }
+        let column = match error.slot {
+            None => "(behind the last)",
+            Some(slot) => insert.columns.get(slot).map_or("(unknown)", |(name, _)| name),
+        };
+        debug_assert!(plan.columns.len() <= insert.columns.len(), "a plan's columns are the statement's first");
+        Error::Value {
+            place: self.place(record),
+            table: insert.table.to_string(),
+            column: column.to_owned(),
+            stop: error.stop,
+            source: error.error,
+        }
+    }
+
+    fn remember(&mut self, record: &Incoming<'_>, last: Last) {
+        self.memory(record.partition).last = Some(last);
     }
 
     fn memory(&mut self, partition: i32) -> &mut Memory {
@@ -420,7 +488,8 @@ impl Topic {
 /// A value of one of the consumer's own columns.
 enum Own<'a> {
     Number(i64),
-    Text(&'a str),
+    Text(&'a [u8]),
+    Null,
 }
 
 impl Own<'_> {
@@ -428,37 +497,18 @@ impl Own<'_> {
     fn push(&self, column: &mut Column) {
         match self {
             Self::Number(number) => column.push_integer(*number),
-            Self::Text(text) => column.push_text(text.as_bytes()),
+            Self::Text(text) => column.push_text(text),
+            Self::Null => column.push_null(),
         }
     }
 }
 
-/// The own columns of a table of changes.
-struct Change {
-    op: Op,
-    sign: i64,
-    version: u64,
-    topic: Arc<str>,
-    partition: i32,
-    offset: i64,
-}
-
-impl Change {
-    /// In the order of [`TableKind::own_columns`].
-    fn each(&self) -> [Own<'_>; 6] {
-        [
-            Own::Text(self.op.letter()),
-            Own::Number(self.sign),
-            Own::Number(self.version.cast_signed()),
-            Own::Text(&self.topic),
-            Own::Number(self.partition.into()),
-            Own::Number(self.offset),
-        ]
-    }
+/// The commit time at the source; of a record that doesn't tell it, the time at which it was written to Kafka.
+fn committed_at(record: &Incoming<'_>, located: &Located<'_>) -> i64 {
+    if located.source_ts_us > 0 { located.source_ts_us } else { record.timestamp_ms.max(0).saturating_mul(1_000) }
 }
 
 #[inline]
-fn push_own(columns: &mut [Column], plan: &RowPlan, own: &[Own<'_>]) {
-    let behind = columns.iter_mut().skip(plan.columns.len());
-    behind.zip(own).for_each(|(column, own)| own.push(column));
+fn push_own(columns: &mut [Column], behind: usize, own: &[Own<'_>]) {
+    columns.iter_mut().skip(behind).zip(own).for_each(|(column, own)| own.push(column));
 }

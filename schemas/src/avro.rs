@@ -27,6 +27,8 @@ pub const TRANSACTION_VALUE_SCHEMA: &str = include_str!("../avsc/transaction-val
 pub const HEARTBEAT_KEY_SCHEMA: &str = include_str!("../avsc/heartbeat-key.avsc");
 /// The schema of a heartbeat's value.
 pub const HEARTBEAT_VALUE_SCHEMA: &str = include_str!("../avsc/heartbeat-value.avsc");
+/// The schema of a dead letter: a record that the consumer can't load.
+pub const DEAD_LETTER_SCHEMA: &str = include_str!("../avsc/dead-letter.avsc");
 /// The schema of a schema change's key.
 pub const SCHEMA_CHANGE_KEY_SCHEMA: &str = include_str!("../avsc/schema-change-key.avsc");
 
@@ -318,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_fixed_schemas_are_valid() {
-        for schema in [TRANSACTION_KEY_SCHEMA, TRANSACTION_VALUE_SCHEMA, HEARTBEAT_KEY_SCHEMA, HEARTBEAT_VALUE_SCHEMA] {
+        for schema in [TRANSACTION_KEY_SCHEMA, TRANSACTION_VALUE_SCHEMA, HEARTBEAT_KEY_SCHEMA, HEARTBEAT_VALUE_SCHEMA, DEAD_LETTER_SCHEMA] {
             apache_avro::Schema::parse_str(schema).expect("a valid schema");
         }
     }

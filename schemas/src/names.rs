@@ -19,6 +19,8 @@ pub const COLUMN_LENGTH: &str = "__debezium.source.column.length";
 pub const COLUMN_SCALE: &str = "__debezium.source.column.scale";
 /// Parameter of a column's schema: the column's name where Avro's rules changed it (Debezium's name).
 pub const COLUMN_NAME: &str = "__debezium.source.column.name";
+/// Parameter of a column's schema: the name it had in the schema before, where a statement renamed it.
+pub const RENAMED_FROM: &str = "millrace.column.renamed.from";
 
 /// Kafka's limit for a topic's name, in bytes (`org.apache.kafka.common.internals.Topic`).
 pub const TOPIC_LEN_MAX: usize = 249;
@@ -42,6 +44,15 @@ pub fn offsets_topic(prefix: &str) -> String {
 #[must_use]
 pub fn signals_topic(prefix: &str) -> String {
     format!("{prefix}.millrace.signals")
+}
+
+/// The topic of records that a consumer can't load: `<prefix>.millrace.dead-letters`, where `<prefix>` is what stands before the last two
+/// parts of the record's topic, or its first part.
+#[must_use]
+pub fn dead_letters_topic(topic: &str) -> String {
+    let parts: Vec<&str> = topic.split('.').collect();
+    let prefix = parts[..parts.len().saturating_sub(2).max(1)].join(".");
+    format!("{prefix}.millrace.dead-letters")
 }
 
 /// The topic of transactions' begins and ends: `<prefix>.transaction` (Debezium's name).
@@ -116,6 +127,13 @@ mod tests {
     fn a_topic_keeps_legal_characters_and_replaces_the_others() {
         assert_eq!(table_topic("shop", "shop", "orders"), "shop.shop.orders");
         assert_eq!(table_topic("a-b", "große", "x y.z`"), "a-b.gro_e.x_y.z_");
+    }
+
+    #[test]
+    fn dead_letters_stand_beside_their_topic() {
+        for (topic, expected) in [("shop.shop.orders", "shop"), ("a.b.c.d", "a.b"), ("a.b", "a"), ("a", "a")] {
+            assert_eq!(dead_letters_topic(topic), format!("{expected}.millrace.dead-letters"));
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ async fn avro_to_native_of_twelve_columns() {
     load(&stack, &mut of, &records, 0).await.expect("loaded");
     let bytes: usize = records.iter().map(|record| record.value.as_ref().map_or(0, Vec::len)).sum();
     let started = Instant::now();
-    let mut taken = 0;
+    let (mut taken, mut batch) = (0, millrace_consumer::batch::Batch::default());
     while taken < ROWS {
         for record in &records {
             let incoming = millrace_consumer::topic::Incoming {
@@ -62,13 +62,14 @@ async fn avro_to_native_of_twelve_columns() {
                 key: record.key.as_deref(),
                 value: record.value.as_deref(),
                 seq: None,
+                timestamp_ms: 0,
             };
-            of.apply(&incoming).expect("taken");
+            of.apply(&incoming, &mut batch).expect("taken");
             taken += 1;
         }
     }
     let decoded = started.elapsed();
-    let blocks = of.batch.seal();
+    let (blocks, _) = batch.seal();
     let size: usize = blocks.iter().map(millrace_consumer::clickhouse::SealedBlock::bytes).sum();
     let started = Instant::now();
     for block in &blocks {

@@ -8,7 +8,8 @@ use apache_avro::{Decimal, Schema};
 use millrace_consumer::column::Column;
 use millrace_consumer::envelope::{Envelope, Op, Program};
 use millrace_consumer::native::Block;
-use millrace_consumer::plan::{RowPlan, TableKind};
+use millrace_consumer::plan::{RowOptions, RowPlan};
+use millrace_consumer::rules::{Mode, TableRule};
 use millrace_consumer::schema::Node;
 use proptest::prelude::*;
 
@@ -140,7 +141,8 @@ impl Row {
 fn compiled(schema: &str) -> (Envelope, RowPlan) {
     let node = Node::parse(schema).expect("a schema");
     let record = node.record().expect("a record").fields[0].node.record().expect("a row");
-    (Envelope::compile(&node).expect("an envelope"), RowPlan::compile(record, &[], TableKind::Mirror).expect("a plan"))
+    let options = RowOptions { key: &[], rule: &TableRule::default(), mode: Mode::Mirror, before: false };
+    (Envelope::compile(&node).expect("an envelope"), RowPlan::compile(record, &options).expect("a plan"))
 }
 
 proptest! {
@@ -173,7 +175,7 @@ proptest! {
             }
             expected.extend(cell.value.as_ref().map_or(&cell.null, |(_, bytes)| bytes));
         }
-        prop_assert_eq!(block.into_chunks().concat(), expected);
+        prop_assert_eq!(block.freeze().chunks().concat(), expected);
     }
 
     #[test]

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use apache_avro::Schema;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
+use millrace_consumer::batch::Batch;
 use millrace_consumer::clickhouse::ClickHouse;
 use millrace_consumer::error::Error;
+use millrace_consumer::rules::Rules;
 use millrace_consumer::settings::{ClickHouseSettings, Settings};
 use millrace_consumer::target::Preparer;
 use millrace_consumer::topic::{Incoming, Outcome, Topic};
@@ -68,7 +70,12 @@ impl Stack {
     }
 
     pub(crate) fn preparer(&self) -> Preparer {
-        Preparer { registry: self.registry.clone(), clickhouse: self.clickhouse.clone(), database: None }
+        self.preparer_with(Rules::default())
+    }
+
+    /// A preparer with rules.
+    pub(crate) fn preparer_with(&self, rules: Rules) -> Preparer {
+        Preparer { registry: self.registry.clone(), clickhouse: self.clickhouse.clone(), database: None, rules: Arc::new(rules) }
     }
 
     /// A database name that no other test has.
@@ -263,26 +270,53 @@ impl Writer {
     }
 }
 
-/// Loads records of one partition without Kafka: through a topic, with real schemas and a real table.
+/// Loads records of one partition without Kafka: through a topic, with real schemas and a real table. What stands before a record that fails is
+/// loaded.
 pub(crate) async fn load(stack: &Stack, topic: &mut Topic, records: &[Record], first_offset: i64) -> Result<(), Error> {
-    let preparer = stack.preparer();
+    load_with(stack, &stack.preparer(), topic, records, first_offset).await
+}
+
+/// The same with a preparer of its own, and so with rules.
+pub(crate) async fn load_with(
+    stack: &Stack,
+    preparer: &Preparer,
+    topic: &mut Topic,
+    records: &[Record],
+    first_offset: i64,
+) -> Result<(), Error> {
+    let mut batch = Batch::default();
+    let taken = take_all(stack, preparer, topic, records, first_offset, &mut batch).await;
+    flush(stack, &mut batch).await?;
+    taken
+}
+
+async fn take_all(
+    stack: &Stack,
+    preparer: &Preparer,
+    topic: &mut Topic,
+    records: &[Record],
+    first_offset: i64,
+    batch: &mut Batch,
+) -> Result<(), Error> {
     for (offset, record) in (first_offset..).zip(records) {
         loop {
             let incoming = Incoming {
                 partition: 0,
                 offset,
+                timestamp_ms: 0,
                 key: record.key.as_deref(),
                 value: record.value.as_deref(),
                 seq: record.seq.as_deref().map(str::as_bytes),
             };
-            match topic.apply(&incoming)? {
+            match topic.apply(&incoming, batch)? {
+                Outcome::Close => flush(stack, batch).await?,
                 Outcome::Taken => break,
                 Outcome::Needs(request) => {
                     let prepared = preparer.prepare(&request).await?.expect("a record of a table");
                     topic.learn(&request.place, prepared)?;
                 }
                 Outcome::Truncate(seq) => {
-                    flush(stack, topic).await?;
+                    flush(stack, batch).await?;
                     let target = topic.target().expect("a target").clone();
                     let sql = millrace_consumer::ddl::truncate(&target.database, &target.table, seq);
                     stack.clickhouse().execute("truncate", &sql).await?;
@@ -291,18 +325,18 @@ pub(crate) async fn load(stack: &Stack, topic: &mut Topic, records: &[Record], f
             }
         }
     }
-    flush(stack, topic).await
+    Ok(())
 }
 
-async fn flush(stack: &Stack, topic: &mut Topic) -> Result<(), Error> {
-    for block in topic.batch.seal() {
+async fn flush(stack: &Stack, batch: &mut Batch) -> Result<(), Error> {
+    for block in batch.seal().0 {
         stack.clickhouse().insert(&block).await?;
     }
     Ok(())
 }
 
 pub(crate) fn topic(name: &str) -> Topic {
-    Topic::new(Arc::from(name))
+    Topic::new(Arc::from(name), Arc::default())
 }
 
 /// A consumer in this process.

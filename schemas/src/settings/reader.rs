@@ -208,35 +208,54 @@ impl Reader {
     ///
     /// If there are no choices: there is nothing it could return.
     pub fn choice<T: Copy>(&mut self, key: &'static str, default: Option<&str>, choices: &[(&'static str, T)], doc: &'static str) -> T {
-        let words: Vec<&'static str> = choices.iter().map(|(word, _)| *word).collect();
-        debug_assert!(default.is_none_or(|word| words.contains(&word)), "default of {key}");
-        self.declare(key, Kind::Choice, doc, |entry| {
+        let value_of = |word: &str| choices.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
+        debug_assert!(default.is_none_or(|word| value_of(word).is_some()), "default of {key}");
+        self.declare_choice(key, choices, doc, |entry| {
             entry.required = default.is_none();
             entry.default = default.map(str::to_owned);
-            entry.choices.clone_from(&words);
         });
-        let value_of = |word: &str| choices.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
         let placeholder = default.and_then(value_of).unwrap_or(choices[0].1);
-        let given = match self.scalar(key) {
-            Lookup::Given(given) => given,
+        match self.scalar(key) {
+            Lookup::Given(given) => self.chosen(key, &given, choices).unwrap_or(placeholder),
             Lookup::Absent => {
                 if default.is_none() {
                     self.missing(key);
                 }
-                return placeholder;
+                placeholder
             }
-            Lookup::Invalid => return placeholder,
-        };
-        value_of(&given.text).unwrap_or_else(|| {
-            let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
-            let hint = match nearest(&given.text, words.iter().copied()) {
+            Lookup::Invalid => placeholder,
+        }
+    }
+
+    /// As [`choice`](Self::choice), but None when it isn't given.
+    pub fn choice_opt<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)], doc: &'static str) -> Option<T> {
+        self.declare_choice(key, choices, doc, |_| {});
+        match self.scalar(key) {
+            Lookup::Given(given) => self.chosen(key, &given, choices),
+            Lookup::Absent | Lookup::Invalid => None,
+        }
+    }
+
+    fn declare_choice<T>(&mut self, key: &'static str, choices: &[(&'static str, T)], doc: &'static str, more: impl FnOnce(&mut Entry)) {
+        self.declare(key, Kind::Choice, doc, |entry| {
+            entry.choices = choices.iter().map(|(word, _)| *word).collect();
+            more(entry);
+        });
+    }
+
+    /// The value of a word; none, and a problem, where it is no word of the choices.
+    fn chosen<T: Copy>(&mut self, key: &'static str, given: &Given, choices: &[(&'static str, T)]) -> Option<T> {
+        let chosen = choices.iter().find(|(word, _)| *word == given.text).map(|(_, value)| *value);
+        if chosen.is_none() {
+            let quoted: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            let hint = match nearest(&given.text, choices.iter().map(|(word, _)| *word)) {
                 Some(word) => format!("; did you mean \"{word}\"?"),
                 None => String::new(),
             };
             let message = format!("is {}; allowed: {}{hint}", shown(&given.text), quoted.join(", "));
             self.report_key(&given.place, key, &message);
-            placeholder
-        })
+        }
+        chosen
     }
 
     /// A list of texts, none empty; a single text is a list of one. As an override: `a,b` or `[a, b]`.

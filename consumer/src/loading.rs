@@ -1,0 +1,198 @@
+//! One batch into ClickHouse: dead letters first, then its blocks, each until ClickHouse has it; a row that it refuses is found and buried.
+//!
+//! Where rows must come once (G6), each insert has the token of its range, a range that may have been inserted before is compared with the table
+//! first, and nothing is sent when the recording of the range is so old that the partition may be somebody else's by now.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::clickhouse::SealedBlock;
+use crate::dead_letter::DeadLetter;
+use crate::error::{Disposition, Error, Place};
+use crate::job::{Load, LoadedRows, Once};
+use crate::jobs::{Jobs, Retry};
+use crate::status::TableLabel;
+
+/// How long after its recording a range may be sent: below any session timeout that Kafka takes by default (45 s; a broker allows 6 s at least).
+const CONFIRMED_MAX: Duration = Duration::from_secs(5);
+/// Rows of one batch that ClickHouse may refuse one by one: each costs as many inserts as its block has halves.
+const REFUSED_MAX: usize = 100;
+
+/// A batch being loaded.
+pub(crate) struct Loading<'a> {
+    jobs: &'a Jobs,
+    load: &'a mut Load,
+    rows: u64,
+    refused: Vec<Refused>,
+}
+
+/// A row that ClickHouse refuses.
+struct Refused {
+    table: Arc<str>,
+    partition: i32,
+    offset: i64,
+    error: Error,
+}
+
+impl<'a> Loading<'a> {
+    pub(crate) fn new(jobs: &'a Jobs, load: &'a mut Load) -> Self {
+        Self { jobs, load, rows: 0, refused: Vec::new() }
+    }
+
+    /// Loads all of it. Its blocks are dropped then, unless the range must be recorded again.
+    pub(crate) async fn run(mut self) -> Result<LoadedRows, Error> {
+        let result = self.load().await;
+        if !matches!(result, Err(Error::Unconfirmed)) {
+            self.load.blocks.clear();
+        }
+        result
+    }
+
+    async fn load(&mut self) -> Result<LoadedRows, Error> {
+        self.jobs.bury(&self.load.dead).await?;
+        // The semaphore is never closed: without a permit the insert is still right, only less bounded.
+        let _permit = self.jobs.inserts.acquire().await;
+        let present = self.present().await?;
+        let blocks: Vec<_> = self.load.blocks.iter().cloned().enumerate().collect();
+        for (index, block) in blocks {
+            for rows in absent_rows(&block, &present) {
+                self.insert_or_bisect(&block, index, rows).await?;
+            }
+        }
+        let letters = self.letters().await?;
+        self.jobs.bury(&letters).await?;
+        let dead = self.load.dead.len() + letters.len();
+        Ok(LoadedRows { rows: self.rows, dead: u64::try_from(dead).unwrap_or(u64::MAX) })
+    }
+
+    /// The offsets of a repeated range that the table has already.
+    async fn present(&self) -> Result<Vec<i64>, Error> {
+        let Some(Once { partition: (topic, partition), range, table, again: true, .. }) = &self.load.once else {
+            return Ok(Vec::new());
+        };
+        let mut retry = Retry::new("look which rows of a range are there", self.jobs);
+        loop {
+            let asked = self.jobs.clickhouse().offsets_present(&table.0, &table.1, topic, *partition, range.from, range.to);
+            match asked.await {
+                Ok(present) => {
+                    retry.succeeded();
+                    return Ok(present);
+                }
+                Err(error) => retry.failed(error).await?,
+            }
+        }
+    }
+
+    /// Inserts some rows of a block; where ClickHouse refuses their content, halves of them, until each refused row stands alone.
+    async fn insert_or_bisect(&mut self, block: &SealedBlock, index: usize, rows: Range<usize>) -> Result<(), Error> {
+        let mut parts = vec![rows];
+        while let Some(rows) = parts.pop() {
+            let part = self.part(block, index, &rows);
+            match self.insert(&part).await {
+                Ok(()) => self.rows += u64::try_from(rows.len()).unwrap_or(0),
+                Err(error) if error.disposition() == Disposition::DeadLetter && rows.len() > 1 => {
+                    let middle = rows.start + rows.len() / 2;
+                    parts.push(middle..rows.end);
+                    parts.push(rows.start..middle);
+                }
+                Err(error) if error.disposition() == Disposition::DeadLetter && self.refused.len() < REFUSED_MAX => {
+                    let Some((partition, offset)) = block.origins.get(rows.start) else { return Err(error) };
+                    self.refused.push(Refused { table: Arc::clone(&block.table), partition, offset, error });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Some rows of a block, under a token that only they have: the same rows of the same range have it again.
+    fn part(&self, block: &SealedBlock, index: usize, rows: &Range<usize>) -> SealedBlock {
+        let whole = *rows == (0..block.rows.rows());
+        let token = self.load.once.as_ref().map(|once| {
+            let token = once.range.token(&once.partition.0, once.partition.1);
+            Arc::from(if whole { format!("{token}#{index}") } else { format!("{token}#{index}/{}-{}", rows.start, rows.end) })
+        });
+        let (of, origins) = if whole {
+            (block.rows.clone(), block.origins.clone())
+        } else {
+            (block.rows.slice(rows.clone()), block.origins.slice(rows.clone()))
+        };
+        SealedBlock { sql: Arc::clone(&block.sql), table: Arc::clone(&block.table), rows: of, origins, token }
+    }
+
+    /// Sends a block until ClickHouse has it. After an unknown outcome it is sent again: its rows replace themselves, or its token is known.
+    async fn insert(&self, block: &SealedBlock) -> Result<(), Error> {
+        let what = format!("insert into {}", block.table);
+        let mut retry = Retry::new(&what, self.jobs);
+        let started = loop {
+            if self.load.once.as_ref().is_some_and(|once| once.confirmed.is_none_or(|at| at.elapsed() > CONFIRMED_MAX)) {
+                return Err(Error::Unconfirmed);
+            }
+            let started = Instant::now();
+            match self.jobs.clickhouse().insert(block).await {
+                Ok(()) => break started,
+                Err(error) => retry.failed(error).await?,
+            }
+        };
+        retry.succeeded();
+        let label = TableLabel { table: block.table.to_string() };
+        let metrics = &self.jobs.status.metrics;
+        if let Some(histogram) = &metrics.insert_seconds {
+            histogram.observe(started.elapsed().as_secs_f64());
+        }
+        metrics.rows.get_or_create(&label).inc_by(block.rows.rows() as u64);
+        metrics.bytes.get_or_create(&label).inc_by(block.rows.bytes() as u64);
+        metrics.inserts.get_or_create(&label).inc();
+        Ok(())
+    }
+
+    /// The refused rows' records, read again from Kafka: only there they are as they were written.
+    async fn letters(&self) -> Result<Vec<DeadLetter>, Error> {
+        let mut letters: Vec<DeadLetter> = Vec::with_capacity(self.refused.len());
+        let mut retry = Retry::new("read a refused record again", self.jobs);
+        let topic = Arc::clone(&self.load.name);
+        for refused in &self.refused {
+            let place = Place { topic: Arc::clone(&topic), partition: refused.partition, offset: refused.offset };
+            if letters.iter().any(|letter| letter.place == place) {
+                continue;
+            }
+            let record = loop {
+                match self.jobs.dead_letters.record(&place).await {
+                    Ok(record) => break record,
+                    Err(error) => retry.failed(error).await?,
+                }
+            };
+            letters.push(DeadLetter {
+                place,
+                timestamp_ms: record.timestamp_ms,
+                key: record.key,
+                value: record.value,
+                seq: record.seq,
+                kind: refused.error.kind(),
+                cause: refused.error.to_string(),
+                table: Some(refused.table.to_string()),
+                column: None,
+            });
+        }
+        Ok(letters)
+    }
+}
+
+/// The rows of a block whose offsets the table doesn't have, in runs.
+fn absent_rows(block: &SealedBlock, present: &[i64]) -> Vec<Range<usize>> {
+    let rows = block.rows.rows();
+    if present.is_empty() {
+        return std::iter::once(0..rows).collect();
+    }
+    let mut absent: Vec<Range<usize>> = Vec::new();
+    for row in 0..rows {
+        let there = block.origins.get(row).is_some_and(|(_, offset)| present.binary_search(&offset).is_ok());
+        match absent.last_mut() {
+            _ if there => {}
+            Some(run) if run.end == row => run.end += 1,
+            _ => absent.push(row..row + 1),
+        }
+    }
+    absent
+}
