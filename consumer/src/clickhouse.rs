@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use clickhouse::{Client, Compression};
 use secrecy::ExposeSecret;
+use serde::Serialize;
 
 use crate::batch::Origins;
 use crate::ddl::{self, Existing, ExistingColumn};
@@ -20,6 +21,33 @@ use crate::settings::ClickHouseSettings;
 const CHUNK_BYTES: usize = 1 << 20;
 /// How much of ClickHouse's own words an error shows.
 const REASON_CHARS_MAX: usize = 400;
+
+/// ClickHouse's codes for what isn't there.
+const UNKNOWN_TABLE: u32 = 60;
+const UNKNOWN_DATABASE: u32 = 81;
+
+/// How far a partition is applied, as a row of the table of progress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// The consumer group.
+    pub group: String,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The ClickHouse database.
+    pub database: String,
+    /// The ClickHouse table.
+    pub table: String,
+    /// The offset behind the last record that is applied.
+    pub next_offset: i64,
+    /// The place of the last change in the order of the source's changes.
+    pub seq: u64,
+    /// Its commit time at the source, in µs since 1970.
+    pub source_ts_us: i64,
+    /// When this was written, in ms since 1970.
+    pub recorded_at_ms: i64,
+}
 
 /// A client. Its clones share the connections.
 #[derive(Clone)]
@@ -207,6 +235,54 @@ impl ClickHouse {
         let sql = format!("SELECT database, name FROM system.tables WHERE comment = {comment} ORDER BY database, name LIMIT 1");
         let rows = self.rows("look up a topic's table", &sql).await?;
         Ok(rows.first().map(|row| (text(row, "database"), text(row, "name"))))
+    }
+
+    /// Which offsets of a range of one partition a table has rows of, in order.
+    ///
+    /// # Errors
+    /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
+    pub async fn offsets_present(&self, table: (&str, &str), partition: (&str, i32), range: (i64, i64)) -> Result<Vec<i64>, Error> {
+        let full_name = ddl::full_name(table.0, table.1);
+        let sql = format!(
+            "SELECT DISTINCT _offset AS o FROM {full_name} WHERE _topic = {} AND _partition = {} AND _offset >= {} AND _offset < {} \
+             ORDER BY o SETTINGS select_sequential_consistency = 1, output_format_json_quote_64bit_integers = 0",
+            ddl::literal(partition.0.as_bytes()),
+            partition.1,
+            range.0,
+            range.1
+        );
+        let rows = self.rows(&format!("look which rows {full_name} has"), &sql).await?;
+        Ok(rows.iter().filter_map(|row| row.get("o")?.as_i64()).collect())
+    }
+
+    /// Writes how far partitions are applied into a table, which is made where it isn't there.
+    ///
+    /// # Errors
+    /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
+    pub async fn record_progress(&self, (database, table): (&str, &str), rows: &[Progress]) -> Result<(), Error> {
+        let full_name = ddl::full_name(database, table);
+        let what = format!("record progress in {full_name}");
+        let insert = async || {
+            let sql = format!("INSERT INTO {full_name} FORMAT JSONEachRow");
+            let mut lines = Vec::new();
+            for row in rows {
+                serde_json::to_writer(&mut lines, row).map_err(|error| Error::Defect(format!("a row of progress: {error}")))?;
+                lines.push(b'\n');
+            }
+            let mut insert = self.client.insert_formatted_with(sql).with_timeouts(Some(self.timeout), Some(self.timeout));
+            let sent = async {
+                insert.send(lines.into()).await?;
+                insert.end().await
+            };
+            sent.await.map_err(|error: clickhouse::error::Error| self.error(&what, &error))
+        };
+        match insert().await {
+            Err(Error::ClickHouse { code: UNKNOWN_TABLE | UNKNOWN_DATABASE, .. }) => {}
+            result => return result,
+        }
+        self.execute(&what, &ddl::create_database(database)).await?;
+        self.execute(&what, &ddl::create_progress(database, table)).await?;
+        insert().await
     }
 
     fn error(&self, what: &str, error: &clickhouse::error::Error) -> Error {

@@ -3,6 +3,8 @@
 //! A value's bytes are read, checked and appended in one step: there is no value in between, and no allocation but the column's own growth.
 //! A value that fails leaves the column as it was; [`Column::truncate`] takes a row's earlier values back.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use millrace_schemas::wire::{self, WireError};
 
@@ -305,6 +307,46 @@ impl Column {
             Data::Floats { ends, values } => [nulls, Bytes::from(ends), Bytes::from(values)],
         }
     }
+}
+
+/// The chunks of some of a column's rows.
+#[must_use]
+pub fn slice_chunks(of: ColumnType, chunks: &[Bytes; 3], rows: &Range<usize>) -> [Bytes; 3] {
+    let [nulls, values, elements] = chunks;
+    let nulls = if nulls.is_empty() { Bytes::new() } else { nulls.slice(rows.clone()) };
+    match (of.scalar.width(), of.scalar) {
+        (Some(width), _) => [nulls, values.slice(rows.start * width..rows.end * width), Bytes::new()],
+        (None, Scalar::Floats) => {
+            let end = |row: usize| row.checked_sub(1).map_or(0, |last| end_at(values, last));
+            let (first, last) = (end(rows.start), end(rows.end));
+            let ends = rows.clone().flat_map(|row| ((end_at(values, row) - first) as u64).to_le_bytes());
+            [nulls, ends.collect(), elements.slice(first * 4..last * 4)]
+        }
+        (None, _) => {
+            let start = (0..rows.start).fold(0, |at, _| behind_text(values, at));
+            let end = rows.clone().fold(start, |at, _| behind_text(values, at));
+            [nulls, values.slice(start..end), Bytes::new()]
+        }
+    }
+}
+
+fn end_at(ends: &[u8], row: usize) -> usize {
+    let end = ends.get(row * 8..).and_then(<[u8]>::first_chunk).map_or(0, |end| u64::from_le_bytes(*end));
+    usize::try_from(end).unwrap_or(usize::MAX)
+}
+
+/// Where the text ends that begins at a place with its length.
+fn behind_text(bytes: &[u8], mut at: usize) -> usize {
+    let (mut len, mut shift) = (0_usize, 0);
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        len |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    at + len
 }
 
 /// Appends a length as Native has it: base 128, least significant group first, without zig-zag.

@@ -205,6 +205,25 @@ pub fn truncate(database: &str, table: &str, seq: u64) -> String {
     format!("DELETE FROM {} WHERE _version < {seq}", full_name(database, table))
 }
 
+/// Removes old versions and deleted rows for good.
+#[must_use]
+pub fn cleanup(database: &str, table: &str) -> String {
+    format!("OPTIMIZE TABLE {} FINAL CLEANUP SETTINGS allow_experimental_replacing_merge_with_cleanup = 1", full_name(database, table))
+}
+
+/// The table of progress: the newest row of each partition counts.
+#[must_use]
+pub fn create_progress(database: &str, table: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (`group` String, topic String, `partition` Int32, `database` String, `table` String, \
+         next_offset Int64, seq UInt64, source_ts_us Int64, recorded_at_ms Int64, \
+         source_ts DateTime64(6, 'UTC') ALIAS fromUnixTimestamp64Micro(source_ts_us, 'UTC'), \
+         recorded_at DateTime64(3, 'UTC') ALIAS fromUnixTimestamp64Milli(recorded_at_ms, 'UTC')) \
+         ENGINE = ReplacingMergeTree(recorded_at_ms) ORDER BY (`group`, topic, `partition`)",
+        full_name(database, table)
+    )
+}
+
 /// The `ALTER TABLE` statements that make an existing table hold the wanted columns; none where it does already.
 ///
 /// # Errors

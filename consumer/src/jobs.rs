@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::clickhouse::ClickHouse;
+use crate::clickhouse::{ClickHouse, Progress};
 use crate::dead_letter::DeadLetter;
 use crate::dead_letter_queue::DeadLetterQueue;
 use crate::error::{Disposition, Error};
@@ -131,6 +131,20 @@ impl Jobs {
             retry.succeeded();
         }
         Ok(())
+    }
+
+    /// Writes how far partitions are applied. What fails is written with the next time's: nothing depends on it.
+    pub async fn record_progress(&self, table: &(String, String), rows: &[Progress]) -> bool {
+        match self.clickhouse().record_progress((&table.0, &table.1), rows).await {
+            Ok(()) => true,
+            Err(error) => {
+                let kind = error.kind();
+                if self.status.metrics.retries.get_or_create(&KindLabel { kind: "progress" }).inc() == 0 {
+                    tracing::warn!(%error, kind, "could not record progress; tried again with the next time's (set progress.table to none to do without)");
+                }
+                false
+            }
+        }
     }
 
     /// Asks ClickHouse now and then, so that readiness says how it is although nothing is inserted.

@@ -39,6 +39,7 @@ mod loading;
 pub mod ranges;
 pub mod native;
 pub mod plan;
+pub mod progress;
 
 pub mod ddl;
 pub mod target;

@@ -19,6 +19,7 @@ use crate::lane::{Lane, Loaded, SHARED, Unit, own_unit, partition_of};
 use crate::offsets::{Offsets, PartitionId, Span};
 use crate::ranges::Range;
 use crate::rules::{Mode, OnFailure, Rules};
+use crate::target::Target;
 use crate::topic::{Incoming, Outcome, Topic};
 
 /// How often a table is looked at anew for one batch before it is told to fail.
@@ -768,6 +769,18 @@ impl Loader {
     /// The partitions that are here, but for those of topics without a table.
     pub fn assigned(&self) -> impl Iterator<Item = PartitionId> {
         self.offsets.assigned().filter(|id| self.lanes.get(id.topic).is_some_and(|lane| !lane.internal))
+    }
+
+    /// How far a partition is applied, as far as this assignment knows.
+    #[must_use]
+    pub fn applied(&self, id: PartitionId) -> Option<Applied> {
+        self.lanes.get(id.topic)?.loaded.applied.get(&id.partition).copied()
+    }
+
+    /// The table of a partition's rows, once known.
+    #[must_use]
+    pub fn target(&self, id: PartitionId) -> Option<&Arc<Target>> {
+        self.lanes.get(id.topic)?.topic.target()
     }
 
     /// The topics that have a table, for those who look.

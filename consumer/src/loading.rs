@@ -73,7 +73,7 @@ impl<'a> Loading<'a> {
         };
         let mut retry = Retry::new("look which rows of a range are there", self.jobs);
         loop {
-            let asked = self.jobs.clickhouse().offsets_present(&table.0, &table.1, topic, *partition, range.from, range.to);
+            let asked = self.jobs.clickhouse().offsets_present((&table.0, &table.1), (topic, *partition), (range.from, range.to));
             match asked.await {
                 Ok(present) => {
                     retry.succeeded();

@@ -1,10 +1,11 @@
 //! A block in ClickHouse's Native format, which one INSERT carries: counts, then for each column its name, type and values.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::column::{Column, put_var_uint};
+use crate::column::{Column, put_var_uint, slice_chunks};
 use crate::types::ColumnType;
 
 /// A block being filled.
@@ -83,6 +84,13 @@ impl Frozen {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.columns.iter().flat_map(|(_, _, chunks)| chunks).map(Bytes::len).sum()
+    }
+
+    /// Some of its rows, as a block of their own; the bytes are shared.
+    #[must_use]
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        let columns = self.columns.iter().map(|(name, of, chunks)| (Arc::clone(name), *of, slice_chunks(*of, chunks, &rows)));
+        Self { columns: columns.collect(), rows: rows.len() }
     }
 
     /// The block's bytes, in pieces that are sent one after the other.

@@ -15,12 +15,16 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::clickhouse::ClickHouse;
+use crate::dead_letter_queue::DeadLetterQueue;
 use crate::error::Error;
 use crate::jobs::{Jobs, Message};
-use crate::kafka::{self, Event, Session};
-use crate::loader::{Limits, Loader};
+use crate::kafka::{self, Assigned, Event, Session};
+use crate::loader::{Limits, Loader, TableView};
+use crate::plan::RowPlan;
+use crate::progress::Recorder;
+use crate::rules::Mode;
 use crate::settings::Settings;
-use crate::status::{Metrics, PartitionStatus, Snapshot, Status, TableStatus};
+use crate::status::{ColumnLabel, Metrics, PartitionStatus, Snapshot, Status, TableStatus};
 use crate::target::Preparer;
 use crate::topic::Incoming;
 
@@ -60,9 +64,11 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
         database: settings.clickhouse.database.clone(),
         rules: Arc::clone(&settings.rules),
     };
+    let dead_letters = DeadLetterQueue::new(&settings, preparer.registry.clone())?;
     let jobs = Jobs {
         runtime: Handle::current(),
         preparer: Arc::new(preparer),
+        dead_letters,
         backoff: settings.retry,
         inserts: Arc::new(Semaphore::new(usize::try_from(settings.insert_concurrency).unwrap_or(1))),
         status: Arc::clone(&status),
@@ -129,6 +135,7 @@ struct Pipeline {
     commit_after: Instant,
     published: Instant,
     brokers_seen: Instant,
+    progress: Recorder,
 }
 
 impl Pipeline {
@@ -138,7 +145,9 @@ impl Pipeline {
             rows_max: size(settings.batch.rows_max),
             bytes_max: size(settings.batch.bytes_max.min(settings.memory_max / 2)),
             age_max: settings.batch.age_max,
+            inserts_per_second: settings.batch.inserts_per_second,
             memory_max: size(settings.memory_max),
+            dead_per_minute_max: settings.dead_letters.per_minute_max,
         };
         let now = Instant::now();
         Self {
@@ -158,6 +167,7 @@ impl Pipeline {
             commit_after: now,
             published: now,
             brokers_seen: now,
+            progress: Recorder::new(settings),
         }
     }
 
@@ -179,6 +189,7 @@ impl Pipeline {
                     tracing::warn!("the time to load what was read is over; the rest is read again by whoever comes next");
                 }
                 let cause = cause.take();
+                self.progress.finish(&self.loader, &self.jobs);
                 self.publish("stopped");
                 return cause.map_or(Ok(()), Err);
             }
@@ -211,12 +222,20 @@ impl Pipeline {
         for job in self.loader.jobs(now) {
             self.jobs.start(job);
         }
+        for (partition, offset) in self.loader.rewinds() {
+            if self.session.seek(&partition, offset) {
+                self.loader.rewound(&partition);
+            }
+        }
         self.session.pause_only(self.loader.paused())?;
         self.commit(now);
         self.answer_rebalance(now)?;
         if now.duration_since(self.published) >= PUBLISH_INTERVAL {
             self.published = now;
             self.publish(self.state());
+            let reached = self.session.view().ends.into_iter().filter(|(_, end)| end.reached);
+            self.loader.reached(reached.map(|(partition, _)| partition));
+            self.progress.record(&self.loader, &self.jobs, now);
         }
         Ok(())
     }
@@ -267,9 +286,11 @@ impl Pipeline {
                 }
                 Event::Idle => break,
                 Event::Assigned(partitions) => {
-                    tracing::info!(partitions = ?shown(&partitions), "partitions assigned");
+                    tracing::info!(partitions = ?shown(partitions.iter().map(|assigned| &assigned.partition)), "partitions assigned");
                     self.status.set_joined(true);
-                    self.loader.assign(&partitions);
+                    for Assigned { partition, committed, range } in &partitions {
+                        self.loader.assign(partition, *committed, *range);
+                    }
                 }
                 Event::Revoking(partitions) => {
                     tracing::info!(partitions = ?shown(&partitions), "partitions asked back; loading what was read of them");
@@ -314,15 +335,17 @@ impl Pipeline {
     }
 
     fn commit(&mut self, now: Instant) {
-        if self.committing || now < self.commit_after {
+        if self.committing {
             return;
         }
-        let offsets = self.loader.committable();
-        if offsets.is_empty() {
+        let (commits, urgent) = self.loader.commits();
+        // A range that waits to be recorded holds its insert up: it goes at once, unless the broker has just refused one.
+        let wait = !urgent || self.commit_failing;
+        if commits.is_empty() || (wait && now < self.commit_after) {
             return;
         }
         self.committing = true;
-        self.session.commit(offsets);
+        self.session.commit(commits);
     }
 
     /// Gives partitions up once what was read of them is loaded and committed, or the time for it is over.
@@ -365,39 +388,53 @@ impl Pipeline {
         }
         let ends: std::collections::HashMap<_, _> = view.ends.into_iter().collect();
         let mut snapshot = Snapshot { group: self.group.clone(), state, memory_bytes: self.loader.memory(), ..Snapshot::default() };
-        for (_, topic, loaded, batches_pending) in self.loader.tables() {
+        let mut parked = 0;
+        for TableView { topic, loaded, rows_pending, batches_pending, failed, .. } in self.loader.tables() {
+            parked += i64::from(failed.is_some());
             snapshot.tables.push(TableStatus {
                 topic: topic.name.to_string(),
                 database: topic.target().map(|target| target.database.clone()),
                 table: topic.target().map(|target| target.table.clone()),
                 rows_inserted: loaded.rows,
-                rows_pending: 0,
+                rows_pending,
                 batches: loaded.batches,
                 batches_pending,
                 last_insert_ms_ago: loaded.last.map(|last| now.duration_since(last).as_millis()),
                 columns: topic.columns(),
+                mode: topic.mode().map(Mode::name),
+                dead_letters: loaded.dead,
+                failed: failed.map(str::to_owned),
             });
+            for plan in topic.plans() {
+                let rows = std::iter::once(&plan.row).chain(&plan.before);
+                for (column, values) in rows.flat_map(RowPlan::take_converted) {
+                    let label = ColumnLabel { table: plan.target.full_name.to_string(), column: column.to_string() };
+                    self.status.metrics.converted_values.get_or_create(&label).inc_by(values);
+                }
+            }
         }
-        let times: std::collections::HashMap<_, _> = self.loader.tables().map(|(place, _, loaded, _)| (place, &loaded.times)).collect();
+        self.status.metrics.parked.set(parked);
         for id in self.loader.assigned() {
             let Some(named) = self.loader.named(id) else { continue };
             let end = ends.get(&named).copied().filter(|end| end.offset >= 0);
             let committed = self.loader.offsets.last_committed(id).or(end.and_then(|end| end.committed));
             let idle = end.is_some_and(|end| end.reached) && self.loader.offsets.settled(id);
             let lag = end.map(|end| if idle { 0 } else { (end.offset - committed.unwrap_or(0)).max(0) });
+            let last = self.loader.applied(id).and_then(|applied| applied.last);
             snapshot.partitions.push(PartitionStatus {
                 topic: named.0.to_string(),
                 partition: named.1,
                 committed,
                 high_watermark: end.map(|end| end.offset),
                 lag,
-                source_ts_ms: times.get(&id.topic).and_then(|times| times.get(&id.partition)).copied(),
+                source_ts_ms: last.map(|last| last.source_ts_us / 1_000),
+                seq: last.map(|last| last.version),
             });
         }
         self.status.publish(snapshot);
     }
 }
 
-fn shown(partitions: &[kafka::TopicPartition]) -> Vec<String> {
-    partitions.iter().map(|(topic, partition)| format!("{topic}/{partition}")).collect()
+fn shown<'a>(partitions: impl IntoIterator<Item = &'a kafka::TopicPartition>) -> Vec<String> {
+    partitions.into_iter().map(|(topic, partition)| format!("{topic}/{partition}")).collect()
 }

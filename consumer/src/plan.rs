@@ -228,6 +228,11 @@ impl RowPlan {
         Ok(true)
     }
 
+    /// The values that were made to fit since the last time, by column.
+    pub fn take_converted(&self) -> Vec<(Arc<str>, u64)> {
+        Vec::new()
+    }
+
     /// Appends a row that isn't there: NULL in each column, or what stands for it.
     #[inline]
     pub fn append_absent(&self, columns: &mut [Column]) {

@@ -10,7 +10,8 @@
 //! | geometry | the WKB, and the SRID beside it (ClickHouse's column `<name>_srid`); SRID 0, which says that there is none, is NULL as in Debezium |
 //! | everything else | the bytes as they are (texts as UTF-8) |
 //!
-//! NULL is only equal to NULL. ClickHouse is read with FINAL, so that the engine's own merge decides which version counts.
+//! NULL is only equal to NULL. A mirror is read with FINAL, so that the engine's own merge decides which version counts; of a history it is what its
+//! changes leave: the rows that came, without those that went, since the last truncation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -87,6 +88,8 @@ struct Column {
     mysql: String,
     /// What ClickHouse is asked for; a geometry's second expression is its SRID.
     clickhouse: Vec<String>,
+    /// The same of a history's value before a change.
+    before: Vec<String>,
     key: bool,
 }
 
@@ -118,7 +121,10 @@ async fn one_table(mysql: &mut Source, clickhouse: &ClickHouse, names: (&str, &s
         }
     };
     let ours = mysql_rows(mysql, names.0, table, &columns).await?;
-    let theirs = clickhouse_rows(clickhouse, names.1, table, &columns).await?;
+    let theirs = match types.contains_key("_op") {
+        false => clickhouse_rows(clickhouse, names.1, table, &columns, " FINAL").await?,
+        true => history_rows(clickhouse, names.1, table, &columns).await?,
+    };
     let whole: Vec<&Column> = columns.iter().collect();
     diff(&mut result, &whole, &by_key(ours, &columns), &by_key(theirs, &columns));
     Ok(result)
@@ -151,22 +157,24 @@ async fn columns(mysql: &mut Source, database: &str, table: &str, types: &BTreeM
 }
 
 fn column(name: &str, of: &str, scale: &str, key: bool, target: &str) -> Column {
-    let (ours, theirs) = (quote(name), quote(name));
-    let nullable = |expression: String| format!("CAST({expression} AS Nullable(String))");
-    let plain = match target {
-        target if target.contains("Bool") => format!("toUInt8({theirs})"),
-        target if target.starts_with("Array") => format!("arrayStringConcat({theirs}, ',')"),
-        _ => format!("toString({theirs})"),
-    };
     let form = Form::of(of);
-    let clickhouse = match form {
-        Form::Float => vec![format!("toString(toFloat64({theirs}))")],
-        Form::Geometry => vec![theirs, format!("toString({})", quote(&format!("{name}_srid")))],
-        Form::AsIs if of == "decimal" => vec![format!("toDecimalString({theirs}, {scale})")],
-        Form::AsIs | Form::Number | Form::Temporal => vec![plain],
+    let asked = |name: &str| -> Vec<String> {
+        let theirs = quote(name);
+        let plain = match target {
+            target if target.contains("Bool") => format!("toUInt8({theirs})"),
+            target if target.starts_with("Array") => format!("arrayStringConcat({theirs}, ',')"),
+            _ => format!("toString({theirs})"),
+        };
+        let expressions = match form {
+            Form::Float => vec![format!("toString(toFloat64({theirs}))")],
+            Form::Geometry => vec![theirs, format!("toString({})", quote(&format!("{name}_srid")))],
+            Form::AsIs if of == "decimal" => vec![format!("toDecimalString({theirs}, {scale})")],
+            Form::AsIs | Form::Number | Form::Temporal => vec![plain],
+        };
+        expressions.into_iter().map(|expression| format!("CAST({expression} AS Nullable(String))")).collect()
     };
-    let clickhouse = clickhouse.into_iter().map(nullable).collect();
-    Column { name: name.to_owned(), form, mysql: form.expression(&ours), clickhouse, key }
+    let (clickhouse, before) = (asked(name), asked(&format!("_before_{name}")));
+    Column { name: name.to_owned(), form, mysql: form.expression(&quote(name)), clickhouse, before, key }
 }
 
 async fn mysql_rows(mysql: &mut Source, database: &str, table: &str, columns: &[Column]) -> Result<Vec<TextRow>> {
@@ -193,10 +201,26 @@ async fn mysql_rows(mysql: &mut Source, database: &str, table: &str, columns: &[
         .collect()
 }
 
-async fn clickhouse_rows(clickhouse: &ClickHouse, database: &str, table: &str, columns: &[Column]) -> Result<Vec<TextRow>> {
+/// What a history's changes leave.
+async fn history_rows(clickhouse: &ClickHouse, database: &str, table: &str, columns: &[Column]) -> Result<Vec<TextRow>> {
+    let since = format!("_version > (SELECT max(_version) FROM {}.{} WHERE _op = 't')", quote(database), quote(table));
+    let came = format!(" WHERE _op IN ('c', 'r', 'u') AND {since}");
+    let came = clickhouse_rows(clickhouse, database, table, columns, &came).await?;
+    let before: Vec<Column> = columns.iter().map(|column| Column { clickhouse: column.before.clone(), ..column.clone() }).collect();
+    let went = format!(" WHERE _op IN ('u', 'd') AND {since}");
+    let mut left: BTreeMap<TextRow, usize> = BTreeMap::new();
+    came.into_iter().for_each(|row| *left.entry(row).or_default() += 1);
+    for row in clickhouse_rows(clickhouse, database, table, &before, &went).await? {
+        let count = left.get_mut(&row).filter(|count| **count > 0).context("a row went that had not come")?;
+        *count -= 1;
+    }
+    Ok(left.into_iter().flat_map(|(row, count)| std::iter::repeat_n(row, count)).collect())
+}
+
+async fn clickhouse_rows(clickhouse: &ClickHouse, database: &str, table: &str, columns: &[Column], which: &str) -> Result<Vec<TextRow>> {
     let list: Vec<&str> = columns.iter().flat_map(|column| column.clickhouse.iter().map(String::as_str)).collect();
     let forms: Vec<Form> = columns.iter().flat_map(|column| column.clickhouse.iter().map(|_| column.form)).collect();
-    let select = format!("SELECT {} FROM {}.{} FINAL", list.join(", "), quote(database), quote(table));
+    let select = format!("SELECT {} FROM {}.{}{which}", list.join(", "), quote(database), quote(table));
     let rows = clickhouse.rows(&select, list.len()).await?;
     let formed = |row: TextRow| row.into_iter().zip(&forms).map(|(value, form)| value.map(|value| form.apply(value)).transpose()).collect();
     rows.into_iter().map(formed).collect()
