@@ -33,6 +33,7 @@ pub mod column;
 pub mod budget;
 pub mod dead_letter;
 pub mod dead_letter_queue;
+pub mod dlq;
 pub mod job;
 mod lane;
 mod loading;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use millrace_consumer::dlq::{self, Dlq, Outcomes, Selection};
+use millrace_consumer::error::{Error, Place};
 use millrace_consumer::{pipeline, settings::Settings};
 use millrace_schemas::service::log;
 use millrace_schemas::service::shutdown::Shutdown;
@@ -30,20 +32,76 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Work on the records that could not be loaded: the dead letters of the settings' consumer group.
+    Dlq {
+        #[command(subcommand)]
+        command: DlqCommand,
+    },
     /// Print the reference of all settings, as Markdown.
     Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum DlqCommand {
+    /// List them, in the order they came, with the cause of each.
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// How the list looks.
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Show them with their records' keys and values, as JSON. What is shown may be confidential.
+    Show {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Load them after all, each under its own partition and offset, and take away those that are loaded.
+    Retry {
+        #[command(flatten)]
+        which: Which,
+        /// All of them, or all of `--topic`.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Take them away without loading them. Their records stay in their topics.
+    Drop {
+        #[command(flatten)]
+        which: Which,
+        /// All of them, or all of `--topic`.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The consumer's settings file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Only of topics that match, with `*` for any characters and `?` for one.
+    #[arg(long, value_name = "PATTERN")]
+    topic: Option<String>,
+    /// Only these, as topic/partition/offset.
+    #[arg(value_name = "PLACE", value_parser = dlq::parse_place)]
+    places: Vec<Place>,
+}
+
+/// How something is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// For programs: a JSON object on each line.
+    Json,
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run(config),
-        Command::Settings => {
-            let page = reference_markdown("Settings of millrace-consumer", &describe(Settings::read));
-            match std::io::Write::write_all(&mut std::io::stdout(), page.as_bytes()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(_) => ExitCode::FAILURE,
-            }
-        }
+        Command::Dlq { command } => work_on_letters(command),
+        Command::Settings => print(&reference_markdown("Settings of millrace-consumer", &describe(Settings::read))),
     }
 }
 
@@ -77,6 +135,86 @@ fn run(config: PathBuf) -> ExitCode {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn work_on_letters(command: DlqCommand) -> ExitCode {
+    let which = match &command {
+        DlqCommand::List { which, .. } | DlqCommand::Show { which } => which,
+        DlqCommand::Retry { which, all } | DlqCommand::Drop { which, all } => {
+            if which.places.is_empty() != *all {
+                return wrong(&"say which dead letters are meant: their places, as 'dlq list' prints them, or --all");
+            }
+            which
+        }
+    };
+    let settings = match read(Source::file(which.config.clone()), Settings::read) {
+        Ok(settings) => settings,
+        Err(error) => return wrong(&error),
+    };
+    // Warnings only: what is asked for goes to standard output.
+    if let Err(error) = log::init(settings.log_format, "warn") {
+        return wrong(&error);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "could not start");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(letters(&settings, &command, which)) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn letters(settings: &Settings, command: &DlqCommand, which: &Which) -> Result<ExitCode, Error> {
+    let dlq = Dlq::new(settings)?;
+    let selection = Selection { places: which.places.clone(), topic: which.topic.clone() };
+    let (letters, missing) = dlq.find(&selection).await?;
+    for place in &missing {
+        tracing::error!("there is no dead letter of {place} of group '{}'", settings.group);
+    }
+    let code = match command {
+        DlqCommand::List { output: Output::Table, .. } => print(&dlq::table(&letters)),
+        DlqCommand::List { output: Output::Json, .. } => print(&lines(letters.iter().map(dlq::summary))),
+        DlqCommand::Show { .. } => {
+            let mut details = Vec::with_capacity(letters.len());
+            for letter in &letters {
+                details.push(dlq.details(letter).await);
+            }
+            print(&lines(details))
+        }
+        DlqCommand::Retry { .. } => told("loaded", &dlq.retry(&letters).await?),
+        DlqCommand::Drop { .. } => told("dropped", &dlq.drop(&letters).await?),
+    };
+    Ok(if missing.is_empty() { code } else { ExitCode::FAILURE })
+}
+
+fn lines(values: impl IntoIterator<Item = serde_json::Value>) -> String {
+    values.into_iter().map(|value| format!("{value}\n")).collect()
+}
+
+fn told(what: &str, outcomes: &Outcomes) -> ExitCode {
+    let mut text = String::new();
+    for place in &outcomes.done {
+        text.push_str(&format!("{what} {}\n", dlq::shown(place)));
+    }
+    let printed = print(&text);
+    for (place, reason) in &outcomes.left {
+        tracing::error!("left {}: {reason}", dlq::shown(place));
+    }
+    if outcomes.left.is_empty() { printed } else { ExitCode::FAILURE }
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
