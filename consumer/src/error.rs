@@ -35,7 +35,7 @@ impl std::fmt::Display for Place {
 pub enum Error {
     /// A value that its column can't hold.
     #[error(
-        "can't load a record of {place} into {table}: column '{column}': {source}; correct the row at the source and skip this offset, or change the column at the source to a type that fits"
+        "can't load a record of {place} into {table}: column '{column}': {source}; say under 'tables' what becomes of such values ('unfit'), or correct the row at the source"
     )]
     Value {
         /// The record.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::budget::Budget;
-use crate::dead_letter::DeadLetter;
 use crate::ddl;
+use crate::dead_letter::DeadLetter;
 use crate::error::{Disposition, Error, Place};
 use crate::internal::may_be_own;
 use crate::job::{Applied, Done, Job, Load, LoadedRows, Once};
@@ -185,9 +185,11 @@ impl Loader {
     /// Whether everything that was taken in is loaded and committed, but for what failed for good.
     #[must_use]
     pub fn drained(&self) -> bool {
-        let loaded = self.lanes.iter().enumerate().all(|(place, lane)| {
-            lane.failed.is_some() || (!lane.units.iter().any(Unit::busy) && !self.offsets.unsealed(place))
-        });
+        let loaded = self
+            .lanes
+            .iter()
+            .enumerate()
+            .all(|(place, lane)| lane.failed.is_some() || (!lane.units.iter().any(Unit::busy) && !self.offsets.unsealed(place)));
         loaded && self.commits().0.is_empty()
     }
 
@@ -391,7 +393,7 @@ impl Loader {
         self.abandon_replays();
         self.seal_due(now);
         let mut jobs = Vec::new();
-        let first_partitions: BTreeSet<usize> = self.offsets.assigned().filter(|id| id.partition == 0).map(|id| id.topic).collect();
+        let offsets = &self.offsets;
         for (place, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.failed.is_none()) {
             if let Some(request) = lane.request.take() {
                 jobs.push(Job::Prepare { topic: place, request });
@@ -407,8 +409,9 @@ impl Loader {
                 }
                 jobs.push(job);
             }
-            if !self.draining && first_partitions.contains(&place) {
-                jobs.extend(clean(place, lane, now));
+            // One of the group's members does it: whoever has the first partition.
+            if lane.clean_at.is_some_and(|at| now >= at) && !self.draining && offsets.holds(PartitionId { topic: place, partition: 0 }) {
+                jobs.extend(clean(place, lane));
             }
         }
         jobs
@@ -446,7 +449,8 @@ impl Loader {
                     continue;
                 }
                 let asked_back = || {
-                    let of_unit = |id: &&PartitionId| id.topic == place && partition_of(unit).is_none_or(|partition| partition == id.partition);
+                    let of_unit =
+                        |id: &&PartitionId| id.topic == place && partition_of(unit).is_none_or(|partition| partition == id.partition);
                     self.revoking.iter().any(|id| of_unit(&id))
                 };
                 if self.draining || of.full(&self.limits) || asked_back() {
@@ -813,10 +817,10 @@ pub struct TableView<'a> {
     pub failed: Option<&'a str>,
 }
 
-/// The job that cleans a mirror, where it is due.
-fn clean(place: usize, lane: &mut Lane, now: Instant) -> Option<Job> {
-    let due = !lane.cleaning && lane.clean_at.is_some_and(|at| now >= at) && lane.topic.mode() == Some(Mode::Mirror);
-    let target = lane.topic.target().filter(|_| due)?;
+/// The job that cleans a mirror.
+fn clean(place: usize, lane: &mut Lane) -> Option<Job> {
+    let cleans = !lane.cleaning && lane.topic.mode() == Some(Mode::Mirror);
+    let target = lane.topic.target().filter(|_| cleans)?;
     lane.cleaning = true;
     Some(Job::Clean { topic: place, table: Arc::clone(&target.full_name), sql: ddl::cleanup(&target.database, &target.table) })
 }

@@ -262,7 +262,7 @@ async fn topics_of_a_producer_whose_name_has_a_dot_are_left_out_and_tables_of_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_value_stops_behind_what_is_loaded_and_committed() {
+async fn a_value_that_may_not_be_buried_stops_behind_what_is_loaded_and_committed() {
     let Some(stack) = Stack::whole() else { return };
     let database = stack.database("stop");
     let columns = vec![column("id", ColumnType::Int { unsigned: false }, false, None), column("day", ColumnType::Date, true, None)];
@@ -274,9 +274,10 @@ async fn a_refused_value_stops_behind_what_is_loaded_and_committed() {
     }
     sender.flush();
     let group = format!("g-{database}");
-    let consumer = Running::start(&settings(&stack, &group, &writer.topic, stack.get("CLICKHOUSE_URL"), ""));
+    let more = "dead_letters: { per_minute_max: 0 }\n";
+    let consumer = Running::start(&settings(&stack, &group, &writer.topic, stack.get("CLICKHOUSE_URL"), more));
     let error = consumer.end().await.expect_err("stopped").to_string();
-    for part in [writer.topic.as_str(), "partition 0", "offset 2", "'day'", "Date32"] {
+    for part in [writer.topic.as_str(), "per_minute_max", "partition 0", "offset 2", "'day'", "Date32"] {
         assert!(error.contains(part), "{part} in {error}");
     }
     assert!(!error.contains("1000000"), "{error}");
