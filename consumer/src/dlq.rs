@@ -10,6 +10,7 @@ use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use millrace_schemas::registry::{Registry, unframe};
+use millrace_schemas::service::page::aligned;
 use serde_json::json;
 
 use crate::batch::Batch;
@@ -136,6 +137,7 @@ impl Dlq {
             key: letter.key.as_deref(),
             value: letter.value.as_deref(),
             seq: letter.seq.as_deref(),
+            dropped: false,
         };
         let mut batch = Batch::default();
         loop {
@@ -242,17 +244,8 @@ pub fn table(letters: &[Letter]) -> String {
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         [shown(&letter.place), letter.kind.clone(), or_dash(&letter.table), or_dash(&letter.column), letter.cause.clone()]
     });
-    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2), width(3)];
-    let mut text = String::new();
-    for row in &rows {
-        for (cell, width) in row.iter().zip(widths) {
-            let _ = write!(text, "{cell:width$}  ");
-        }
-        let _ = writeln!(text, "{}", row[4]);
-    }
-    text
+    let rows: Vec<_> = std::iter::once(head).chain(rows).map(Vec::from).collect();
+    aligned(&rows)
 }
 
 #[cfg(test)]

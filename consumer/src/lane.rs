@@ -32,6 +32,7 @@ pub(crate) struct Stashed {
     key: Option<Bytes>,
     value: Option<Bytes>,
     seq: Option<Bytes>,
+    dropped: bool,
 }
 
 impl Stashed {
@@ -44,6 +45,7 @@ impl Stashed {
             key: copy(record.key),
             value: copy(record.value),
             seq: copy(record.seq),
+            dropped: record.dropped,
         }
     }
 
@@ -59,6 +61,7 @@ impl Stashed {
             key: self.key.as_deref(),
             value: self.value.as_deref(),
             seq: self.seq.as_deref(),
+            dropped: self.dropped,
         }
     }
 }

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use millrace_consumer::dlq::{self, Dlq, Outcomes, Selection};
 use millrace_consumer::error::{Error, Place};
+use millrace_consumer::status::page;
 use millrace_consumer::{pipeline, settings::Settings};
-use millrace_schemas::service::log;
 use millrace_schemas::service::shutdown::Shutdown;
+use millrace_schemas::service::{client, log};
 use millrace_schemas::settings::{Source, describe, read, reference_markdown};
 
 /// Loads topics of changes, as Millrace's producer or Debezium writes them, into ClickHouse tables.
@@ -31,6 +32,18 @@ enum Command {
         /// The settings file. `millrace-consumer settings` explains every key; MILLRACE__SECTION__KEY in the environment overrides one.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Show a running consumer's state, tables and partitions.
+    Status {
+        /// The settings file, for the address under which it is asked.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Its HTTP address, where it isn't this machine's at the port of `http.listen`.
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// The form of what is printed.
+        #[arg(long, short, value_enum, default_value_t = Output::Table)]
+        output: Output,
     },
     /// Work on the records that could not be loaded: the dead letters of the settings' consumer group.
     Dlq {
@@ -100,6 +113,7 @@ enum Output {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run(config),
+        Command::Status { config, url, output } => show_status(config, url, output),
         Command::Dlq { command } => work_on_letters(command),
         Command::Settings => print(&reference_markdown("Settings of millrace-consumer", &describe(Settings::read))),
     }
@@ -136,6 +150,30 @@ fn run(config: PathBuf) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn show_status(config: PathBuf, url: Option<String>, output: Output) -> ExitCode {
+    let settings = match read(Source::file(config), Settings::read) {
+        Ok(settings) => settings,
+        Err(error) => return wrong(&error),
+    };
+    let url = url.unwrap_or_else(|| client::address(settings.listen));
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    match runtime.block_on(client::fetch("consumer", &url, page::is_a_consumers)) {
+        Ok(status) => match output {
+            Output::Table => print(&page::text(&status)),
+            Output::Json => print(&format!("{status}\n")),
+        },
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> ExitCode {
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{error}\n"));
+    ExitCode::FAILURE
 }
 
 fn work_on_letters(command: DlqCommand) -> ExitCode {

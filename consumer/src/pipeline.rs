@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use millrace_schemas::names;
 use millrace_schemas::registry::Registry;
 use millrace_schemas::service::http;
 use millrace_schemas::service::shutdown::Shutdown;
@@ -272,8 +273,9 @@ impl Pipeline {
                 Event::Record(record) => {
                     let value = record.payload();
                     bytes += value.map_or(0, <[u8]>::len);
-                    // Only tombstones are looked up: headers are costly.
-                    let seq = if value.is_none() { kafka::header(&record, millrace_schemas::names::SEQ_HEADER) } else { None };
+                    // Headers are costly: only tombstones have a seq there, and only what has no key may be a truncation.
+                    let seq = if value.is_none() { kafka::header(&record, names::SEQ_HEADER) } else { None };
+                    let dropped = record.key().is_none() && kafka::header(&record, names::DROPPED_HEADER).is_some();
                     let incoming = Incoming {
                         partition: record.partition(),
                         offset: record.offset(),
@@ -281,6 +283,7 @@ impl Pipeline {
                         key: record.key(),
                         value,
                         seq,
+                        dropped,
                     };
                     self.loader.take(record.topic(), &incoming, now)?;
                 }

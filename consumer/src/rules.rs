@@ -285,7 +285,7 @@ impl Rule {
                 policy(r, "rename", "A renamed column, where the topic's schema tells it. `keep`: the new name is a new column, the old one stays. Not given: `keep`."),
                 policy(r, "drop", "A column that went. `keep`: it stays, with its default in new rows. Not given: `keep`."),
                 policy(r, "truncate", "TRUNCATE. `apply`: a mirror loses the rows older than it; a history has a row of it either way. Not given: `apply`."),
-                policy(r, "drop_table", "DROP TABLE, read from `<name>.schema-changes`. `apply`: the rows older than it are deleted, and the table where none is left. Not given: `keep`."),
+                policy(r, "drop_table", "DROP TABLE. `apply`: a mirror loses the rows older than it, and the table stays; a history has a row of it either way. Not given: `keep`."),
             ]
         });
         let unfit = r.section("unfit", "What becomes of a value that its column can't hold exactly: `dead-letter` its record, `null`, `clamp` to the nearest value, `string`: its column is text, or `stop`. Each is counted by column. Not given: `dead-letter`.", |r| {

@@ -1,5 +1,7 @@
 //! What the consumer shows of itself: readiness, status and metrics.
 
+pub mod page;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -28,6 +28,8 @@ pub struct Incoming<'a> {
     pub value: Option<&'a [u8]>,
     /// Its header `millrace.seq`.
     pub seq: Option<&'a [u8]>,
+    /// Whether it has the header `millrace.dropped`: it is a truncation because the table was dropped.
+    pub dropped: bool,
 }
 
 /// What became of a record.
@@ -352,14 +354,20 @@ impl Topic {
         self.memory(record.partition).follows_delete = false;
         match target.mode {
             Mode::Append => Ok(Outcome::Taken),
-            Mode::Mirror => match self.rule.evolve.truncate {
-                Policy::Apply => Ok(Outcome::Truncate(version)),
-                Policy::Keep => Ok(Outcome::Taken),
-                Policy::Stop => {
-                    let reason = "it is a truncation, and 'evolve.truncate' is stop; set it to apply or keep".to_owned();
-                    Err(Error::Refused { place: self.place(record), reason })
+            Mode::Mirror => {
+                let (policy, what, key) = match record.dropped {
+                    false => (self.rule.evolve.truncate, "it is a truncation", "truncate"),
+                    true => (self.rule.evolve.drop_table, "its table was dropped at the source", "drop_table"),
+                };
+                match policy {
+                    Policy::Apply => Ok(Outcome::Truncate(version)),
+                    Policy::Keep => Ok(Outcome::Taken),
+                    Policy::Stop => {
+                        let reason = format!("{what}, and 'evolve.{key}' is stop; set it to apply or keep");
+                        Err(Error::Refused { place: self.place(record), reason })
+                    }
                 }
-            },
+            }
             Mode::History if batch.is_of_another(&marks) => Ok(Outcome::Close),
             Mode::History => {
                 let own = self.history_own(record, located, version);

@@ -8,6 +8,7 @@ mod suite {
     mod bench;
     mod decode;
     mod faults;
+    mod modes;
     mod pipeline;
     mod support;
     mod values;

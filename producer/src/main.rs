@@ -9,10 +9,10 @@ use millrace_producer::pipeline::{self, EXIT_ERROR, EXIT_SETTINGS};
 use millrace_producer::publish::signals;
 use millrace_producer::settings::Settings;
 use millrace_producer::signal;
-use millrace_producer::status::{client, table};
+use millrace_producer::status::{is_a_producers, table};
 use millrace_schemas::names;
-use millrace_schemas::service::log;
 use millrace_schemas::service::shutdown::Shutdown;
+use millrace_schemas::service::{client, log};
 use millrace_schemas::settings::{self, Source};
 
 /// Captures Aurora MySQL's rows and changes, and publishes them to Kafka as Avro.
@@ -174,7 +174,7 @@ fn show_status(config: &Path, url: Option<String>, output: Output) -> ExitCode {
         return fail("the settings have no http.listen, so the producer serves no status; set it, or give --url", EXIT_SETTINGS);
     };
     on_runtime(async move {
-        match client::fetch(&url).await {
+        match client::fetch("producer", &url, is_a_producers).await {
             Ok(status) => match output {
                 Output::Table => print(&table::text(&status)),
                 Output::Json => print(&format!("{status:#}\n")),

@@ -1,6 +1,5 @@
 //! What the producer shows of itself: `/status`, `/metrics`, `/readyz`. The pipeline writes here, the endpoints read.
 
-pub mod client;
 pub mod lag;
 mod rate;
 pub mod table;
@@ -25,6 +24,12 @@ use crate::publish::progress::TableProgress;
 use crate::signal::Signal;
 use crate::source::{Connector, server};
 use rate::{Rate, eta_seconds};
+
+/// Whether this is a producer's status.
+#[must_use]
+pub fn is_a_producers(status: &Value) -> bool {
+    status["state"].is_string() && status["tables"].is_object()
+}
 
 /// Signals that are shown: the last ones.
 const SIGNALS_SHOWN: usize = 20;

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 /// Header of a tombstone: the `seq` of its delete, as decimal digits.
 pub const SEQ_HEADER: &str = "millrace.seq";
+/// Header of a truncation that stands for more: the table itself was dropped. Its value is `true`.
+pub const DROPPED_HEADER: &str = "millrace.dropped";
 /// Header of the delete half of a key change: the new key, framed as record keys are (Debezium's name).
 pub const NEW_KEY_HEADER: &str = "__debezium.newkey";
 /// Header of the create half of a key change: the old key, framed as record keys are (Debezium's name).

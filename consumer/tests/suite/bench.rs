@@ -62,6 +62,7 @@ async fn avro_to_native_of_twelve_columns() {
                 key: record.key.as_deref(),
                 value: record.value.as_deref(),
                 seq: None,
+                dropped: false,
                 timestamp_ms: 0,
             };
             of.apply(&incoming, &mut batch).expect("taken");

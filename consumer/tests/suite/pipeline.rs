@@ -234,7 +234,7 @@ async fn topics_of_a_producer_whose_name_has_a_dot_are_left_out_and_tables_of_th
                 frame(stack.registry().register(&names::value_subject(topic), schema).await.expect("registered"), &mut value);
                 Record { value: Some(value), ..Record::default() }
             }
-            None => Record { key: Some(b"{}".to_vec()), value: Some(b"{}".to_vec()), seq: None },
+            None => Record { key: Some(b"{}".to_vec()), value: Some(b"{}".to_vec()), ..Record::default() },
         };
         create_topic(&stack, topic, 1).await;
         let sender = Sender::new(&stack, topic);

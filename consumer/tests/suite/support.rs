@@ -170,6 +170,7 @@ pub(crate) struct Record {
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) seq: Option<String>,
+    pub(crate) dropped: bool,
 }
 
 impl Writer {
@@ -262,11 +263,11 @@ impl Writer {
         ];
         let envelope = Value::Record(envelope.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
         let key = after.or(before).and_then(|row| self.key(row));
-        Record { key, value: Some(Self::framed(self.value_id, &self.value, envelope)), seq: None }
+        Record { key, value: Some(Self::framed(self.value_id, &self.value, envelope)), ..Record::default() }
     }
 
     pub(crate) fn tombstone(&self, row: &[Value], seq: i64) -> Record {
-        Record { key: self.key(row), value: None, seq: Some(seq.to_string()) }
+        Record { key: self.key(row), value: None, seq: Some(seq.to_string()), dropped: false }
     }
 }
 
@@ -307,6 +308,7 @@ async fn take_all(
                 key: record.key.as_deref(),
                 value: record.value.as_deref(),
                 seq: record.seq.as_deref().map(str::as_bytes),
+                dropped: record.dropped,
             };
             match topic.apply(&incoming, batch)? {
                 Outcome::Close => flush(stack, batch).await?,

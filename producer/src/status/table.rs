@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use millrace_schemas::service::page::{aligned, bytes, count, number, plain};
 use serde_json::Value;
 
 /// More tables than this are shortened to those that aren't read yet.
@@ -94,73 +95,9 @@ fn signals(status: &Value) -> Vec<Vec<String>> {
     rows
 }
 
-/// Columns as wide as their widest cell; those of numbers are set to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
-    let widths: Vec<usize> =
-        (0..columns).map(|column| rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0)).collect();
-    let is_number = |column: usize| {
-        let mut cells = rows.iter().skip(1).map(|row| cell(row, column)).filter(|cell| cell != "-").peekable();
-        cells.peek().is_some() && cells.all(|cell| cell.chars().all(|c| c.is_ascii_digit() || c == ','))
-    };
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> = widths
-            .iter()
-            .enumerate()
-            .map(|(column, &width)| match is_number(column) {
-                true => format!("{:>width$}", cell(row, column)),
-                false => format!("{:<width$}", cell(row, column)),
-            })
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        // One line: what another program says mustn't break the page, or steer a terminal.
-        Value::String(text) if text.is_empty() => "-".to_owned(),
-        Value::String(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
-        other => other.to_string(),
-    }
-}
-
-fn count(value: &Value) -> String {
-    value.as_u64().map_or("-".to_owned(), number)
-}
-
-/// Thousands apart.
-fn number(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, and a rate isn't negative")]
 fn whole(value: f64) -> u64 {
     value.round() as u64
-}
-
-fn bytes(value: u64) -> String {
-    #[allow(clippy::cast_precision_loss, reason = "to show")]
-    let value_f = value as f64;
-    match value {
-        0..1024 => format!("{value} bytes"),
-        1024..1_048_576 => format!("{:.1} KiB", value_f / 1024.0),
-        1_048_576..1_073_741_824 => format!("{:.1} MiB", value_f / 1_048_576.0),
-        _ => format!("{:.1} GiB", value_f / 1_073_741_824.0),
-    }
 }
 
 /// Hours, minutes and seconds, the two greatest of them.

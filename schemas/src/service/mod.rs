@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod child;
+pub mod client;
 pub mod http;
 pub mod log;
+pub mod page;
 pub mod shutdown;

@@ -1,4 +1,4 @@
-//! Asks a running producer for its status.
+//! Asks a running producer or consumer for its status.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -11,20 +11,24 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     /// Nothing answers.
-    #[error("the producer at {url} can't be reached: {cause}; is it running, and with this http.listen?")]
+    #[error("the {what} at {url} can't be reached: {cause}; is it running, and with this http.listen?")]
     Unreachable {
+        /// Producer or consumer.
+        what: &'static str,
         /// The address.
         url: String,
         /// The innermost reason.
         cause: String,
     },
-    /// Something answers that isn't a producer.
-    #[error("what answers at {url} is no producer: {what}")]
+    /// Something else answers.
+    #[error("what answers at {url} is no {what}: {answer}")]
     Other {
+        /// Producer or consumer.
+        what: &'static str,
         /// The address.
         url: String,
         /// What it said.
-        what: String,
+        answer: String,
     },
 }
 
@@ -39,13 +43,13 @@ pub fn address(listen: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(ip, listen.port()))
 }
 
-/// The `/status` of the endpoints at `url`.
+/// The `/status` of the endpoints at `url`, which are to be a producer's or consumer's; `is_one` knows its status.
 ///
 /// # Errors
 /// [`StatusError`].
-pub async fn fetch(url: &str) -> Result<Value, StatusError> {
-    let unreachable = |error: reqwest::Error| StatusError::Unreachable { url: url.to_owned(), cause: innermost(&error) };
-    let other = |what: String| StatusError::Other { url: url.to_owned(), what };
+pub async fn fetch(what: &'static str, url: &str, is_one: fn(&Value) -> bool) -> Result<Value, StatusError> {
+    let unreachable = |error: reqwest::Error| StatusError::Unreachable { what, url: url.to_owned(), cause: innermost(&error) };
+    let other = |answer: String| StatusError::Other { what, url: url.to_owned(), answer };
     let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(unreachable)?;
     let answer = client.get(format!("{}/status", url.trim_end_matches('/'))).send().await.map_err(unreachable)?;
     if !answer.status().is_success() {
@@ -53,9 +57,9 @@ pub async fn fetch(url: &str) -> Result<Value, StatusError> {
     }
     let body = answer.text().await.map_err(unreachable)?;
     let status: Value = serde_json::from_str(&body).map_err(|error| other(format!("its answer isn't JSON: {error}")))?;
-    match status["state"].is_string() && status["tables"].is_object() {
+    match is_one(&status) {
         true => Ok(status),
-        false => Err(other("its status has no state or no tables".to_owned())),
+        false => Err(other("its status is another one's".to_owned())),
     }
 }
 
@@ -71,12 +75,27 @@ fn innermost(error: &dyn std::error::Error) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use millrace_schemas::service::http;
-    use millrace_schemas::service::shutdown::Shutdown;
     use prometheus_client::registry::Registry;
 
     use super::*;
-    use crate::status::Status;
+    use crate::service::http::{self, Probe};
+    use crate::service::shutdown::Shutdown;
+
+    struct Named;
+
+    impl Probe for Named {
+        fn healthy(&self) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn ready(&self) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn status(&self) -> Value {
+            serde_json::json!({ "name": "n" })
+        }
+    }
 
     #[test]
     fn an_address_for_all_interfaces_is_asked_on_loopback() {
@@ -88,13 +107,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_running_producer_answers_and_a_stopped_one_is_told_in_one_line() {
-        let mut registry = Registry::default();
-        let status = Arc::new(Status::new("n", &mut registry));
-        let server = http::serve("127.0.0.1:0".parse().unwrap(), status, Arc::new(registry), Shutdown::new()).await.unwrap();
+    async fn who_runs_answers_and_who_stopped_is_told_in_one_line() {
+        let server =
+            http::serve("127.0.0.1:0".parse().unwrap(), Arc::new(Named), Arc::new(Registry::default()), Shutdown::new()).await.unwrap();
         let url = address(server.address());
-        assert_eq!(fetch(&url).await.unwrap()["name"], "n");
-        let elsewhere = fetch(&format!("{url}/x")).await.unwrap_err();
+        assert_eq!(fetch("producer", &url, |status| status["name"].is_string()).await.unwrap()["name"], "n");
+        let wrong = fetch("producer", &url, |status| status["group"].is_string()).await.unwrap_err();
+        assert!(matches!(wrong, StatusError::Other { .. }) && wrong.to_string().contains("no producer"), "{wrong}");
+        let elsewhere = fetch("producer", &format!("{url}/x"), |_| true).await.unwrap_err();
         assert!(matches!(elsewhere, StatusError::Other { .. }), "{elsewhere}");
         drop(server);
         let free = async {
@@ -103,7 +123,7 @@ mod tests {
             }
         };
         tokio::time::timeout(TIMEOUT, free).await.unwrap();
-        let gone = fetch(&url).await.unwrap_err();
+        let gone = fetch("producer", &url, |_| true).await.unwrap_err();
         assert!(matches!(gone, StatusError::Unreachable { .. }), "{gone}");
         let line = gone.to_string();
         assert!(line.contains(&url) && line.contains("is it running") && !line.contains('\n'), "{line}");
