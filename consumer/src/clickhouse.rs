@@ -4,16 +4,20 @@
 //! tells what it is; an answer that isn't ClickHouse's (a proxy's page, a broken connection, a time-out) means that the outcome is unknown.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use clickhouse::{Client, Compression};
+use clickhouse::Client;
+use hyper_tls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use crate::batch::Origins;
-use crate::ddl::{self, Existing, ExistingColumn};
-use crate::error::{Error, clickhouse_code};
+use crate::ddl::{self, Existing, ExistingColumn, Placement};
+use crate::error::{Error, clickhouse_code, refused_status};
 use crate::native::Frozen;
 use crate::settings::ClickHouseSettings;
 
@@ -21,6 +25,10 @@ use crate::settings::ClickHouseSettings;
 const CHUNK_BYTES: usize = 1 << 20;
 /// How much of ClickHouse's own words an error shows.
 const REASON_CHARS_MAX: usize = 400;
+
+/// As the client's own connections have them: ClickHouse closes idle ones after 3 s.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// ClickHouse's codes for what isn't there.
 const UNKNOWN_TABLE: u32 = 60;
@@ -52,14 +60,23 @@ pub struct Progress {
 /// A client. Its clones share the connections.
 #[derive(Clone)]
 pub struct ClickHouse {
+    /// One for each host: all are replicas of each other.
+    hosts: Arc<[Host]>,
+    /// The host that is asked: the next one, once it is away.
+    preferred: Arc<AtomicUsize>,
+    placement: Placement,
+    timeout: Duration,
+}
+
+struct Host {
     client: Client,
     url: Arc<str>,
-    timeout: Duration,
 }
 
 impl std::fmt::Debug for ClickHouse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClickHouse").field("url", &self.url).finish_non_exhaustive()
+        let urls: Vec<_> = self.hosts.iter().map(|host| &host.url).collect();
+        f.debug_struct("ClickHouse").field("urls", &urls).finish_non_exhaustive()
     }
 }
 
@@ -91,32 +108,37 @@ impl ClickHouse {
     /// A client. Doesn't connect.
     #[must_use]
     pub fn new(settings: &ClickHouseSettings) -> Self {
-        let seconds = settings.timeout.as_secs().to_string();
-        let client = Client::default()
-            .with_url(&settings.url)
-            .with_user(&settings.user)
-            .with_password(settings.password.expose_secret())
-            .with_compression(Compression::Lz4)
-            .with_product_info("millrace-consumer", env!("CARGO_PKG_VERSION"))
-            // Acknowledged means stored: no insert waits in the server's memory, and none is taken apart.
-            .with_setting("async_insert", "0")
-            .with_setting("wait_end_of_query", "1")
-            .with_setting("input_format_null_as_default", "0")
-            .with_setting("input_format_defaults_for_omitted_fields", "1")
-            .with_setting("input_format_native_allow_types_conversion", "1")
-            .with_setting("max_insert_block_size", "1048449")
-            .with_setting("insert_deduplicate", "0")
-            // Statements return when all replicas are done.
-            .with_setting("alter_sync", "2")
-            .with_setting("mutations_sync", "2")
-            .with_setting("max_execution_time", seconds);
-        Self { client, url: Arc::from(settings.url.as_str()), timeout: settings.timeout }
+        let base = base_client(settings);
+        let host = |url: &String| Host { client: base.clone().with_url(url), url: Arc::from(url.as_str()) };
+        Self {
+            hosts: settings.urls.iter().map(host).collect(),
+            preferred: Arc::default(),
+            placement: settings.placement.clone(),
+            timeout: settings.timeout,
+        }
     }
 
-    /// Its address.
+    /// The address of the host that is asked.
     #[must_use]
     pub fn url(&self) -> &Arc<str> {
-        &self.url
+        &self.host().1.url
+    }
+
+    /// The host to ask, and its place.
+    fn host(&self) -> (usize, &Host) {
+        let place = self.preferred.load(Ordering::Relaxed) % self.hosts.len().max(1);
+        (place, &self.hosts[place])
+    }
+
+    /// After a failure that another host may not have, the next one is asked. Whoever failed at the same host moves on only once.
+    fn failed(&self, place: usize, error: &Error) {
+        if self.hosts.len() < 2 || !error.is_of_host() {
+            return;
+        }
+        let next = (place + 1) % self.hosts.len();
+        if self.preferred.compare_exchange(place, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::warn!(from = %self.hosts[place].url, to = %self.hosts[next].url, %error, "the next host of clickhouse.url is asked from now on");
+        }
     }
 
     /// Whether it answers.
@@ -132,11 +154,13 @@ impl ClickHouse {
     /// # Errors
     /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
     pub async fn execute(&self, what: &str, sql: &str) -> Result<(), Error> {
-        let run = self.client.query_raw(sql).execute();
-        match tokio::time::timeout(self.timeout, run).await {
-            Ok(result) => result.map_err(|error| self.error(what, &error)),
-            Err(_) => Err(self.away(what, format!("no answer within {:?}", self.timeout))),
-        }
+        let (place, host) = self.host();
+        let run = host.client.query_raw(sql).execute();
+        let result = match tokio::time::timeout(self.timeout, run).await {
+            Ok(result) => result.map_err(|error| self.error(host, what, &error)),
+            Err(_) => Err(host.away(what, format!("no answer within {:?}", self.timeout))),
+        };
+        result.inspect_err(|error| self.failed(place, error))
     }
 
     /// Runs a query and returns its rows as JSON objects.
@@ -144,17 +168,19 @@ impl ClickHouse {
     /// # Errors
     /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
     pub async fn rows(&self, what: &str, sql: &str) -> Result<Vec<serde_json::Value>, Error> {
+        let (place, host) = self.host();
         let fetch = async {
-            let mut cursor = self.client.query_raw(sql).fetch_bytes("JSONEachRow")?;
+            let mut cursor = host.client.query_raw(sql).fetch_bytes("JSONEachRow")?;
             cursor.collect().await
         };
         let bytes = match tokio::time::timeout(self.timeout, fetch).await {
-            Ok(result) => result.map_err(|error| self.error(what, &error))?,
-            Err(_) => return Err(self.away(what, format!("no answer within {:?}", self.timeout))),
+            Ok(result) => result.map_err(|error| self.error(host, what, &error)),
+            Err(_) => Err(host.away(what, format!("no answer within {:?}", self.timeout))),
         };
+        let bytes = bytes.inspect_err(|error| self.failed(place, error))?;
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let rows = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
-        rows.map_err(|error| self.away(what, format!("the answer is not ClickHouse's: {error}")))
+        rows.map_err(|error| host.away(what, format!("the answer is not ClickHouse's: {error}")))
     }
 
     /// Inserts a block. Ok means stored; an error that isn't ClickHouse's own means that nobody knows.
@@ -163,7 +189,8 @@ impl ClickHouse {
     /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
     pub async fn insert(&self, block: &SealedBlock) -> Result<(), Error> {
         let what = || format!("insert into {}", block.table);
-        let mut insert = self.client.insert_formatted_with(block.sql.to_string()).with_timeouts(Some(self.timeout), Some(self.timeout));
+        let (place, host) = self.host();
+        let mut insert = host.client.insert_formatted_with(block.sql.to_string()).with_timeouts(Some(self.timeout), Some(self.timeout));
         if let Some(token) = &block.token {
             insert = insert.with_setting("insert_deduplicate", "1").with_setting("insert_deduplication_token", token.to_string());
         }
@@ -190,7 +217,8 @@ impl ClickHouse {
             }
             insert.end().await
         };
-        sent.await.map_err(|error: clickhouse::error::Error| self.error(&what(), &error))
+        let result = sent.await.map_err(|error: clickhouse::error::Error| self.error(host, &what(), &error));
+        result.inspect_err(|error| self.failed(place, error))
     }
 
     /// Whether a database is there.
@@ -209,10 +237,12 @@ impl ClickHouse {
     pub async fn table(&self, database: &str, table: &str) -> Result<Option<Existing>, Error> {
         let what = format!("describe {}", ddl::full_name(database, table));
         let (database, table) = (ddl::literal(database.as_bytes()), ddl::literal(table.as_bytes()));
-        let sql = format!("SELECT engine, engine_full, comment FROM system.tables WHERE database = {database} AND name = {table}");
+        let sql =
+            format!("SELECT engine, engine_full, sorting_key, comment FROM system.tables WHERE database = {database} AND name = {table}");
         let Some(row) = self.rows(&what, &sql).await?.into_iter().next() else { return Ok(None) };
         let sql = format!(
-            "SELECT name, type, default_kind, toBool(is_in_sorting_key) AS in_key FROM system.columns \
+            "SELECT name, type, default_kind, comment, toBool(is_in_sorting_key) AS in_key, toBool(is_in_partition_key) AS in_partition \
+             FROM system.columns \
              WHERE database = {database} AND table = {table} ORDER BY position"
         );
         let columns = self.rows(&what, &sql).await?;
@@ -220,10 +250,18 @@ impl ClickHouse {
             name: text(row, "name"),
             of: text(row, "type"),
             default_kind: text(row, "default_kind"),
-            in_sorting_key: row.get("in_key").and_then(serde_json::Value::as_bool).unwrap_or(false),
+            comment: text(row, "comment"),
+            in_sorting_key: flag(row, "in_key"),
+            in_partition_key: flag(row, "in_partition"),
         });
         let columns = columns.collect();
-        Ok(Some(Existing { engine: text(&row, "engine"), engine_full: text(&row, "engine_full"), comment: text(&row, "comment"), columns }))
+        Ok(Some(Existing {
+            engine: text(&row, "engine"),
+            engine_full: text(&row, "engine_full"),
+            sorting_key: text(&row, "sorting_key"),
+            comment: text(&row, "comment"),
+            columns,
+        }))
     }
 
     /// The table that a topic's comment names, as (database, table).
@@ -269,47 +307,94 @@ impl ClickHouse {
                 serde_json::to_writer(&mut lines, row).map_err(|error| Error::Defect(format!("a row of progress: {error}")))?;
                 lines.push(b'\n');
             }
-            let mut insert = self.client.insert_formatted_with(sql).with_timeouts(Some(self.timeout), Some(self.timeout));
+            let (place, host) = self.host();
+            let mut insert = host.client.insert_formatted_with(sql).with_timeouts(Some(self.timeout), Some(self.timeout));
             let sent = async {
                 insert.send(lines.into()).await?;
                 insert.end().await
             };
-            sent.await.map_err(|error: clickhouse::error::Error| self.error(&what, &error))
+            let result = sent.await.map_err(|error: clickhouse::error::Error| self.error(host, &what, &error));
+            result.inspect_err(|error| self.failed(place, error))
         };
         match insert().await {
             Err(Error::ClickHouse { code: UNKNOWN_TABLE | UNKNOWN_DATABASE, .. }) => {}
             result => return result,
         }
-        self.execute(&what, &ddl::create_database(database)).await?;
-        self.execute(&what, &ddl::create_progress(database, table)).await?;
+        self.execute(&what, &ddl::create_database(database, self.placement.cluster.as_deref())).await?;
+        self.execute(&what, &ddl::create_progress(database, table, &self.placement)).await?;
         insert().await
     }
 
-    fn error(&self, what: &str, error: &clickhouse::error::Error) -> Error {
+    fn error(&self, host: &Host, what: &str, error: &clickhouse::error::Error) -> Error {
         let reason = match error {
             clickhouse::error::Error::BadResponse(reason) => reason.clone(),
             clickhouse::error::Error::TimedOut => format!("no answer within {:?}", self.timeout),
             other => causes(other),
         };
-        match exception_code(&reason) {
-            Some(code) => Error::ClickHouse {
-                url: Arc::clone(&self.url),
+        if let Some(code) = exception_code(&reason) {
+            return Error::ClickHouse {
+                url: Arc::clone(&host.url),
                 what: what.to_owned(),
                 code,
                 reason: one_line(&reason),
                 hint: clickhouse_code(code).1,
-            },
-            None => self.away(what, one_line(&reason)),
+            };
+        }
+        let status = matches!(error, clickhouse::error::Error::BadResponse(_)).then(|| http_status(&reason)).flatten();
+        match status.and_then(|status| Some((status, refused_status(status)?))) {
+            Some((status, hint)) => Error::ClickHouseRefused { url: Arc::clone(&host.url), what: what.to_owned(), status, hint },
+            None => host.away(what, one_line(&reason)),
         }
     }
+}
 
+impl Host {
     fn away(&self, what: &str, reason: String) -> Error {
         Error::ClickHouseAway { url: Arc::clone(&self.url), what: what.to_owned(), reason }
     }
 }
 
+/// A client without an address.
+fn base_client(settings: &ClickHouseSettings) -> Client {
+    let client = match &settings.tls {
+        None => Client::default(),
+        Some(tls) => {
+            let mut http = HttpConnector::new();
+            http.enforce_http(false);
+            http.set_keepalive(Some(TCP_KEEPALIVE));
+            let https = HttpsConnector::from((http, tokio_native_tls::TlsConnector::from(tls.clone())));
+            let client =
+                hyper_util::client::legacy::Client::builder(TokioExecutor::new()).pool_idle_timeout(POOL_IDLE_TIMEOUT).build(https);
+            Client::with_http_client(client)
+        }
+    };
+    client
+        .with_user(&settings.user)
+        .with_password(settings.password.expose_secret())
+        .with_compression(settings.compression)
+        .with_product_info("millrace-consumer", env!("CARGO_PKG_VERSION"))
+        // Acknowledged means stored: no insert waits in the server's memory, and none is taken apart.
+        .with_setting("async_insert", "0")
+        .with_setting("wait_end_of_query", "1")
+        .with_setting("input_format_null_as_default", "0")
+        .with_setting("input_format_defaults_for_omitted_fields", "1")
+        .with_setting("input_format_native_allow_types_conversion", "1")
+        .with_setting("max_insert_block_size", "1048449")
+        // A history from its beginning has many partitions in one block.
+        .with_setting("max_partitions_per_insert_block", "0")
+        .with_setting("insert_deduplicate", "0")
+        // Statements return when all replicas are done.
+        .with_setting("alter_sync", "2")
+        .with_setting("mutations_sync", "2")
+        .with_setting("max_execution_time", settings.timeout.as_secs().to_string())
+}
+
 fn text(row: &serde_json::Value, key: &str) -> String {
     row.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn flag(row: &serde_json::Value, key: &str) -> bool {
+    row.get(key).and_then(serde_json::Value::as_bool).unwrap_or(false)
 }
 
 fn causes(error: &dyn std::error::Error) -> String {
@@ -340,6 +425,13 @@ fn exception_code(text: &str) -> Option<u32> {
     None
 }
 
+/// The HTTP status of an answer that isn't ClickHouse's: all that the client keeps of it is its body, which is the status where it was empty, and a
+/// page with the status as its title where a proxy made it.
+fn http_status(text: &str) -> Option<u16> {
+    let number = |text: &str| text.get(..4)?.strip_suffix(' ')?.parse().ok();
+    number(text).or_else(|| text.split_once("<title>").and_then(|(_, title)| number(title)))
+}
+
 /// An exception's words: without its number, its version, and what repeats them.
 fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -363,6 +455,15 @@ mod tests {
         assert_eq!(exception_code("network: Code: x, then Code: 241. DB::Exception: memory"), Some(241));
         assert_eq!(exception_code("Code: 60"), Some(60));
         assert_eq!(exception_code("502 Bad Gateway"), None);
+    }
+
+    #[test]
+    fn a_proxys_answer_tells_its_status() {
+        assert_eq!(http_status("502 Bad Gateway"), Some(502));
+        assert_eq!(http_status("<html><head><title>413 Request Entity Too Large</title></head>"), Some(413));
+        for text in ["", "5", "5020 rows", "no answer within 5s", "<title>Welcome</title>", "é12 x"] {
+            assert_eq!(http_status(text), None, "{text}");
+        }
     }
 
     #[test]

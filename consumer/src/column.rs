@@ -36,6 +36,18 @@ pub enum ValueError {
     NoGeometry,
 }
 
+impl From<crate::envelope::EnvelopeError> for ValueError {
+    fn from(error: crate::envelope::EnvelopeError) -> Self {
+        use crate::envelope::EnvelopeError;
+        match error {
+            EnvelopeError::Wire(error) => Self::Wire(error),
+            EnvelopeError::Branch(branch) => Self::Branch(branch),
+            // A skip over a value finds neither an operation nor a record's end.
+            EnvelopeError::Op | EnvelopeError::Trailing(_) => Self::Wire(WireError::Length(-1)),
+        }
+    }
+}
+
 /// A column being filled.
 #[derive(Debug)]
 pub struct Column {

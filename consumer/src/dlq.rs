@@ -14,7 +14,6 @@ use millrace_schemas::service::page::aligned;
 use serde_json::json;
 
 use crate::batch::Batch;
-use crate::clickhouse::ClickHouse;
 use crate::dead_letter_queue::{DeadLetterQueue, Letter};
 use crate::error::{Error, Place};
 use crate::rules::{Mode, matches};
@@ -75,12 +74,7 @@ impl Dlq {
     pub fn new(settings: &Settings) -> Result<Self, Error> {
         let registry = Registry::new(&settings.registry)?;
         let queue = DeadLetterQueue::new(settings, registry.clone())?;
-        let preparer = Preparer {
-            registry,
-            clickhouse: ClickHouse::new(&settings.clickhouse),
-            database: settings.clickhouse.database.clone(),
-            rules: Arc::clone(&settings.rules),
-        };
+        let preparer = Preparer::new(registry, &settings.clickhouse, Arc::clone(&settings.rules));
         Ok(Self { queue, preparer })
     }
 

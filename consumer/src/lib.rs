@@ -53,5 +53,6 @@ pub mod progress;
 pub mod ranges;
 
 pub mod dlq;
+pub mod codes;
 pub mod error;
 pub mod status;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::budget::Budget;
-use crate::ddl;
 use crate::dead_letter::DeadLetter;
 use crate::error::{Disposition, Error, Place};
 use crate::internal::may_be_own;
@@ -285,7 +284,7 @@ impl Loader {
         let spans = self.offsets.seal(id.topic);
         let lane = &mut self.lanes[id.topic];
         if let Some(target) = lane.topic.target() {
-            let (table, sql) = (Arc::clone(&target.full_name), ddl::truncate(&target.database, &target.table, seq));
+            let (table, sql) = (Arc::clone(&target.full_name), target.truncate(seq));
             let unit = lane.unit(SHARED);
             unit.queue.push_back(Job::Truncate { topic: id.topic, table, sql, spans });
             unit.truncations += 1;
@@ -822,7 +821,7 @@ fn clean(place: usize, lane: &mut Lane) -> Option<Job> {
     let cleans = !lane.cleaning && lane.topic.mode() == Some(Mode::Mirror);
     let target = lane.topic.target().filter(|_| cleans)?;
     lane.cleaning = true;
-    Some(Job::Clean { topic: place, table: Arc::clone(&target.full_name), sql: ddl::cleanup(&target.database, &target.table) })
+    Some(Job::Clean { topic: place, table: Arc::clone(&target.full_name), sql: target.cleanup() })
 }
 
 #[cfg(test)]

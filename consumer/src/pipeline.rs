@@ -15,7 +15,6 @@ use rdkafka::Message as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::clickhouse::ClickHouse;
 use crate::dead_letter_queue::DeadLetterQueue;
 use crate::error::Error;
 use crate::jobs::{Jobs, Message};
@@ -59,12 +58,7 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
     tracing::info!(group = settings.group, topics = ?settings.topics, http = %server.address(), "starting");
 
     let (ends, messages) = channel();
-    let preparer = Preparer {
-        registry: Registry::new(&settings.registry)?,
-        clickhouse: ClickHouse::new(&settings.clickhouse),
-        database: settings.clickhouse.database.clone(),
-        rules: Arc::clone(&settings.rules),
-    };
+    let preparer = Preparer::new(Registry::new(&settings.registry)?, &settings.clickhouse, Arc::clone(&settings.rules));
     let dead_letters = DeadLetterQueue::new(&settings, preparer.registry.clone())?;
     let jobs = Jobs {
         runtime: Handle::current(),

@@ -3,6 +3,7 @@
 //! A step reads a field's Avro bytes and appends them to its column. Compiling finds every type that can't be loaded, so that a plan which
 //! exists can fail only on a value.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millrace_schemas::names;
@@ -10,6 +11,7 @@ use millrace_schemas::wire;
 use serde_json::Value;
 
 use crate::column::{Column, ValueError};
+use crate::envelope::Program;
 use crate::rules::{Mode, TableRule};
 use crate::schema::{Field, Kind, Node, Record};
 use crate::types::{ColumnType, Decode, Mapping, Scalar};
@@ -87,6 +89,10 @@ pub struct RowOptions<'a> {
     pub mode: Mode,
     /// Whether these are the values before a change: named with [`BEFORE`] in front, and absent from most rows, so all can be NULL.
     pub before: bool,
+    /// Columns that the table doesn't have and that aren't loaded, by the names that the plan would give them.
+    pub skip: &'a BTreeSet<Arc<str>>,
+    /// Columns that the table has with a narrower type, by the names that the plan gives them: each value is tried.
+    pub existing: &'a BTreeMap<String, ColumnType>,
 }
 
 /// A column of the target table.
@@ -98,6 +104,10 @@ pub struct PlanColumn {
     pub of: ColumnType,
     /// What rows without it read, as text that ClickHouse casts; none where NULL or the type's own default is right.
     pub default: Option<Vec<u8>>,
+    /// Its type as the settings have it, where that isn't `of`.
+    pub declared: Option<Arc<str>>,
+    /// The name that it had in the schema before.
+    pub renamed_from: Option<Arc<str>>,
 }
 
 /// The steps over one kind of record: a row image, or a key.
@@ -116,6 +126,10 @@ struct Step {
     key: bool,
     /// Of a geometry: which branch of its SRID is null.
     srid_null: Option<i64>,
+    /// Of a geometry: whether its SRID isn't loaded.
+    srid_skipped: bool,
+    /// Of a column that isn't loaded: what steps over its value.
+    skip: Option<Program>,
 }
 
 /// A value that failed, and its column.
@@ -152,22 +166,38 @@ impl RowPlan {
                 return Err(PlanError::Reserved { column: name.to_string() });
             }
             let refused = |what: String| PlanError::Type { column: name.to_string(), what };
-            let mapping = Mapping::of(&field.node).map_err(refused)?;
-            let in_key = key.contains(&name);
-            let of = ColumnType { nullable: mapping.column.nullable && !in_key, ..mapping.column };
             let slot = columns.len();
-            columns.push(PlanColumn { default: default_text(field, &mapping).map_err(refused)?, of, name: Arc::clone(&name) });
-            let mut srid_null = None;
+            let in_table = |name: &Arc<str>| if options.before { Arc::from(format!("{BEFORE}{name}")) } else { Arc::clone(name) };
+            if options.skip.contains(&in_table(&name)) {
+                let skip = Some(Program::of(&field.node).map_err(|error| refused(error.to_string()))?);
+                steps.push(Step { decode: Decode::Text, null_branch: None, slot, key: false, srid_null: None, srid_skipped: false, skip });
+                continue;
+            }
+            let mut mapping = Mapping::of(&field.node).map_err(refused)?;
+            let in_key = key.contains(&name);
+            let default = default_text(field, &mapping).map_err(refused)?;
+            if let Some(existing) = options.existing.get(&*in_table(&name)) {
+                mapping = mapping.narrowed(*existing).map_err(refused)?;
+            }
+            let of = ColumnType { nullable: mapping.column.nullable && !in_key, ..mapping.column };
+            columns.push(PlanColumn { default, of, name: Arc::clone(&name), declared: None, renamed_from: renamed_from(field) });
+            let (mut srid_null, mut srid_skipped) = (None, false);
             if matches!(mapping.decode, Decode::Geometry { .. }) {
                 srid_null = Some(srid_null_branch(&field.node).map_err(refused)?);
                 let of = ColumnType { scalar: Scalar::Int(32), nullable: true, low_cardinality: false };
-                columns.push(PlanColumn { name: srid_name(&name, record), of, default: None });
+                let name = srid_name(&name, record);
+                srid_skipped = options.skip.contains(&in_table(&name));
+                if !srid_skipped {
+                    columns.push(PlanColumn { name, of, default: None, declared: None, renamed_from: None });
+                }
             }
-            steps.push(Step { decode: mapping.decode, null_branch: mapping.null_branch, slot, key: in_key, srid_null });
+            let key = in_key || (mapping.null_branch.is_some() && !mapping.column.nullable && mapping.column.scalar != Scalar::Floats);
+            steps.push(Step { decode: mapping.decode, null_branch: mapping.null_branch, slot, key, srid_null, srid_skipped, skip: None });
         }
         if options.before {
             for column in &mut columns {
                 column.name = Arc::from(format!("{BEFORE}{}", column.name));
+                column.renamed_from = column.renamed_from.as_ref().map(|name| Arc::from(format!("{BEFORE}{name}")));
                 column.default = None;
                 column.of.nullable |= column.of.scalar != Scalar::Floats;
             }
@@ -187,6 +217,10 @@ impl RowPlan {
         let mut input = row;
         for step in &self.steps {
             let failed = |error| RowError { slot: Some(step.slot), error, stop: false };
+            if let Some(skip) = &step.skip {
+                skip.run(&mut input).map_err(|error| failed(ValueError::from(error)))?;
+                continue;
+            }
             let Some(column) = columns.get_mut(step.slot) else { continue };
             if let Some(null_branch) = step.null_branch {
                 let branch = wire::take_long(&mut input).map_err(|error| failed(error.into()))?;
@@ -195,7 +229,7 @@ impl RowPlan {
                         return Err(failed(ValueError::NullInKey));
                     }
                     column.push_null();
-                    if let (Some(_), Some(srid)) = (step.srid_null, columns.get_mut(step.slot + 1)) {
+                    if let (Some(_), false, Some(srid)) = (step.srid_null, step.srid_skipped, columns.get_mut(step.slot + 1)) {
                         srid.push_null();
                     }
                     continue;
@@ -205,7 +239,10 @@ impl RowPlan {
                 }
             }
             column.append(&step.decode, &mut input).map_err(failed)?;
-            if let (Some(null_branch), Some(srid)) = (step.srid_null, columns.get_mut(step.slot + 1)) {
+            if let (Some(null_branch), true) = (step.srid_null, step.srid_skipped) {
+                let of = ColumnType { scalar: Scalar::Int(32), nullable: true, low_cardinality: false };
+                append_srid(null_branch, &mut Column::new(of), &mut input).map_err(failed)?;
+            } else if let (Some(null_branch), Some(srid)) = (step.srid_null, columns.get_mut(step.slot + 1)) {
                 append_srid(null_branch, srid, &mut input).map_err(failed)?;
             }
         }
@@ -256,6 +293,11 @@ fn append_srid(null_branch: i64, column: &mut Column, input: &mut &[u8]) -> Resu
 fn column_name(field: &Field) -> Arc<str> {
     let told = inner(&field.node).filter(|node| !matches!(node.kind, Kind::Record(_)));
     Arc::from(told.and_then(|node| node.parameter(names::COLUMN_NAME)).unwrap_or(&field.name))
+}
+
+/// The name that the column had in the schema before, where the writer tells it.
+fn renamed_from(field: &Field) -> Option<Arc<str>> {
+    inner(&field.node).and_then(|node| node.parameter(names::RENAMED_FROM)).map(Arc::from)
 }
 
 /// The names of a key's columns, in key order.
@@ -423,7 +465,14 @@ mod tests {
         let text = format!(r#"{{"type":"record","name":"Value","fields":[{fields}]}}"#);
         let node = Node::parse(&text).expect("a schema");
         let key: Vec<Arc<str>> = key.iter().map(|name| Arc::from(*name)).collect();
-        let options = RowOptions { key: &key, rule: &TableRule::default(), mode: Mode::Mirror, before: false };
+        let options = RowOptions {
+            key: &key,
+            rule: &TableRule::default(),
+            mode: Mode::Mirror,
+            before: false,
+            skip: &BTreeSet::new(),
+            existing: &BTreeMap::new(),
+        };
         RowPlan::compile(node.record().expect("a record"), &options)
     }
 

@@ -4,16 +4,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clickhouse::Compression;
 use millrace_schemas::registry::RegistrySettings;
 use millrace_schemas::service::log::Format;
 use millrace_schemas::settings::{Properties, Reader};
-use secrecy::SecretString;
+use native_tls::{Certificate, Identity, TlsConnector};
+use secrecy::{ExposeSecret, SecretString};
 
+use crate::ddl::Placement;
 use crate::rules::Rules;
 
 /// One insert above ClickHouse's default `max_insert_block_size` (1,048,449 rows) wouldn't be atomic.
 const BATCH_ROWS_LIMIT: u64 = 1_000_000;
 const MIB: u64 = 1 << 20;
+/// zstd's own default.
+const ZSTD_LEVEL: i32 = 3;
 
 /// Properties of librdkafka that the guarantees rest on: the consumer sets them, and nobody else.
 const OURS: [(&str, &str, &str); 4] = [
@@ -65,14 +70,20 @@ pub struct Settings {
 /// How to reach ClickHouse.
 #[derive(Debug, Clone)]
 pub struct ClickHouseSettings {
-    /// Its HTTP address.
-    pub url: String,
+    /// Its hosts' HTTP addresses, without a slash at the end: replicas of each other.
+    pub urls: Vec<String>,
     /// The user.
     pub user: String,
     /// The user's password.
     pub password: SecretString,
+    /// Which authorities are trusted, and the certificate that is shown; none: the system's, and none.
+    pub tls: Option<TlsConnector>,
+    /// How blocks and answers are compressed.
+    pub compression: Compression,
     /// The database of all tables; none: each source database has its own.
     pub database: Option<String>,
+    /// Where tables are made.
+    pub placement: Placement,
     /// How long one statement may take.
     pub timeout: Duration,
 }
@@ -206,22 +217,40 @@ fn read_kafka(r: &mut Reader) -> Properties {
 
 impl ClickHouseSettings {
     fn read(r: &mut Reader) -> Self {
-        let url = r.text("url", None, "HTTP address, such as `http://127.0.0.1:8123` or `https://host:8443`.");
-        let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        if host.is_none_or(|host| host.is_empty() || host.contains(['@', '?', '#']) || host.contains(char::is_whitespace)) {
+        let given = r.texts("url", None, "HTTP address, such as `http://127.0.0.1:8123` or `https://host:8443`; several, as a list or separated by commas, are replicas of each other: when one is away, the next is taken.");
+        let urls: Vec<String> =
+            given.iter().flat_map(|urls| urls.split(',')).map(|url| url.trim().trim_end_matches('/').to_owned()).collect();
+        if urls.iter().any(|url| !is_address(url)) {
             r.invalid("url", "must be http://host:port or https://host:port, without user, password or query");
         }
+        let user = r.secret(
+            "user",
+            Some("default"),
+            "User. Needs SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW and DROP VIEW on the target databases, and CREATE DATABASE where they don't exist.",
+        );
+        let password = r.secret("password", Some(""), "The user's password.");
+        let tls = r.section("tls", "TLS, for `https` addresses. Not given: the system's authorities are trusted.", |r| read_tls(r));
+        if tls.is_some() && !urls.iter().all(|url| url.starts_with("https://")) {
+            r.invalid("tls", "needs addresses with https://");
+        }
+        let compression = r.choice(
+            "compression",
+            Some("lz4"),
+            &[("lz4", Compression::Lz4), ("zstd", Compression::Zstd(ZSTD_LEVEL)), ("none", Compression::None)],
+            "How blocks are compressed on their way: `lz4` costs little, `zstd` makes them smaller still, for a slow or metered network, `none` is for one that is faster than both.",
+        );
+        let cluster = r.text_opt("cluster", "Cluster on which databases, tables and views are made and altered (`ON CLUSTER`). Not for ClickHouse Cloud, nor for databases of the engine Replicated, which do so themselves.");
+        let replicated = r.boolean("replicated", false, "Whether tables are made as ReplicatedReplacingMergeTree and ReplicatedMergeTree, with the server's `default_replica_path` and `default_replica_name`. Not needed for ClickHouse Cloud, which makes SharedMergeTrees of plain ones.");
         Self {
-            url: url.trim_end_matches('/').to_owned(),
-            user: r.text(
-                "user",
-                Some("default"),
-                "User. Needs SELECT, INSERT, ALTER, CREATE TABLE on the target databases, and CREATE DATABASE where they don't exist.",
-            ),
-            password: r.secret("password", Some(""), "The user's password."),
+            urls,
+            user: user.expose_secret().to_owned(),
+            password,
+            tls,
+            compression,
             database: r
-                .text_opt("database", "Database of all tables. Not given: each table goes to a database named as at its source.")
+                .text_opt("database", "Database of all tables, with `{database}` and `{table}` for the source's names. Not given: each table goes to a database named as at its source.")
                 .filter(|name| !name.is_empty()),
+            placement: Placement { cluster: cluster.map(Arc::from), replicated },
             timeout: r.duration(
                 "timeout",
                 secs(180),
@@ -230,6 +259,56 @@ impl ClickHouseSettings {
             ),
         }
     }
+}
+
+fn is_address(url: &str) -> bool {
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '?', '#']) && !host.contains(char::is_whitespace))
+}
+
+/// The files are read now: one that is missing or wrong is told with all other problems.
+fn read_tls(r: &mut Reader) -> Option<TlsConnector> {
+    let ca = r.text_opt("ca_file", "PEM file of the authorities to trust, instead of the system's.");
+    let certificate =
+        r.text_opt("certificate_file", "PEM file of the certificate that is shown to the server, and of those that lead to its authority.");
+    let key = r.text_opt("key_file", "PEM file of the certificate's key, in PKCS#8 (`BEGIN PRIVATE KEY`).");
+    let file = |r: &mut Reader, key: &'static str, path: &str| {
+        std::fs::read(path).map_err(|error| r.invalid(key, format!("can't read '{path}': {error}"))).ok()
+    };
+    let mut builder = TlsConnector::builder();
+    if let Some(path) = &ca {
+        let bytes = file(r, "ca_file", path)?;
+        match Certificate::stack_from_pem(&bytes) {
+            Ok(authorities) if !authorities.is_empty() => {
+                builder.disable_built_in_roots(true);
+                for authority in authorities {
+                    builder.add_root_certificate(authority);
+                }
+            }
+            Ok(_) => r.invalid("ca_file", format!("'{path}' has no certificate in PEM")),
+            Err(error) => r.invalid("ca_file", format!("'{path}' has a certificate that can't be read: {error}")),
+        }
+    }
+    match (&certificate, &key) {
+        (Some(certificate), Some(key)) => {
+            let (chain, key_bytes) = (file(r, "certificate_file", certificate)?, file(r, "key_file", key)?);
+            match Identity::from_pkcs8(&chain, &key_bytes) {
+                Ok(identity) => {
+                    builder.identity(identity);
+                }
+                Err(error) => r.invalid(
+                    "key_file",
+                    format!("'{key}' can't be used with '{certificate}': {error}; the key must be of this certificate, and in PKCS#8: openssl pkcs8 -topk8 -nocrypt"),
+                ),
+            }
+        }
+        (None, None) => {}
+        _ => r.invalid("certificate_file", "and key_file are given only together"),
+    }
+    if ca.is_none() && certificate.is_none() && key.is_none() {
+        return None;
+    }
+    builder.build().map_err(|error| r.invalid("ca_file", format!("can't be used: {error}"))).ok()
 }
 
 impl BatchSettings {

@@ -10,18 +10,21 @@ use millrace_schemas::registry::Registry;
 
 use crate::clickhouse::ClickHouse;
 use crate::column::Column;
-use crate::ddl::{self, Existing, Wanted};
+use crate::ddl::{self, Adaptation, Existing, Newest, Placement, Wanted};
 use crate::envelope::{Envelope, Op};
-use crate::error::{Error, Place};
+use crate::error::{Disposition, Error, Place};
 use crate::internal::is_about_no_table;
 use crate::native::Block;
 use crate::plan::{self, PlanColumn, RowOptions, RowPlan};
-use crate::rules::{Mode, Rules};
-use crate::schema::Node;
+use crate::rules::{Mode, Rules, TableRule};
+use crate::schema::{Node, Record};
+use crate::settings::ClickHouseSettings;
 use crate::types::ColumnType;
 
 /// How often a table is looked at again after it was made or altered, before it is told to differ.
-const ROUNDS_MAX: usize = 4;
+const ROUNDS_MAX: usize = 12;
+/// How often a statement may fail because another consumer was quicker.
+const REFRESHES_MAX: usize = 6;
 
 /// A topic's table.
 #[derive(Debug)]
@@ -36,6 +39,22 @@ pub struct Target {
     pub mode: Mode,
     /// `source.db` and `source.table` that belong to it; none where no record was seen yet.
     pub source: Option<(Vec<u8>, Vec<u8>)>,
+    /// The cluster on which its statements run.
+    pub cluster: Option<Arc<str>>,
+}
+
+impl Target {
+    /// Deletes all rows that came before a truncation.
+    #[must_use]
+    pub fn truncate(&self, seq: u64) -> String {
+        ddl::truncate(&self.database, &self.table, self.cluster.as_deref(), seq)
+    }
+
+    /// Removes old versions and deleted rows for good.
+    #[must_use]
+    pub fn cleanup(&self) -> String {
+        ddl::cleanup(&self.database, &self.table, self.cluster.as_deref())
+    }
 }
 
 /// An INSERT and the columns it fills.
@@ -126,13 +145,44 @@ pub struct Preparer {
     pub registry: Registry,
     /// ClickHouse.
     pub clickhouse: ClickHouse,
-    /// The database of all tables, if one is set.
+    /// The database of all tables, if one is set; `{database}` and `{table}` in it stand for the source's names.
     pub database: Option<String>,
+    /// Where tables are made.
+    pub placement: Placement,
     /// What topics become.
     pub rules: Arc<Rules>,
 }
 
+/// What a topic's newest schema has.
+#[derive(Debug)]
+struct Latest {
+    id: u32,
+    is_records: bool,
+    columns: Vec<PlanColumn>,
+}
+
+/// Rows of one schema, and the table that takes them.
+struct Rows<'a> {
+    topic: &'a Arc<str>,
+    /// The value's schema.
+    id: u32,
+    record: &'a Record,
+    rule: &'a TableRule,
+    mode: Mode,
+    key: &'a [Arc<str>],
+    database: &'a str,
+    table: &'a str,
+    full_name: &'a Arc<str>,
+}
+
 impl Preparer {
+    /// A preparer with ClickHouse as the settings have it.
+    #[must_use]
+    pub fn new(registry: Registry, settings: &ClickHouseSettings, rules: Arc<Rules>) -> Self {
+        let (database, placement) = (settings.database.clone(), settings.placement.clone());
+        Self { registry, clickhouse: ClickHouse::new(settings), database, placement, rules }
+    }
+
     /// Finds or makes what a record needs; none if it is of no table, and its topic holds none.
     ///
     /// # Errors
@@ -178,7 +228,8 @@ impl Preparer {
             let reason = "its envelope names no table; only topics of one table each can be loaded".to_owned();
             return Err(Error::Record { place: request.place.clone(), reason });
         }
-        let database = self.database.clone().unwrap_or(source_database);
+        let rule = self.rules.of(topic);
+        let (database, table) = self.names(&rule, &source_database, &table);
         let full_name: Arc<str> = ddl::full_name(&database, &table).into();
         let prepared = Prepared {
             key_id: request.key_id,
@@ -191,11 +242,10 @@ impl Preparer {
         };
         if located.op == Op::Truncate {
             let mode = self.clickhouse.table(&database, &table).await?.map(|existing| mode_of(&existing));
-            let target = mode.map(|mode| Arc::new(Target { database, table, full_name, mode, source: Some(source) }));
+            let target = mode.map(|mode| Arc::new(self.target((database, table), &full_name, mode, Some(source))));
             let marks = target.as_ref().map(|target| Arc::new(Insert::new(target, &[])));
             return Ok(Prepared { envelope: Some(Arc::new(envelope)), marks, target, ..prepared });
         }
-        let rule = self.rules.of(topic);
         let own_key = !rule.key.is_empty();
         let names = match key {
             _ if own_key => rule.key.iter().map(|name| Arc::from(name.as_str())).collect(),
@@ -204,20 +254,77 @@ impl Preparer {
         };
         let mode = rule.mode.unwrap_or(if names.is_empty() { Mode::History } else { Mode::Mirror });
         let record = row_record(value).ok_or_else(|| of_plan(plan::PlanError::KeyShape))?;
-        let options = RowOptions { key: &names, rule: &rule, mode, before: false };
-        let row = RowPlan::compile(record, &options).map_err(of_plan)?;
-        let before = match mode {
-            Mode::History => Some(RowPlan::compile(record, &RowOptions { before: true, ..options }).map_err(of_plan)?),
-            Mode::Mirror | Mode::Append => None,
-        };
+        let rows = Rows { topic, id, record, rule: &rule, mode, key: &names, database: &database, table: &table, full_name: &full_name };
+        let (row, before) = self.prepare_table(&rows).await?;
         let columns: Vec<_> = row.columns.iter().chain(before.iter().flat_map(|row| &row.columns)).cloned().collect();
-        let wanted = Wanted { topic, database: &database, table: &table, mode, rule: &rule, columns: &columns, key: &names };
-        self.ensure(&wanted, &full_name).await?;
-        let target = Arc::new(Target { database, table, full_name, mode, source: Some(source) });
+        let target = Arc::new(self.target((database, table), &full_name, mode, Some(source)));
         let insert = Arc::new(Insert::new(&target, &columns));
         let marks = Some(Arc::new(Insert::new(&target, &[])));
         let plan = Arc::new(Plan { row, before, own_key, insert, target: Arc::clone(&target) });
         Ok(Prepared { envelope: Some(Arc::new(envelope)), plan: Some(plan), marks, target: Some(target), ..prepared })
+    }
+
+    /// The table's database and name: the rule's, else that of all tables, else as at the source.
+    fn names(&self, rule: &TableRule, database: &str, table: &str) -> (String, String) {
+        let fill = |template: Option<&String>, name: &str| {
+            template.map_or_else(|| name.to_owned(), |template| ddl::names::fill(template, database, table))
+        };
+        (fill(rule.database.as_ref().or(self.database.as_ref()), database), fill(rule.table.as_ref(), table))
+    }
+
+    fn target(&self, (database, table): (String, String), full_name: &Arc<str>, mode: Mode, source: Option<(Vec<u8>, Vec<u8>)>) -> Target {
+        let (full_name, cluster) = (Arc::clone(full_name), self.placement.cluster.clone());
+        Target { database, table, full_name, mode, source, cluster }
+    }
+
+    /// Makes the table hold the rows, and the plans give way where it stays as it is.
+    async fn prepare_table(&self, rows: &Rows<'_>) -> Result<(RowPlan, Option<RowPlan>), Error> {
+        let (row, before) = rows.compile(&Adaptation::default())?;
+        let columns: Vec<_> = row.columns.iter().chain(before.iter().flat_map(|row| &row.columns)).cloned().collect();
+        let mut added = Vec::new();
+        for _ in 0..ROUNDS_MAX {
+            let latest = self.latest(rows).await?;
+            let wanted = Wanted {
+                topic: rows.topic,
+                database: rows.database,
+                table: rows.table,
+                mode: rows.mode,
+                rule: rows.rule,
+                columns: &columns,
+                key: rows.key,
+                placement: &self.placement,
+                newest: latest.as_ref().map(|latest| Newest { is_records: latest.is_records, columns: &latest.columns }),
+                added: &added,
+            };
+            let (adaptation, more) = self.ensure(&wanted, rows.full_name).await?;
+            if let (false, Some(latest)) = (more.is_empty(), &latest)
+                && self.latest(rows).await?.is_none_or(|now| now.id != latest.id)
+            {
+                // A schema came in the meantime, which may not have what was just added.
+                added.extend(more);
+                continue;
+            }
+            self.ensure_view(&wanted, rows.full_name).await?;
+            return if adaptation == Adaptation::default() { Ok((row, before)) } else { rows.compile(&adaptation) };
+        }
+        Err(Error::Defect(format!("topic '{}' got a new schema {ROUNDS_MAX} times while its table was prepared", rows.topic)))
+    }
+
+    /// The topic's newest schema, as far as the registry tells it.
+    async fn latest(&self, rows: &Rows<'_>) -> Result<Option<Latest>, Error> {
+        let id = match self.registry.latest(&format!("{}-value", rows.topic)).await {
+            Ok(Some(id)) => id,
+            Err(error) if error.is_transient() => return Err(error.into()),
+            // Subjects of other names, or no right to read them: the record's schema is all that is known.
+            Ok(None) | Err(_) => return Ok(None),
+        };
+        let text = self.registry.schema(id).await?;
+        let is_records = id == rows.id || text == self.registry.schema(rows.id).await?;
+        let Ok(node) = Node::parse(&text) else { return Ok(None) };
+        let Some(record) = row_record(&node) else { return Ok(None) };
+        let Ok((row, before)) = (Rows { record, ..*rows }).compile(&Adaptation::default()) else { return Ok(None) };
+        let columns = row.columns.into_iter().chain(before.into_iter().flat_map(|row| row.columns)).collect();
+        Ok(Some(Latest { id, is_records, columns }))
     }
 
     /// A tombstone says only its key. Its table is the one whose comment names the topic, or that has the topic's last two names; where
@@ -230,44 +337,134 @@ impl Preparer {
         let by_name = || {
             let mut parts = topic.rsplitn(3, '.');
             let (table, database) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-            Some((self.database.clone().unwrap_or(database), table))
+            Some(self.names(&self.rules.of(topic), &database, &table))
         };
         let Some((database, table)) = self.clickhouse.table_of_topic(topic).await?.or_else(by_name) else { return Ok(none) };
         let Some(existing) = self.clickhouse.table(&database, &table).await? else { return Ok(none) };
         let names = plan::key_names(record);
         let (mode, rule) = (Mode::Mirror, self.rules.of(topic));
-        let options = RowOptions { key: &names, rule: &rule, mode, before: false };
+        let (skip, kept) = Default::default();
+        let options = RowOptions { key: &names, rule: &rule, mode, before: false, skip: &skip, existing: &kept };
         let row = RowPlan::compile(record, &options).map_err(|source| Error::Plan { topic: Arc::clone(topic), source })?;
         let full_name: Arc<str> = ddl::full_name(&database, &table).into();
-        let wanted = Wanted { topic, database: &database, table: &table, mode, rule: &rule, columns: &row.columns, key: &names };
-        ddl::alterations(&wanted, &existing).map_err(|source| mismatch(&wanted, &full_name, source))?;
-        let target = Arc::new(Target { database, table, full_name, mode, source: None });
+        let wanted = Wanted {
+            topic,
+            database: &database,
+            table: &table,
+            mode,
+            rule: &rule,
+            columns: &row.columns,
+            key: &names,
+            placement: &self.placement,
+            newest: None,
+            added: &[],
+        };
+        ddl::evolve(&wanted, &existing).map_err(|source| mismatch(&wanted, &full_name, source))?;
+        let target = Arc::new(self.target((database, table), &full_name, mode, None));
         let insert = Arc::new(Insert::new(&target, &row.columns));
         Ok(Prepared { tombstones: Some(Arc::new(Tombstones { row, insert })), target: Some(target), ..none })
     }
 
-    /// Makes or alters the table until it is as wanted.
-    async fn ensure(&self, wanted: &Wanted<'_>, full_name: &Arc<str>) -> Result<(), Error> {
+    /// Makes or alters the table until it is as wanted. Returns how the plan gives way, and what was added.
+    async fn ensure(&self, wanted: &Wanted<'_>, full_name: &Arc<str>) -> Result<(Adaptation, Vec<Arc<str>>), Error> {
+        let (mut added, mut failures) = (Vec::new(), 0);
+        let mut failed = |error: Error| {
+            failures += 1;
+            // The table was changed between the look and the statement: by another consumer, as a rule.
+            match error.disposition() {
+                Disposition::Refresh if failures < REFRESHES_MAX => Ok(()),
+                Disposition::Refresh => {
+                    let topic = Arc::from(wanted.topic);
+                    Err(Error::Statement { topic, table: full_name.to_string(), source: Box::new(error) })
+                }
+                Disposition::Retry | Disposition::DeadLetter | Disposition::Stop => Err(error),
+            }
+        };
         for _ in 0..ROUNDS_MAX {
             let Some(existing) = self.clickhouse.table(wanted.database, wanted.table).await? else {
-                if !self.clickhouse.has_database(wanted.database).await? {
-                    let what = format!("create database {}", ddl::quote(wanted.database));
-                    self.clickhouse.execute(&what, &ddl::create_database(wanted.database)).await?;
-                }
-                self.clickhouse.execute(&format!("create table {full_name}"), &ddl::create_table(wanted)).await?;
-                tracing::info!(topic = wanted.topic, table = %full_name, "made the table, unless another consumer was quicker");
+                self.create(wanted, full_name).await.or_else(&mut failed)?;
+                added.extend(wanted.columns.iter().map(|column| Arc::clone(&column.name)));
                 continue;
             };
-            let alterations = ddl::alterations(wanted, &existing).map_err(|source| mismatch(wanted, full_name, source))?;
-            if alterations.is_empty() {
-                return Ok(());
+            let evolved = ddl::evolve(wanted, &existing).map_err(|source| mismatch(wanted, full_name, source))?;
+            if evolved.statements.is_empty() {
+                return Ok((evolved.adaptation, added));
             }
-            for statement in alterations {
-                self.clickhouse.execute(&format!("alter table {full_name}"), &statement).await?;
+            added.extend(evolved.added);
+            for statement in evolved.statements {
+                if let Err(error) = self.clickhouse.execute(&format!("alter table {full_name}"), &statement).await {
+                    failed(error)?;
+                    break;
+                }
                 tracing::info!(topic = wanted.topic, table = %full_name, statement, "altered the table");
             }
         }
         Err(Error::Defect(format!("table {full_name} is not as it was made, after {ROUNDS_MAX} tries")))
+    }
+
+    async fn create(&self, wanted: &Wanted<'_>, full_name: &Arc<str>) -> Result<(), Error> {
+        ddl::check_rule(wanted).map_err(|source| mismatch(wanted, full_name, source))?;
+        if !self.clickhouse.has_database(wanted.database).await? {
+            let what = format!("create database {}", ddl::quote(wanted.database));
+            self.clickhouse.execute(&what, &ddl::create_database(wanted.database, self.placement.cluster.as_deref())).await?;
+        }
+        self.clickhouse.execute(&format!("create table {full_name}"), &ddl::create_table(wanted)).await?;
+        tracing::info!(topic = wanted.topic, table = %full_name, "made the table, unless another consumer was quicker");
+        Ok(())
+    }
+
+    /// Makes the view of a mirror's present rows, or makes it anew until it shows the table as it is.
+    async fn ensure_view(&self, wanted: &Wanted<'_>, full_name: &Arc<str>) -> Result<(), Error> {
+        let Some(template) = wanted.rule.view.as_deref().filter(|_| wanted.mode == Mode::Mirror) else { return Ok(()) };
+        let view = ddl::names::fill(template, wanted.database, wanted.table);
+        let what = format!("make the view {}", ddl::full_name(wanted.database, &view));
+        for _ in 0..ROUNDS_MAX {
+            // Dropped meanwhile: whoever inserts into it hears of it.
+            let Some(table) = self.clickhouse.table(wanted.database, wanted.table).await? else { return Ok(()) };
+            let statement = match self.clickhouse.table(wanted.database, &view).await? {
+                None => ddl::create_view(wanted, &view, &table),
+                Some(found) => {
+                    let current = ddl::view_is_current(wanted, &view, &found, &table);
+                    if current.map_err(|source| mismatch(wanted, full_name, source))? {
+                        return Ok(());
+                    }
+                    ddl::replace_view(wanted, &view, &table)
+                }
+            };
+            self.clickhouse.execute(&what, &statement).await?;
+            tracing::info!(topic = wanted.topic, table = %full_name, view, "made the view, unless another consumer was quicker");
+        }
+        // The table changes all the time: whoever changes it last makes the view that stays.
+        Ok(())
+    }
+}
+
+impl Rows<'_> {
+    fn compile(&self, adaptation: &Adaptation) -> Result<(RowPlan, Option<RowPlan>), Error> {
+        let options = RowOptions {
+            key: self.key,
+            rule: self.rule,
+            mode: self.mode,
+            before: false,
+            skip: &adaptation.skip,
+            existing: &adaptation.existing,
+        };
+        let compile = |options: &RowOptions<'_>| {
+            let mut plan =
+                RowPlan::compile(self.record, options).map_err(|source| Error::Plan { topic: Arc::clone(self.topic), source })?;
+            for column in &mut plan.columns {
+                if let Some(name) = adaptation.renamed.get(&column.name) {
+                    column.name = Arc::clone(name);
+                }
+            }
+            Ok::<_, Error>(plan)
+        };
+        let row = compile(&options)?;
+        let before = match self.mode {
+            Mode::History => Some(compile(&RowOptions { before: true, ..options })?),
+            Mode::Mirror | Mode::Append => None,
+        };
+        Ok((row, before))
     }
 }
 

@@ -252,6 +252,24 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// The same into a column of a narrower type: each value is tried.
+    ///
+    /// # Errors
+    /// What can't be tried, in words.
+    pub fn narrowed(self, of: ColumnType) -> Result<Self, String> {
+        let decode = match (of.scalar, self.column.scalar, self.decode) {
+            (to, from, decode) if to == from => decode,
+            (Scalar::Int(_) | Scalar::UInt(_), Scalar::Int(_) | Scalar::UInt(_), Decode::Integer { .. }) => integer(of.scalar),
+            (Scalar::Decimal(precision, to), Scalar::Decimal(_, from), Decode::Decimal { .. }) if to == from => {
+                Decode::Decimal { precision }
+            }
+            _ => return Err(format!("{} kept as {of}", self.column)),
+        };
+        Ok(Self { column: of, decode, null_branch: self.null_branch })
+    }
+}
+
 type Mapped = Result<(Scalar, Decode, bool), String>;
 
 fn map(node: &Node) -> Mapped {

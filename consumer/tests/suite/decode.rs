@@ -141,7 +141,8 @@ impl Row {
 fn compiled(schema: &str) -> (Envelope, RowPlan) {
     let node = Node::parse(schema).expect("a schema");
     let record = node.record().expect("a record").fields[0].node.record().expect("a row");
-    let options = RowOptions { key: &[], rule: &TableRule::default(), mode: Mode::Mirror, before: false };
+    let (skip, existing) = Default::default();
+    let options = RowOptions { key: &[], rule: &TableRule::default(), mode: Mode::Mirror, before: false, skip: &skip, existing: &existing };
     (Envelope::compile(&node).expect("an envelope"), RowPlan::compile(record, &options).expect("a plan"))
 }
 

@@ -11,6 +11,7 @@ use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use millrace_consumer::batch::Batch;
 use millrace_consumer::clickhouse::ClickHouse;
+use millrace_consumer::ddl::Placement;
 use millrace_consumer::error::Error;
 use millrace_consumer::rules::Rules;
 use millrace_consumer::settings::{ClickHouseSettings, Settings};
@@ -75,7 +76,13 @@ impl Stack {
 
     /// A preparer with rules.
     pub(crate) fn preparer_with(&self, rules: Rules) -> Preparer {
-        Preparer { registry: self.registry.clone(), clickhouse: self.clickhouse.clone(), database: None, rules: Arc::new(rules) }
+        Preparer {
+            registry: self.registry.clone(),
+            clickhouse: self.clickhouse.clone(),
+            database: None,
+            placement: Placement::default(),
+            rules: Arc::new(rules),
+        }
     }
 
     /// A database name that no other test has.
@@ -122,14 +129,21 @@ impl Stack {
 }
 
 fn clickhouse(variables: &HashMap<String, String>) -> ClickHouse {
+    ClickHouse::new(&clickhouse_settings(variables))
+}
+
+fn clickhouse_settings(variables: &HashMap<String, String>) -> ClickHouseSettings {
     let get = |name: &str| variables.get(name).cloned().unwrap_or_default();
-    ClickHouse::new(&ClickHouseSettings {
-        url: get("CLICKHOUSE_URL"),
+    ClickHouseSettings {
+        urls: vec![get("CLICKHOUSE_URL")],
         user: get("CLICKHOUSE_USER"),
         password: get("CLICKHOUSE_PASSWORD").into(),
+        tls: None,
+        compression: clickhouse::Compression::Lz4,
         database: None,
+        placement: Placement::default(),
         timeout: Duration::from_secs(60),
-    })
+    }
 }
 
 fn registry(variables: &HashMap<String, String>) -> Registry {
@@ -320,7 +334,7 @@ async fn take_all(
                 Outcome::Truncate(seq) => {
                     flush(stack, batch).await?;
                     let target = topic.target().expect("a target").clone();
-                    let sql = millrace_consumer::ddl::truncate(&target.database, &target.table, seq);
+                    let sql = target.truncate(seq);
                     stack.clickhouse().execute("truncate", &sql).await?;
                     break;
                 }
