@@ -52,7 +52,7 @@ pub mod offsets;
 pub mod progress;
 pub mod ranges;
 
-pub mod dlq;
 pub mod codes;
+pub mod dlq;
 pub mod error;
 pub mod status;

@@ -846,7 +846,8 @@ mod tests {
         let table: TopicPartition = (Arc::from("shop.eu.millrace.orders"), 0);
         loader.assign(&own, None, None);
         loader.assign(&table, None, None);
-        let json = |offset| Incoming { partition: 0, offset, timestamp_ms: 0, key: Some(b"{}"), value: Some(b"{}"), seq: None, dropped: false };
+        let json =
+            |offset| Incoming { partition: 0, offset, timestamp_ms: 0, key: Some(b"{}"), value: Some(b"{}"), seq: None, dropped: false };
         for offset in 0..2 {
             loader.take(&own.0, &json(offset), Instant::now()).unwrap();
         }

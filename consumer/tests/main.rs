@@ -11,5 +11,9 @@ mod suite {
     mod modes;
     mod pipeline;
     mod support;
+    mod tables;
+    mod tables_evolve;
+    mod tables_names;
+    mod targets;
     mod values;
 }

@@ -38,7 +38,8 @@ impl Case {
 
     async fn ends(&self, select: &str, expected: &str) {
         let sql = format!("SELECT toString(groupArray({select})) AS v FROM (SELECT * FROM `{}`.people ORDER BY ALL)", self.database);
-        let sql = if select.contains("_op") || select.contains("_offset") { sql } else { sql.replace("people ORDER", "people FINAL ORDER") };
+        let sql =
+            if select.contains("_op") || select.contains("_offset") { sql } else { sql.replace("people ORDER", "people FINAL ORDER") };
         assert_eq!(self.stack.text(&sql).await, expected, "{sql}");
     }
 

@@ -66,6 +66,16 @@ impl Stack {
         &self.clickhouse
     }
 
+    /// What the client of ClickHouse is told.
+    pub(crate) fn clickhouse_settings(&self) -> ClickHouseSettings {
+        clickhouse_settings(&self.variables)
+    }
+
+    /// Rules as the settings have them.
+    pub(crate) fn rules(&self, tables: &str) -> Rules {
+        read(Source::text("consumer.yaml", tables), Rules::read).expect("rules")
+    }
+
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -194,9 +204,31 @@ impl Writer {
 
     /// The same, of a producer of this name.
     pub(crate) async fn named(stack: &Stack, name: &str, shape: &TableShape) -> Self {
+        Self::made(stack, name, shape, &[]).await
+    }
+
+    /// A writer whose schema tells that columns were renamed: new and old names.
+    pub(crate) async fn renamed(stack: &Stack, shape: &TableShape, renamed: &[(&str, &str)]) -> Self {
+        Self::made(stack, "t", shape, renamed).await
+    }
+
+    async fn made(stack: &Stack, name: &str, shape: &TableShape, renamed: &[(&str, &str)]) -> Self {
         let topic = millrace_schemas::names::table_topic(name, &shape.database, &shape.table);
         let registry = stack.registry();
-        let value_text = value_schema(shape, &topic, SchemaOptions::default());
+        let mut value_text = value_schema(shape, &topic, SchemaOptions::default());
+        if !renamed.is_empty() {
+            let mut json: serde_json::Value = serde_json::from_str(&value_text).expect("json");
+            let fields = json["fields"][0]["type"][1]["fields"].as_array_mut().expect("fields");
+            for (new, old) in renamed {
+                let field = fields.iter_mut().find(|field| field["name"] == *new).expect("the renamed column");
+                let of = match &mut field["type"] {
+                    serde_json::Value::Array(branches) => branches.iter_mut().find(|branch| **branch != "null").expect("a type"),
+                    of => of,
+                };
+                of["connect.parameters"][millrace_schemas::names::RENAMED_FROM] = (*old).into();
+            }
+            value_text = json.to_string();
+        }
         let value_id = registry.register(&format!("{topic}-value"), &value_text).await.expect("registered");
         let key_text = key_schema(shape, &topic);
         let key_id = match &key_text {
@@ -293,26 +325,19 @@ pub(crate) async fn load(stack: &Stack, topic: &mut Topic, records: &[Record], f
 
 /// The same with a preparer of its own, and so with rules.
 pub(crate) async fn load_with(
-    stack: &Stack,
+    _: &Stack,
     preparer: &Preparer,
     topic: &mut Topic,
     records: &[Record],
     first_offset: i64,
 ) -> Result<(), Error> {
     let mut batch = Batch::default();
-    let taken = take_all(stack, preparer, topic, records, first_offset, &mut batch).await;
-    flush(stack, &mut batch).await?;
+    let taken = take_all(preparer, topic, records, first_offset, &mut batch).await;
+    flush(preparer, &mut batch).await?;
     taken
 }
 
-async fn take_all(
-    stack: &Stack,
-    preparer: &Preparer,
-    topic: &mut Topic,
-    records: &[Record],
-    first_offset: i64,
-    batch: &mut Batch,
-) -> Result<(), Error> {
+async fn take_all(preparer: &Preparer, topic: &mut Topic, records: &[Record], first_offset: i64, batch: &mut Batch) -> Result<(), Error> {
     for (offset, record) in (first_offset..).zip(records) {
         loop {
             let incoming = Incoming {
@@ -325,17 +350,17 @@ async fn take_all(
                 dropped: record.dropped,
             };
             match topic.apply(&incoming, batch)? {
-                Outcome::Close => flush(stack, batch).await?,
+                Outcome::Close => flush(preparer, batch).await?,
                 Outcome::Taken => break,
                 Outcome::Needs(request) => {
                     let prepared = preparer.prepare(&request).await?.expect("a record of a table");
                     topic.learn(&request.place, prepared)?;
                 }
                 Outcome::Truncate(seq) => {
-                    flush(stack, batch).await?;
+                    flush(preparer, batch).await?;
                     let target = topic.target().expect("a target").clone();
                     let sql = target.truncate(seq);
-                    stack.clickhouse().execute("truncate", &sql).await?;
+                    preparer.clickhouse.execute("truncate", &sql).await?;
                     break;
                 }
             }
@@ -344,9 +369,9 @@ async fn take_all(
     Ok(())
 }
 
-async fn flush(stack: &Stack, batch: &mut Batch) -> Result<(), Error> {
+async fn flush(preparer: &Preparer, batch: &mut Batch) -> Result<(), Error> {
     for block in batch.seal().0 {
-        stack.clickhouse().insert(&block).await?;
+        preparer.clickhouse.insert(&block).await?;
     }
     Ok(())
 }
