@@ -349,7 +349,7 @@ mod tests {
 
     fn column(name: &str, of: &str, default: Option<&str>) -> PlanColumn {
         let default = default.map(|text| text.as_bytes().to_vec());
-        PlanColumn { name: Arc::from(name), of: ColumnType::parse(of).expect("a type"), default }
+        PlanColumn { name: Arc::from(name), of: ColumnType::parse(of).expect("a type"), declared: None, renamed_from: None, default }
     }
 
     fn existing(columns: &[(&str, &str)], key: &[&str]) -> Existing {

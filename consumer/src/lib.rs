@@ -4,12 +4,12 @@
 //!
 //! 1. [`kafka`] polls the record; [`loader`] finds its topic, leaves out what holds no table ([`internal`]), and stashes it where something must come first.
 //! 2. [`topic`] decides what it means: [`envelope`] finds the row image in its Avro bytes, and the first of each schema asks
-//!    [`target`] for a [`plan`] ([`schema`] reads the writer's schema, [`types`] maps it) and a table ([`ddl`]).
+//!    [`target`] for a [`plan`] ([`schema`] reads the writer's schema, [`types`] maps it, [`convert`] and [`unfit`] have what the settings say of types and values) and a table ([`ddl`]).
 //! 3. The plan appends the image's values to the [`mod@column`]s of a [`native`] block.
 //! 4. [`jobs`] inserts the block through [`clickhouse`], again and again until ClickHouse acknowledges it.
 //! 5. [`offsets`] tells what that makes committable, and [`kafka`] commits it.
 //!
-//! [`pipeline`] only wires this. `envelope`, `plan`, `column`, `native`, `types`, `schema`, `ddl`, `offsets`, `topic`, `internal` and `loader` are pure: no
+//! [`pipeline`] only wires this. `envelope`, `plan`, `column`, `native`, `types`, `convert`, `unfit`, `schema`, `ddl`, `offsets`, `topic`, `internal` and `loader` are pure: no
 //! I/O and no clock. `kafka` and `clickhouse` are the only I/O clients beside the registry's, which is shared with the producer.
 //! Every error is a variant of [`error::Error`], and what follows from it is decided there.
 
@@ -27,6 +27,14 @@ pub mod topic;
 pub mod envelope;
 pub mod schema;
 pub mod types;
+
+pub mod calendar;
+pub mod convert;
+mod defaults;
+pub mod number;
+pub mod text;
+pub mod unfit;
+pub mod zoned;
 
 pub mod batch;
 pub mod column;

@@ -204,7 +204,7 @@ impl Preparer {
         };
         let mode = rule.mode.unwrap_or(if names.is_empty() { Mode::History } else { Mode::Mirror });
         let record = row_record(value).ok_or_else(|| of_plan(plan::PlanError::KeyShape))?;
-        let options = RowOptions { key: &names, rule: &rule, mode, before: false };
+        let options = RowOptions { key: &names, rule: &rule, mode, existing: &plan::NOTHING_KEPT, before: false };
         let row = RowPlan::compile(record, &options).map_err(of_plan)?;
         let before = match mode {
             Mode::History => Some(RowPlan::compile(record, &RowOptions { before: true, ..options }).map_err(of_plan)?),
@@ -236,7 +236,7 @@ impl Preparer {
         let Some(existing) = self.clickhouse.table(&database, &table).await? else { return Ok(none) };
         let names = plan::key_names(record);
         let (mode, rule) = (Mode::Mirror, self.rules.of(topic));
-        let options = RowOptions { key: &names, rule: &rule, mode, before: false };
+        let options = RowOptions { key: &names, rule: &rule, mode, existing: &plan::NOTHING_KEPT, before: false };
         let row = RowPlan::compile(record, &options).map_err(|source| Error::Plan { topic: Arc::clone(topic), source })?;
         let full_name: Arc<str> = ddl::full_name(&database, &table).into();
         let wanted = Wanted { topic, database: &database, table: &table, mode, rule: &rule, columns: &row.columns, key: &names };
