@@ -9,7 +9,9 @@ use millrace_schemas::names;
 
 use crate::rules::{TableRule, Unfit};
 use crate::schema::{Kind, Node};
-use crate::types::{ColumnType, DAY_SECONDS, DAYS, Decode, Mapping, Number, Scalar, Written, datetime_ticks, integer, ticks, time_ticks, zoned};
+use crate::types::{
+    ColumnType, DAY_SECONDS, DAYS, Decode, Mapping, Number, Scalar, Written, datetime_ticks, integer, ticks, time_ticks, zoned,
+};
 use crate::unfit::Action;
 
 /// A column as it is filled.
@@ -67,7 +69,8 @@ impl Question<'_> {
             }
             (None, None) => {
                 let (mut of, decode) = self.own(source)?;
-                of.nullable = (of.nullable || self.before || self.policy(source, of.scalar) == Unfit::Null) && !key && of.scalar != Scalar::Floats;
+                of.nullable =
+                    (of.nullable || self.before || self.policy(source, of.scalar) == Unfit::Null) && !key && of.scalar != Scalar::Floats;
                 Choice::of(of, decode)
             }
         };
@@ -132,13 +135,19 @@ impl Question<'_> {
             },
             "Enum8" | "Enum16" | "Enum" => {
                 let known = enum_labels(parameters).ok_or_else(|| format!("{text}, whose labels can't be read"))?;
-                let labels = labels(self.node).ok_or_else(|| format!("{text}, but only an ENUM can become that: ClickHouse takes other text that is a number for a label's number"))?;
+                let labels = labels(self.node).ok_or_else(|| {
+                    format!("{text}, but only an ENUM can become that: ClickHouse takes other text that is a number for a label's number")
+                })?;
                 if let Some(missing) = labels.iter().find(|label| !known.contains(label)) {
                     return Err(format!("{text}, which lacks the source's label '{missing}'"));
                 }
                 (Scalar::String, Decode::Utf8)
             }
-            _ => return Err(format!("{text}, which the consumer doesn't fill, since ClickHouse changes values on their way into it or refuses them; make it a MATERIALIZED column of one that is filled")),
+            _ => {
+                return Err(format!(
+                    "{text}, which the consumer doesn't fill, since ClickHouse changes values on their way into it or refuses them; make it a MATERIALIZED column of one that is filled"
+                ));
+            }
         };
         Ok(Choice { declared, ..Choice::of(plain(of), decode) })
     }
@@ -158,16 +167,25 @@ enum Source {
     Year,
     Float32,
     Float64,
-    Decimal { from: Number, scale: i32 },
+    Decimal {
+        from: Number,
+        scale: i32,
+    },
     /// BIGINT UNSIGNED.
     Unsigned,
     Bits,
     Date,
     /// Ticks of so many digits.
-    Timestamp { unit: u8 },
-    Time { unit: u8 },
+    Timestamp {
+        unit: u8,
+    },
+    Time {
+        unit: u8,
+    },
     Zoned,
-    Text { utf8: bool },
+    Text {
+        utf8: bool,
+    },
     /// All others: they have one type.
     Other,
 }
@@ -189,7 +207,9 @@ impl Source {
             (Decode::Number { from, shift, .. }, _) => scale(from, shift),
             (Decode::Unsigned64, _) => Self::Unsigned,
             (Decode::Bits, _) => Self::Bits,
-            (Decode::Ticks { multiply, divide, .. }, Scalar::DateTime64(digits)) => Self::Timestamp { unit: unit(multiply, divide, digits) },
+            (Decode::Ticks { multiply, divide, .. }, Scalar::DateTime64(digits)) => {
+                Self::Timestamp { unit: unit(multiply, divide, digits) }
+            }
             (Decode::Ticks { multiply, divide, .. }, Scalar::Time64(digits)) => Self::Time { unit: unit(multiply, divide, digits) },
             (Decode::Zoned { .. }, _) => Self::Zoned,
             (Decode::Text, _) => Self::Text { utf8: false },
@@ -383,7 +403,7 @@ mod tests {
         let of = |rule: &TableRule| chosen(&datetime, rule, None, None, false).expect("a column").of.to_string();
         assert_eq!(of(&TableRule::default()), "Nullable(DateTime64(0, 'UTC'))");
         assert_eq!(of(&rule(|rule| rule.unfit.dates = Unfit::Text)), "Nullable(String)");
-        let required = Node { kind: inner(&datetime).kind.clone(), ..inner(&datetime).clone() };
+        let required = inner(&datetime).clone();
         let nulled = rule(|rule| rule.unfit.dates = Unfit::Null);
         let column = chosen(&required, &nulled, None, None, false).expect("a column");
         assert_eq!((column.of.to_string().as_str(), column.unfit), ("Nullable(DateTime64(0, 'UTC'))", Action::Null));
@@ -403,7 +423,11 @@ mod tests {
             (r#""__debezium.source.column.type":"TINYINT""#, &bools, "Nullable(Int8)"),
             (r#""__debezium.source.column.type":"TINYINT UNSIGNED","__debezium.source.column.length":"4""#, &bools, "Nullable(UInt8)"),
         ] {
-            assert_eq!(chosen(&typed(int16, parameters), rule, None, None, false).expect("a column").of.to_string(), expected, "{parameters}");
+            assert_eq!(
+                chosen(&typed(int16, parameters), rule, None, None, false).expect("a column").of.to_string(),
+                expected,
+                "{parameters}"
+            );
         }
     }
 

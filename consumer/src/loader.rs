@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::budget::Budget;
-use crate::dead_letter::DeadLetter;
 use crate::ddl;
+use crate::dead_letter::DeadLetter;
 use crate::error::{Disposition, Error, Place};
 use crate::internal::may_be_own;
 use crate::job::{Applied, Done, Job, Load, LoadedRows, Once};
@@ -185,9 +185,11 @@ impl Loader {
     /// Whether everything that was taken in is loaded and committed, but for what failed for good.
     #[must_use]
     pub fn drained(&self) -> bool {
-        let loaded = self.lanes.iter().enumerate().all(|(place, lane)| {
-            lane.failed.is_some() || (!lane.units.iter().any(Unit::busy) && !self.offsets.unsealed(place))
-        });
+        let loaded = self
+            .lanes
+            .iter()
+            .enumerate()
+            .all(|(place, lane)| lane.failed.is_some() || (!lane.units.iter().any(Unit::busy) && !self.offsets.unsealed(place)));
         loaded && self.commits().0.is_empty()
     }
 
@@ -446,7 +448,8 @@ impl Loader {
                     continue;
                 }
                 let asked_back = || {
-                    let of_unit = |id: &&PartitionId| id.topic == place && partition_of(unit).is_none_or(|partition| partition == id.partition);
+                    let of_unit =
+                        |id: &&PartitionId| id.topic == place && partition_of(unit).is_none_or(|partition| partition == id.partition);
                     self.revoking.iter().any(|id| of_unit(&id))
                 };
                 if self.draining || of.full(&self.limits) || asked_back() {

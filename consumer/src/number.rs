@@ -264,7 +264,8 @@ mod tests {
         let number = Wide::from_i128;
         assert_eq!(number(12_300).shifted(-2), Ok(number(123)));
         assert_eq!(number(-12_301).shifted(-2), Err(Inexact::Rest));
-        for (value, digits, expected) in [(149, -2, 1), (150, -2, 2), (-150, -2, -2), (1_049, -2, 10), (7, 2, 700), (5, -1, 1), (4, -1, 0)] {
+        for (value, digits, expected) in [(149, -2, 1), (150, -2, 2), (-150, -2, -2), (1_049, -2, 10), (7, 2, 700), (5, -1, 1), (4, -1, 0)]
+        {
             assert_eq!(number(value).nearest(digits), Some(number(expected)).map(|wide| Wide { negative: value < 0, ..wide }), "{value}");
         }
         assert_eq!(Wide::of_digits(76, false).shifted(3), Err(Inexact::Large));

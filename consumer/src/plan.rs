@@ -321,8 +321,7 @@ fn compile_field(
     let wanted = of_rule(&name).or_else(|| of_rule(&source_name));
     let kept = options.existing.get(&*name).copied();
     let in_key = options.key.contains(&source_name);
-    let question =
-        Question { node: &field.node, mapping: &mapping, rule: options.rule, wanted, kept, in_key, before: options.before };
+    let question = Question { node: &field.node, mapping: &mapping, rule: options.rule, wanted, kept, in_key, before: options.before };
     let choice = question.answer().map_err(|what| {
         let of = kept.map(|kept| kept.to_string()).or(wanted.map(str::to_owned));
         if of.is_some() { PlanError::Wanted { column: name.to_string(), what } } else { refused(what) }
@@ -338,15 +337,7 @@ fn compile_field(
         let name = in_table(&srid_name(&source_name, record));
         srid_column = Some(PlanColumn { name, of, declared: None, renamed_from: None, default: None });
     }
-    let step = Step {
-        decode: choice.decode,
-        null_branch: mapping.null_branch,
-        slot,
-        null: choice.null,
-        unfit: choice.unfit,
-        in_key,
-        srid,
-    };
+    let step = Step { decode: choice.decode, null_branch: mapping.null_branch, slot, null: choice.null, unfit: choice.unfit, in_key, srid };
     let column = PlanColumn { renamed_from: told.map(in_table), declared: choice.declared, of: choice.of, default, name };
     Ok((step, column, srid_column))
 }
@@ -429,6 +420,7 @@ fn srid_null_branch(node: &Node) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Unfit;
 
     fn plan(fields: &str, key: &[&str]) -> Result<RowPlan, PlanError> {
         let text = format!(r#"{{"type":"record","name":"Value","fields":[{fields}]}}"#);
@@ -459,7 +451,7 @@ mod tests {
             (
                 r#"{"type":"string","connect.name":"io.debezium.time.ZonedTimestamp"}"#,
                 r#""1970-01-01T00:00:00Z""#,
-                Some("1970-01-01 00:00:00"),
+                Some("1970-01-01 00:00:00.000000"),
             ),
             (r#"{"type":"bytes","connect.name":"io.debezium.data.Bits"}"#, r#""\u0001\u0001""#, Some("257")),
             (r#""boolean""#, "true", Some("true")),
@@ -491,6 +483,89 @@ mod tests {
         assert!(matches!(plan(of, &["id"]), Err(PlanError::Key { .. })));
         assert!(matches!(plan(r#"{"name":"_version","type":"int"}"#, &[]), Err(PlanError::Reserved { .. })));
         assert!(matches!(plan(r#"{"name":"a","type":{"type":"map","values":"int"}}"#, &[]), Err(PlanError::Type { .. })));
+    }
+
+    #[test]
+    fn a_renamed_column_tells_its_name_before() {
+        let of = r#"{"name":"b","type":["null",{"type":"int","connect.parameters":{"millrace.column.renamed.from":"a"}}]}"#;
+        assert_eq!(plan(of, &[]).expect("a plan").columns[0].renamed_from.as_deref(), Some("a"));
+        let node = Node::parse(&format!(r#"{{"type":"record","name":"Value","fields":[{of}]}}"#)).expect("a schema");
+        let rule = TableRule::default();
+        let options = RowOptions { key: &[], rule: &rule, mode: Mode::History, existing: &NOTHING_KEPT, before: true };
+        let before = RowPlan::compile(node.record().expect("a record"), &options).expect("a plan");
+        assert_eq!((&*before.columns[0].name, before.columns[0].renamed_from.as_deref()), ("_before_b", Some("_before_a")));
+    }
+
+    #[test]
+    fn a_key_is_the_same_where_its_bytes_are() {
+        let fields =
+            r#"{"name":"a","type":"string"},{"name":"n","type":["null",{"type":"array","items":"float"}]},{"name":"b","type":"long"}"#;
+        let plan = plan(fields, &["b", "a"]).expect("a plan");
+        let row = |a: &str, n: bool, b: i64| {
+            let mut out = Vec::new();
+            wire::put_bytes(&mut out, a.as_bytes());
+            if n {
+                out.extend([2, 2, 0, 0, 0, 0, 0]);
+            } else {
+                out.push(0);
+            }
+            wire::put_long(&mut out, b);
+            out
+        };
+        for (before, after, same) in [
+            (row("x", false, 7), row("x", false, 7), true),
+            (row("x", false, 7), row("x", true, 7), true),
+            (row("x", false, 7), row("y", false, 7), false),
+            (row("x", true, 7), row("x", false, 8), false),
+            (row("x", true, 1 << 40), row("x", false, 1 << 40), true),
+            (row("", true, 0), row("", true, 0), true),
+        ] {
+            assert_eq!(plan.same_key(&before, &after), Ok(same));
+        }
+        let error = plan.same_key(&row("x", false, 7), &[2]).expect_err("cut");
+        assert_eq!(error.slot, Some(0));
+    }
+
+    #[test]
+    fn what_is_made_to_fit_is_counted_once_its_row_is_whole() {
+        let mut rule = TableRule::default();
+        (rule.unfit.others, rule.unfit.dates) = (Unfit::Clamp, Unfit::Null);
+        let text = r#"{"type":"record","name":"Value","fields":[{"name":"a","type":{"type":"int","connect.type":"int8"}},
+            {"name":"d","type":{"type":"int","connect.name":"io.debezium.time.Date"}},{"name":"z","type":"boolean"}]}"#;
+        let node = Node::parse(text).expect("a schema");
+        let options = RowOptions { key: &[], rule: &rule, mode: Mode::Append, existing: &NOTHING_KEPT, before: false };
+        let plan = RowPlan::compile(node.record().expect("a record"), &options).expect("a plan");
+        let mut columns: Vec<_> = plan.columns.iter().map(|column| Column::new(column.of)).collect();
+        let row = |a: i64, d: i64, z: u8| {
+            let mut out = Vec::new();
+            wire::put_long(&mut out, a);
+            wire::put_long(&mut out, d);
+            out.push(z);
+            out
+        };
+        plan.append(&row(300, 0, 1), &mut columns).expect("clamped");
+        plan.append(&row(-300, 1_000_000, 0), &mut columns).expect("clamped and null");
+        plan.append(&row(1, 1, 0), &mut columns).expect("as it is");
+        assert!(plan.append(&row(300, 0, 9), &mut columns).is_err(), "not whole");
+        assert_eq!(plan.take_converted(), [(Arc::from("a"), 2), (Arc::from("d"), 1)]);
+        assert_eq!(plan.take_converted(), []);
+    }
+
+    #[test]
+    fn a_default_follows_the_policy_of_its_values() {
+        let of = r#"{"name":"d","type":{"type":"int","connect.name":"io.debezium.time.Date"},"default":2932896}"#;
+        let node = Node::parse(&format!(r#"{{"type":"record","name":"Value","fields":[{of}]}}"#)).expect("a schema");
+        let default = |policy| {
+            let mut rule = TableRule::default();
+            rule.unfit.dates = policy;
+            let options = RowOptions { key: &[], rule: &rule, mode: Mode::Append, existing: &NOTHING_KEPT, before: false };
+            let plan = RowPlan::compile(node.record().expect("a record"), &options).map_err(|error| error.to_string())?;
+            Ok::<_, String>(plan.columns[0].default.clone().map(|text| String::from_utf8(text).expect("text")))
+        };
+        assert_eq!(default(Unfit::Clamp), Ok(Some("2299-12-31".to_owned())));
+        assert_eq!(default(Unfit::Text), Ok(Some("9999-12-31".to_owned())));
+        assert_eq!(default(Unfit::Null), Ok(None));
+        assert!(default(Unfit::DeadLetter).is_err_and(|error| error.contains("'d'") && error.contains("unfit")));
     }
 
     #[test]

@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn floats_are_themselves_again() {
-        for (value, expected) in [(0.1, "0.1"), (-1e15, "-1e15"), (1e14, "100000000000000"), (1.5e300, "1.5e300"), (0.0, "0"), (-0.0, "-0")] {
+        for (value, expected) in [(0.1, "0.1"), (-1e15, "-1e15"), (1e14, "100000000000000"), (1.5e300, "1.5e300"), (0.0, "0"), (-0.0, "-0")]
+        {
             assert_eq!(written(|out| double(out, value)), expected);
         }
         assert_eq!(written(|out| float(out, 0.1)), "0.1");

@@ -391,7 +391,9 @@ fn map(node: &Node) -> Mapped {
         (Kind::Long, "io.debezium.time.MicroTimestamp", _) | (Kind::Long, "", "timestamp-micros" | "local-timestamp-micros") => {
             timestamp(node, 6)
         }
-        (Kind::Long, "io.debezium.time.NanoTimestamp", _) | (Kind::Long, "", "timestamp-nanos" | "local-timestamp-nanos") => timestamp(node, 9),
+        (Kind::Long, "io.debezium.time.NanoTimestamp", _) | (Kind::Long, "", "timestamp-nanos" | "local-timestamp-nanos") => {
+            timestamp(node, 9)
+        }
         (Kind::Long, "io.debezium.time.NanoTime", _) => time(node, 1_000_000_000),
         (Kind::Int | Kind::Long, "", "") => {
             let scalar = integer_type(node);
@@ -497,7 +499,8 @@ fn decimal(node: &Node, from: Number) -> Mapped {
     let (precision, digits) = (kept(declared), kept(scale));
     let scalar = Scalar::Decimal(precision, digits);
     let shift = i32::from(digits) - i32::try_from(scale).map_err(|_| "a decimal whose scale has no end")?;
-    let decode = if shift == 0 && from == Number::BigEndian { Decode::Decimal { precision } } else { Decode::Number { from, shift, to: scalar } };
+    let decode =
+        if shift == 0 && from == Number::BigEndian { Decode::Decimal { precision } } else { Decode::Number { from, shift, to: scalar } };
     Ok((scalar, decode, false))
 }
 

@@ -75,6 +75,8 @@ impl Action {
 /// Appends what is nearest to the value at the front of `input`; none where nothing is, and then nothing is appended.
 pub(crate) fn append_nearest(column: &mut Column, decode: &Decode, input: &mut &[u8]) -> Option<()> {
     match decode {
+        // What isn't 0 is true in MySQL.
+        Decode::Integer { .. } if column.of().scalar == Scalar::Bool => column.push_integer(1),
         Decode::Integer { min, max, .. } => column.push_integer(wire::take_long(input).ok()?.clamp(*min, *max)),
         Decode::Ticks { multiply, divide, min, max, .. } => {
             let value = i128::from(wire::take_long(input).ok()?) * i128::from(*multiply);
@@ -132,6 +134,7 @@ fn nearest_number(column: &mut Column, (from, shift, to): (Number, i32, Scalar),
         Scalar::Decimal(precision, _) => {
             nearest.filter(|number| number.within_digits(precision)).unwrap_or(Wide::of_digits(precision, negative))
         }
+        Scalar::Bool => Wide::from_i128(1),
         _ => {
             let (min, max) = integer_bounds(to);
             let beyond = if negative { min } else { max };
@@ -199,7 +202,10 @@ mod tests {
         }
         let text = sized(b"9999-12-31T23:59:59Z");
         assert_eq!(nearest(Scalar::DateTime64(0), zoned(0), &text), 10_413_791_999_i64.to_le_bytes());
-        assert_eq!(nearest(Scalar::Decimal(3, 0), Decode::Decimal { precision: 3 }, &sized(&(-5_000_i16).to_be_bytes())), (-999_i32).to_le_bytes());
+        assert_eq!(
+            nearest(Scalar::Decimal(3, 0), Decode::Decimal { precision: 3 }, &sized(&(-5_000_i16).to_be_bytes())),
+            (-999_i32).to_le_bytes()
+        );
         assert_eq!(nearest(Scalar::UInt(64), Decode::Unsigned64, &sized(&[0xff])), [0; 8]);
         assert_eq!(nearest(Scalar::String, Decode::Utf8, &sized(b"a\xffb")), "\u{5}a\u{fffd}b".as_bytes());
         let scaled = Decode::Number { from: Number::BigEndian, shift: -2, to: Scalar::Decimal(3, 0) };

@@ -11,4 +11,8 @@ mod suite {
     mod pipeline;
     mod support;
     mod values;
+    mod values_rules;
+    mod values_table;
+    mod values_text;
+    mod values_unfit;
 }
