@@ -24,6 +24,9 @@ pub enum ValueError {
     /// A union branch that the schema doesn't have.
     #[error("a union branch {0} does not exist in the schema")]
     Branch(i64),
+    /// A boolean that is neither 0 nor 1.
+    #[error("a boolean is neither 0 nor 1")]
+    NotABoolean,
     /// A value outside what the column's type holds.
     #[error("the value is outside the range of {0}")]
     Range(ColumnType),
@@ -61,7 +64,7 @@ impl ValueError {
     #[must_use]
     pub fn is_of_a_value(self) -> bool {
         match self {
-            Self::Wire(_) | Self::Branch(_) => false,
+            Self::Wire(_) | Self::Branch(_) | Self::NotABoolean => false,
             Self::Range(_)
             | Self::Digits(_)
             | Self::Inexact(_)
@@ -264,7 +267,7 @@ impl Column {
             Decode::Boolean => match wire::take(input, 1)? {
                 [0] => self.push_integer(0),
                 [1] => self.push_integer(1),
-                _ => return Err(ValueError::Range(self.of)),
+                _ => return Err(ValueError::NotABoolean),
             },
             Decode::Float32 => self.push_raw(wire::take(input, 4)?),
             Decode::Float64 => self.push_raw(wire::take(input, 8)?),
@@ -417,7 +420,7 @@ impl Column {
                 let text: &[u8] = match wire::take(input, 1)? {
                     [0] => b"false",
                     [1] => b"true",
-                    _ => return Err(ValueError::Range(of)),
+                    _ => return Err(ValueError::NotABoolean),
                 };
                 self.push_text(text);
             }

@@ -68,14 +68,20 @@ impl Question<'_> {
                 choice
             }
             (None, None) => {
-                let (mut of, decode) = self.own(source)?;
-                of.nullable =
-                    (of.nullable || self.before || self.policy(source, of.scalar) == Unfit::Null) && !key && of.scalar != Scalar::Floats;
+                // What always fits has no policy, whatever the others of its kind have.
+                let fits = match source {
+                    Source::Boolean | Source::Float32 | Source::Float64 | Source::Text { utf8: false } => true,
+                    Source::Other => !matches!(self.mapping.decode, Decode::Geometry { .. }),
+                    _ => false,
+                };
+                let (mut of, decode) = if fits { (self.mapping.column, self.mapping.decode) } else { self.own(source) };
+                let made_null = !fits && self.policy(source, of.scalar) == Unfit::Null;
+                of.nullable = (of.nullable || self.before || made_null) && !key && of.scalar.can_be_null();
                 Choice::of(of, decode)
             }
         };
         choice.unfit = Action::of(self.policy(source, choice.of.scalar), choice.of.nullable, self.in_key);
-        if from_null && !choice.of.nullable && choice.of.scalar != Scalar::Floats {
+        if from_null && !choice.of.nullable && choice.of.scalar.can_be_null() {
             choice.null = Some(Action::of(self.rule.unfit.others, false, key));
         }
         if choice.decode == Decode::Utf8 && self.rule.unfit.texts == Unfit::Text {
@@ -85,18 +91,18 @@ impl Question<'_> {
     }
 
     /// The type without settings of its own: the source's, or text where the policy wants that.
-    fn own(&self, source: Source) -> Result<(ColumnType, Decode), String> {
+    fn own(&self, source: Source) -> (ColumnType, Decode) {
         let Mapping { column, decode, .. } = *self.mapping;
         let as_bool = self.rule.tinyint1_bool && self.rule.unfit.booleans != Unfit::Text && is_tinyint1(self.node);
         if as_bool {
-            return Ok((ColumnType { scalar: Scalar::Bool, ..column }, integer(Scalar::Bool)));
+            return (ColumnType { scalar: Scalar::Bool, ..column }, integer(Scalar::Bool));
         }
         if self.policy(source, column.scalar) == Unfit::Text
             && let Some(written) = source.written(self.mapping)
         {
-            return Ok((ColumnType { scalar: Scalar::String, low_cardinality: false, ..column }, Decode::Written(written)));
+            return (ColumnType { scalar: Scalar::String, low_cardinality: false, ..column }, Decode::Written(written));
         }
-        Ok((column, decode))
+        (column, decode)
     }
 
     /// The policy of the values that don't fit.
@@ -108,7 +114,6 @@ impl Question<'_> {
             Source::Integer if scalar == Scalar::Bool => policies.booleans,
             // What a text isn't (a UUID, so many bytes) goes by `others`.
             Source::Text { utf8: true } if scalar == Scalar::String => policies.texts,
-            // A floats' length and a geometry's form have no text of their own, and neither has a float.
             _ => policies.others,
         }
     }
@@ -235,10 +240,10 @@ impl Source {
             (Self::Integer | Self::Year, Scalar::Int(_) | Scalar::UInt(_) | Scalar::Bool) => integer(to),
             (Self::Integer, Scalar::Float32) => Decode::Floating { width: 4 },
             (Self::Integer, Scalar::Float64) => Decode::Floating { width: 8 },
-            (Self::Integer, Scalar::Decimal(..)) => number(Number::Long, 0),
+            (Self::Integer | Self::Year, Scalar::Decimal(..)) => number(Number::Long, 0),
             (Self::Decimal { from, scale }, Scalar::Int(_) | Scalar::UInt(_) | Scalar::Bool | Scalar::Decimal(..)) => number(from, scale),
-            (Self::Unsigned, Scalar::Int(_) | Scalar::UInt(_) | Scalar::Decimal(..)) => number(Number::BigEndian, 0),
-            (Self::Bits, Scalar::Int(_) | Scalar::UInt(_) | Scalar::Decimal(..)) => number(Number::Bits, 0),
+            (Self::Unsigned, Scalar::Int(_) | Scalar::UInt(_) | Scalar::Bool | Scalar::Decimal(..)) => number(Number::BigEndian, 0),
+            (Self::Bits, Scalar::Int(_) | Scalar::UInt(_) | Scalar::Bool | Scalar::Decimal(..)) => number(Number::Bits, 0),
             (Self::Float32, Scalar::Float64) => Decode::Widened,
             (Self::Float64, Scalar::Float32) => Decode::Narrowed,
             (Self::Date, Scalar::DateTime64(digits)) => {

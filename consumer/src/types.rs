@@ -67,6 +67,14 @@ impl Scalar {
     }
 }
 
+impl Scalar {
+    /// Whether ClickHouse has the type Nullable.
+    #[must_use]
+    pub fn can_be_null(self) -> bool {
+        self != Self::Floats
+    }
+}
+
 /// Bytes of a Decimal of so many digits.
 #[must_use]
 pub fn decimal_width(precision: u8) -> usize {
@@ -362,7 +370,7 @@ impl Mapping {
         };
         let (scalar, decode, low_cardinality) = map(inner)?;
         // An array can't be NULL in ClickHouse; a VECTOR has at least one element, so that [] is free to stand for it.
-        let nullable = null_branch.is_some() && scalar != Scalar::Floats;
+        let nullable = null_branch.is_some() && scalar.can_be_null();
         Ok(Self { column: ColumnType { scalar, nullable, low_cardinality }, decode, null_branch })
     }
 }
