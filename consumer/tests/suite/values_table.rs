@@ -1,6 +1,7 @@
 //! A real table filled from Avro bytes written by hand: any schema, any bytes, whatever writer may have made them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use millrace_consumer::batch::Origins;
@@ -173,9 +174,14 @@ impl<'a> Filler<'a> {
 impl Filled {
     /// What ClickHouse prints of an expression, by id: as hexadecimal digits of the text, since not all text is UTF-8. NULL is `NULL`.
     pub(crate) async fn printed(&self, stack: &Stack, expression: &str) -> BTreeMap<i64, Vec<u8>> {
+        self.printed_in(stack, expression, i64::MIN..i64::MAX).await
+    }
+
+    /// The same of some ids.
+    pub(crate) async fn printed_in(&self, stack: &Stack, expression: &str, ids: Range<i64>) -> BTreeMap<i64, Vec<u8>> {
         let sql = format!(
-            "SELECT toString(id) AS i, hex(ifNull(toString({expression}), 'NULL')) AS v FROM {} ORDER BY toInt64(id)",
-            self.full_name
+            "SELECT toString(id) AS i, hex(ifNull(toString({expression}), 'NULL')) AS v FROM {} WHERE toInt64(id) >= {} AND toInt64(id) < {}",
+            self.full_name, ids.start, ids.end
         );
         let rows = stack.texts(&sql).await;
         rows.iter().map(|row| (row[0].parse().expect("an id"), unhex(&row[1]))).collect()
