@@ -3,12 +3,17 @@
 //! A value's bytes are read, checked and appended in one step: there is no value in between, and no allocation but the column's own growth.
 //! A value that fails leaves the column as it was; [`Column::truncate`] takes a row's earlier values back.
 
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use bytes::Bytes;
 use millrace_schemas::wire::{self, WireError};
 
-use crate::types::{ColumnType, Decode, Scalar, datetime_ticks, decimal_width};
+use crate::number::{Inexact, Wide, little_endian, within_digits};
+use crate::types::{ColumnType, Decode, Number, Scalar, Written, decimal_width, integer_bounds};
+use crate::zoned::{NoTicks, Zoned};
+use crate::{text, unfit};
 
 /// Why a value can't go into its column. Never shows the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +24,9 @@ pub enum ValueError {
     /// A union branch that the schema doesn't have.
     #[error("a union branch {0} does not exist in the schema")]
     Branch(i64),
+    /// A boolean that is neither 0 nor 1.
+    #[error("a boolean is neither 0 nor 1")]
+    NotABoolean,
     /// A value outside what the column's type holds.
     #[error("the value is outside the range of {0}")]
     Range(ColumnType),
@@ -28,22 +36,45 @@ pub enum ValueError {
     /// Text that should be a time and isn't.
     #[error("the text is not an ISO 8601 time")]
     NotATime,
+    /// A number that isn't the same in the column's type.
+    #[error("the value is not exact in {0}")]
+    Inexact(ColumnType),
+    /// A value that isn't one of the column's type.
+    #[error("the value is none of {0}")]
+    NotOf(ColumnType),
+    /// Text or bytes of another length than the column has.
+    #[error("the value does not have {0} bytes")]
+    Length(usize),
+    /// A string that isn't UTF-8.
+    #[error("the text is not UTF-8")]
+    NotUtf8,
     /// NULL where the table has a column of its key.
     #[error("NULL in a column of the key")]
     NullInKey,
+    /// NULL where the column has none.
+    #[error("NULL in a column that has none")]
+    Null,
     /// A geometry without its bytes.
     #[error("a geometry without WKB")]
     NoGeometry,
 }
 
-impl From<crate::envelope::EnvelopeError> for ValueError {
-    fn from(error: crate::envelope::EnvelopeError) -> Self {
-        use crate::envelope::EnvelopeError;
-        match error {
-            EnvelopeError::Wire(error) => Self::Wire(error),
-            EnvelopeError::Branch(branch) => Self::Branch(branch),
-            // A skip over a value finds neither an operation nor a record's end.
-            EnvelopeError::Op | EnvelopeError::Trailing(_) => Self::Wire(WireError::Length(-1)),
+impl ValueError {
+    /// Whether a value is at fault, for which the settings have a policy; else the record's bytes aren't what their schema says.
+    #[must_use]
+    pub fn is_of_a_value(self) -> bool {
+        match self {
+            Self::Wire(_) | Self::Branch(_) | Self::NotABoolean => false,
+            Self::Range(_)
+            | Self::Digits(_)
+            | Self::Inexact(_)
+            | Self::NotOf(_)
+            | Self::Length(_)
+            | Self::NotUtf8
+            | Self::NotATime
+            | Self::NullInKey
+            | Self::Null
+            | Self::NoGeometry => true,
         }
     }
 }
@@ -135,6 +166,33 @@ impl Column {
         self.count_value();
     }
 
+    /// Appends text that is written straight into a String column.
+    ///
+    /// # Errors
+    /// What `write` returns; the column is then as it was before.
+    pub fn push_written<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        if let Data::Text { bytes, last } = &mut self.data {
+            let start = bytes.len();
+            // Most texts are shorter than 128 bytes, whose length takes one byte: room for that one, the rest moves if it was a guess too small.
+            bytes.push(0);
+            if let Err(error) = write(bytes) {
+                bytes.truncate(start);
+                return Err(error);
+            }
+            let len = bytes.len() - start - 1;
+            if len < 0x80 {
+                bytes[start] = (len & 0x7f) as u8;
+            } else {
+                let mut prefix = Vec::with_capacity(10);
+                put_var_uint(&mut prefix, len);
+                bytes.splice(start..=start, prefix);
+            }
+            *last = start;
+        }
+        self.count_value();
+        Ok(())
+    }
+
     /// Appends NULL; in a column that can't hold it the type's default, which stands for it (an empty array).
     #[inline]
     pub fn push_null(&mut self) {
@@ -199,10 +257,17 @@ impl Column {
                 let text = wire::take_bytes(input)?;
                 self.push_text(text);
             }
+            Decode::Utf8 => {
+                let text = wire::take_bytes(input)?;
+                if std::str::from_utf8(text).is_err() {
+                    return Err(ValueError::NotUtf8);
+                }
+                self.push_text(text);
+            }
             Decode::Boolean => match wire::take(input, 1)? {
                 [0] => self.push_integer(0),
                 [1] => self.push_integer(1),
-                _ => return Err(ValueError::Range(self.of)),
+                _ => return Err(ValueError::NotABoolean),
             },
             Decode::Float32 => self.push_raw(wire::take(input, 4)?),
             Decode::Float64 => self.push_raw(wire::take(input, 8)?),
@@ -233,9 +298,13 @@ impl Column {
                 value[..low.len()].copy_from_slice(low);
                 self.push_raw(&value);
             }
-            Decode::Zoned { digits } => {
-                let ticks = zoned_ticks(wire::take_bytes(input)?, *digits, self.of)?;
-                if !datetime_ticks(*digits).contains(&ticks) {
+            Decode::Zoned { digits, min, max } => {
+                let zoned = Zoned::parse(wire::take_bytes(input)?).ok_or(ValueError::NotATime)?;
+                let ticks = zoned.ticks(*digits).map_err(|error| match error {
+                    NoTicks::Digits => ValueError::Digits(self.of),
+                    NoTicks::Range => ValueError::Range(self.of),
+                })?;
+                if ticks < *min || ticks > *max {
                     return Err(ValueError::Range(self.of));
                 }
                 self.push_integer(ticks);
@@ -263,8 +332,178 @@ impl Column {
                 }
                 self.push_text(wkb);
             }
+            Decode::Number { .. }
+            | Decode::Floating { .. }
+            | Decode::Widened
+            | Decode::Narrowed
+            | Decode::Written(_)
+            | Decode::Exactly { .. }
+            | Decode::Uuid
+            | Decode::Address { .. } => self.append_converted(decode, input)?,
         }
         Ok(())
+    }
+
+    /// The conversions to another type than the source's own.
+    fn append_converted(&mut self, decode: &Decode, input: &mut &[u8]) -> Result<(), ValueError> {
+        match decode {
+            Decode::Number { from, shift, to } => {
+                let number = take_number(*from, input)?.ok_or(ValueError::Range(self.of))?;
+                let number = number.shifted(*shift).map_err(|error| match error {
+                    Inexact::Rest => ValueError::Digits(self.of),
+                    Inexact::Large => ValueError::Range(self.of),
+                })?;
+                if !holds_number(*to, number) {
+                    return Err(ValueError::Range(self.of));
+                }
+                self.push_number(number);
+            }
+            Decode::Floating { width } => {
+                let value = wire::take_long(input)?;
+                // Beyond 2^53 (2^24) only some whole numbers are floats; the cast back says which, but for the bound that it saturates at.
+                let exact = match width {
+                    4 => value as f32 as i64 == value && value != i64::MAX,
+                    _ => value as f64 as i64 == value && value != i64::MAX,
+                };
+                if !exact {
+                    return Err(ValueError::Inexact(self.of));
+                }
+                self.push_float(value as f64);
+            }
+            Decode::Widened => {
+                let value = take_float(input)?;
+                self.push_raw(&f64::from(value).to_le_bytes());
+            }
+            Decode::Narrowed => {
+                let value = take_double(input)?;
+                let narrow = value as f32;
+                if f64::from(narrow).to_bits() != value.to_bits() && !(value.is_nan() && narrow.is_nan()) {
+                    return Err(ValueError::Inexact(self.of));
+                }
+                self.push_raw(&narrow.to_le_bytes());
+            }
+            Decode::Written(written) => self.append_written(*written, input)?,
+            Decode::Exactly { bytes } => {
+                let text = wire::take_bytes(input)?;
+                if text.len() != *bytes {
+                    return Err(ValueError::Length(*bytes));
+                }
+                self.push_text(text);
+            }
+            Decode::Uuid => {
+                let value = uuid(wire::take_bytes(input)?).ok_or(ValueError::NotOf(self.of))?;
+                // ClickHouse has a UUID as two numbers of 64 bits, each little-endian.
+                let mut bytes = value.to_be_bytes();
+                bytes[..8].reverse();
+                bytes[8..].reverse();
+                self.push_raw(&bytes);
+            }
+            Decode::Address { v6 } => {
+                let text = std::str::from_utf8(wire::take_bytes(input)?).map_err(|_| ValueError::NotUtf8)?;
+                if *v6 {
+                    let address: Ipv6Addr = text.parse().map_err(|_| ValueError::NotOf(self.of))?;
+                    self.push_raw(&address.octets());
+                } else {
+                    let address: Ipv4Addr = text.parse().map_err(|_| ValueError::NotOf(self.of))?;
+                    self.push_raw(&u32::from(address).to_le_bytes());
+                }
+            }
+            _ => debug_assert!(false, "a conversion"),
+        }
+        Ok(())
+    }
+
+    fn append_written(&mut self, written: Written, input: &mut &[u8]) -> Result<(), ValueError> {
+        let of = self.of;
+        match written {
+            Written::Boolean => {
+                let text: &[u8] = match wire::take(input, 1)? {
+                    [0] => b"false",
+                    [1] => b"true",
+                    _ => return Err(ValueError::NotABoolean),
+                };
+                self.push_text(text);
+            }
+            Written::Integer => {
+                let value = wire::take_long(input)?;
+                self.push_infallible(|out| text::integer(out, value.into()));
+            }
+            Written::Year => {
+                let value = wire::take_long(input)?;
+                self.push_infallible(|out| text::year(out, value));
+            }
+            Written::Bits => {
+                let number = take_number(Number::Bits, input)?.and_then(Wide::to_i128).ok_or(ValueError::Range(of))?;
+                self.push_infallible(|out| text::integer(out, number));
+            }
+            Written::Float32 => {
+                let value = take_float(input)?;
+                self.push_infallible(|out| text::float(out, value));
+            }
+            Written::Float64 => {
+                let value = take_double(input)?;
+                self.push_infallible(|out| text::double(out, value));
+            }
+            Written::Decimal { from, scale } => {
+                let bytes = match from {
+                    Number::Fixed(bytes) => wire::take(input, bytes)?,
+                    _ => wire::take_bytes(input)?,
+                };
+                self.push_infallible(|out| text::decimal(out, bytes, scale));
+            }
+            Written::Date => {
+                let days = wire::take_long(input)?;
+                self.push_infallible(|out| text::date(out, days));
+            }
+            Written::Timestamp { unit, digits } => {
+                let ticks = rescaled(wire::take_long(input)?, unit, digits, of)?;
+                self.push_infallible(|out| text::datetime(out, ticks, digits));
+            }
+            Written::Time { unit, digits } => {
+                let ticks = rescaled(wire::take_long(input)?, unit, digits, of)?;
+                self.push_infallible(|out| text::time(out, ticks, digits));
+            }
+            Written::Zoned { digits } => {
+                let zoned = Zoned::parse(wire::take_bytes(input)?).ok_or(ValueError::NotATime)?;
+                let ticks = zoned.ticks(digits).map_err(|_| ValueError::Digits(of))?;
+                self.push_infallible(|out| text::datetime(out, ticks, digits));
+            }
+        }
+        Ok(())
+    }
+
+    fn push_infallible(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let written: Result<(), Infallible> = self.push_written(|out| {
+            write(out);
+            Ok(())
+        });
+        match written {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+    }
+
+    /// Appends the nearest value that the column holds, for one that [`Column::append`] refused; nothing where there is none that is nearest.
+    #[cold]
+    pub fn append_nearest(&mut self, decode: &Decode, mut value: &[u8]) -> bool {
+        unfit::append_nearest(self, decode, &mut value).is_some()
+    }
+
+    /// Appends a number that the column holds: the low bytes of its two's complement.
+    pub(crate) fn push_number(&mut self, number: Wide) {
+        let bytes = number.to_le_bytes();
+        if let Data::Fixed { width, .. } = &self.data {
+            let width = *width;
+            self.push_raw(&bytes[..width]);
+        }
+    }
+
+    /// Appends a float of the column's width.
+    pub(crate) fn push_float(&mut self, value: f64) {
+        match &self.data {
+            Data::Fixed { width: 4, .. } => self.push_raw(&(value as f32).to_le_bytes()),
+            _ => self.push_raw(&value.to_le_bytes()),
+        }
     }
 
     /// Appends bytes that are already as the block has them.
@@ -277,22 +516,8 @@ impl Column {
     }
 
     fn append_decimal(&mut self, precision: u8, big_endian: &[u8]) -> Result<(), ValueError> {
+        let value = little_endian(big_endian).filter(|value| within_digits(value, precision)).ok_or(ValueError::Range(self.of))?;
         let width = decimal_width(precision);
-        let negative = big_endian.first().is_some_and(|byte| byte & 0x80 != 0);
-        let fill = if negative { 0xff } else { 0 };
-        let spare = big_endian.len().saturating_sub(width);
-        let (excess, digits) = big_endian.split_at(spare);
-        let sign_lost = spare > 0 && digits.first().is_some_and(|byte| (byte & 0x80 != 0) != negative);
-        if sign_lost || excess.iter().any(|byte| *byte != fill) {
-            return Err(ValueError::Range(self.of));
-        }
-        let mut value = [fill; 32];
-        for (to, from) in value.iter_mut().zip(digits.iter().rev()) {
-            *to = *from;
-        }
-        if !within_digits(&value, precision) {
-            return Err(ValueError::Range(self.of));
-        }
         self.push_raw(&value[..width]);
         Ok(())
     }
@@ -397,109 +622,64 @@ fn unsigned64(big_endian: &[u8]) -> Option<u64> {
     Some(low.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
-/// Whether a little-endian 256-bit number has at most so many decimal digits.
-fn within_digits(value: &[u8; 32], precision: u8) -> bool {
-    let mut limbs = [0_u64; 4];
-    for (limb, bytes) in limbs.iter_mut().zip(value.chunks_exact(8)) {
-        *limb = bytes.iter().rev().fold(0, |limb, byte| limb << 8 | u64::from(*byte));
-    }
-    if limbs[3] >> 63 == 1 {
-        let mut carry = true;
-        for limb in &mut limbs {
-            (*limb, carry) = (!*limb).overflowing_add(u64::from(carry));
+/// A number as it comes; none where it has more than 256 bits.
+pub(crate) fn take_number(from: Number, input: &mut &[u8]) -> Result<Option<Wide>, ValueError> {
+    Ok(match from {
+        Number::Long => Some(Wide::from_i128(wire::take_long(input)?.into())),
+        Number::BigEndian => Wide::from_big_endian(wire::take_bytes(input)?),
+        Number::Fixed(bytes) => Wide::from_big_endian(wire::take(input, bytes)?),
+        Number::Bits => {
+            let bytes = wire::take_bytes(input)?;
+            let (low, high) = bytes.split_at(bytes.len().min(8));
+            let value = low.iter().rev().fold(0_i128, |value, byte| value << 8 | i128::from(*byte));
+            high.iter().all(|byte| *byte == 0).then(|| Wide::from_i128(value))
         }
-    }
-    if precision <= 38 {
-        let low = u128::from(limbs[1]) << 64 | u128::from(limbs[0]);
-        return limbs[2] == 0 && limbs[3] == 0 && low < 10_u128.pow(u32::from(precision));
-    }
-    limbs.iter().rev().lt(POWERS[usize::from(precision.min(76) - 39)].iter().rev())
+    })
 }
 
-/// 10^39 … 10^76, least significant limb first.
-static POWERS: [[u64; 4]; 38] = powers();
-
-const fn powers() -> [[u64; 4]; 38] {
-    let mut table = [[0; 4]; 38];
-    let mut power = [1_u64, 0, 0, 0];
-    let mut exponent = 1;
-    while exponent <= 76 {
-        let mut carry = 0_u128;
-        let mut at = 0;
-        while at < 4 {
-            let product = power[at] as u128 * 10 + carry;
-            power[at] = product as u64;
-            carry = product >> 64;
-            at += 1;
+/// Whether an integer's, a Bool's or a Decimal's type holds a number.
+fn holds_number(to: Scalar, number: Wide) -> bool {
+    match to {
+        Scalar::Decimal(precision, _) => number.within_digits(precision),
+        _ => {
+            let (min, max) = integer_bounds(to);
+            number.to_i128().is_some_and(|value| (min..=max).contains(&value))
         }
-        if exponent >= 39 {
-            table[exponent - 39] = power;
-        }
-        exponent += 1;
-    }
-    table
-}
-
-/// Ticks since 1970 of `YYYY-MM-DDThh:mm:ss[.f…](Z|±hh:mm)`.
-fn zoned_ticks(text: &[u8], digits: u8, of: ColumnType) -> Result<i64, ValueError> {
-    let (head, mut rest) = text.split_first_chunk::<19>().ok_or(ValueError::NotATime)?;
-    let number = |at: std::ops::Range<usize>| {
-        head[at].iter().try_fold(0_i64, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
-    };
-    let separators = (head[4], head[7], head[10], head[13], head[16]);
-    if separators != (b'-', b'-', b'T', b':', b':') {
-        return Err(ValueError::NotATime);
-    }
-    let field = |at, max| number(at).filter(|value| *value <= max).ok_or(ValueError::NotATime);
-    let (year, month, day) = (field(0..4, 9999)?, field(5..7, 12)?, field(8..10, 31)?);
-    let (hour, minute, second) = (field(11..13, 23)?, field(14..16, 59)?, field(17..19, 59)?);
-    if month == 0 || day == 0 || day > month_days(year, month) {
-        return Err(ValueError::NotATime);
-    }
-    let mut seconds = ((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
-    let mut fraction = 0_i64;
-    let mut seen = 0;
-    if let Some((b'.', after)) = rest.split_first() {
-        rest = after;
-        while let Some((digit @ b'0'..=b'9', after)) = rest.split_first() {
-            rest = after;
-            if seen < digits {
-                fraction = fraction * 10 + i64::from(digit - b'0');
-                seen += 1;
-            } else if *digit != b'0' {
-                return Err(ValueError::Digits(of));
-            }
-        }
-    }
-    match rest {
-        b"Z" => {}
-        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] if [h1, h2, m1, m2].iter().all(|digit| digit.is_ascii_digit()) => {
-            let two = |tens: &u8, ones: &u8| i64::from(tens - b'0') * 10 + i64::from(ones - b'0');
-            let offset = (two(h1, h2) * 60 + two(m1, m2)) * 60;
-            seconds += if *sign == b'+' { -offset } else { offset };
-        }
-        _ => return Err(ValueError::NotATime),
-    }
-    Ok(seconds * 10_i64.pow(u32::from(digits)) + fraction * 10_i64.pow(u32::from(digits - seen)))
-}
-
-fn month_days(year: i64, month: i64) -> i64 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
     }
 }
 
-/// Days since 1970-01-01 of a date of the Gregorian calendar: years counted from March, in eras of 400 years.
-#[must_use]
-pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+fn take_float(input: &mut &[u8]) -> Result<f32, WireError> {
+    let bytes = wire::take(input, 4)?;
+    Ok(f32::from_le_bytes(bytes.try_into().unwrap_or_default()))
+}
+
+fn take_double(input: &mut &[u8]) -> Result<f64, WireError> {
+    let bytes = wire::take(input, 8)?;
+    Ok(f64::from_le_bytes(bytes.try_into().unwrap_or_default()))
+}
+
+/// Ticks of so many digits as ticks of others.
+fn rescaled(value: i64, unit: u8, digits: u8, of: ColumnType) -> Result<i64, ValueError> {
+    if digits >= unit {
+        return value.checked_mul(10_i64.pow(u32::from(digits - unit))).ok_or(ValueError::Range(of));
+    }
+    let divide = 10_i64.pow(u32::from(unit - digits));
+    if value % divide == 0 { Ok(value / divide) } else { Err(ValueError::Digits(of)) }
+}
+
+/// A UUID from its text, or from its sixteen bytes.
+fn uuid(value: &[u8]) -> Option<u128> {
+    if let Ok(bytes) = value.try_into() {
+        return Some(u128::from_be_bytes(bytes));
+    }
+    if value.len() != 36 {
+        return None;
+    }
+    value.iter().enumerate().try_fold(0_u128, |uuid, (at, byte)| match (at, byte) {
+        (8 | 13 | 18 | 23, b'-') => Some(uuid),
+        (8 | 13 | 18 | 23, _) => None,
+        _ => Some(uuid << 4 | u128::from(char::from(*byte).to_digit(16)?)),
+    })
 }
 
 #[cfg(test)]
@@ -534,21 +714,13 @@ mod tests {
         assert_eq!(decimal(38, &[0xff; 40]), Ok(vec![0xff; 16]), "a longer -1 is -1");
         assert!(decimal(38, &10_i128.pow(38).to_be_bytes()).is_err());
         assert_eq!(decimal(38, &(10_i128.pow(38) - 1).to_be_bytes()), Ok((10_i128.pow(38) - 1).to_le_bytes().to_vec()));
-        let mut limit = [0; 32];
-        for (bytes, limb) in limit.chunks_exact_mut(8).zip(POWERS[76 - 39]) {
-            bytes.copy_from_slice(&limb.to_le_bytes());
-        }
-        let mut big_endian = limit;
-        big_endian.reverse();
-        assert!(decimal(76, &big_endian).is_err(), "10^76 has 77 digits");
+        let mut largest = Wide::of_digits(76, false).to_le_bytes();
+        largest.reverse();
+        assert!(decimal(76, &largest).is_ok());
+        let mut next = Wide::from_i128(1).shifted(76).expect("256 bits").to_le_bytes();
+        next.reverse();
+        assert!(decimal(76, &next).is_err(), "10^76 has 77 digits");
         assert_eq!(decimal(9, &[]), Ok(vec![0; 4]), "no bytes are zero");
-    }
-
-    #[test]
-    fn powers_of_ten_are_powers_of_ten() {
-        let power39 = (POWERS[0][0] as u128) | (POWERS[0][1] as u128) << 64;
-        assert_eq!((power39, POWERS[0][2]), (10_u128.pow(38).wrapping_mul(10), (10_u128.pow(38) / (u128::MAX / 10)) as u64));
-        assert!(POWERS.windows(2).all(|pair| pair[0].iter().rev().lt(pair[1].iter().rev())));
     }
 
     #[test]
@@ -557,26 +729,6 @@ mod tests {
         assert_eq!(read(&[0, 255, 255, 255, 255, 255, 255, 255, 255]), Ok(vec![255; 8]));
         assert!(read(&[1, 0, 0, 0, 0, 0, 0, 0, 0]).is_err());
         assert!(read(&[0xff]).is_err(), "-1");
-    }
-
-    #[test]
-    fn iso_text_is_read_with_every_digit() {
-        let read = |text: &str, digits| {
-            append(Scalar::DateTime64(digits), Decode::Zoned { digits }, &sized(text.as_bytes()))
-                .map(|bytes| i64::from_le_bytes(bytes.try_into().expect("eight bytes")))
-        };
-        assert_eq!(read("1970-01-01T00:00:00Z", 0), Ok(0));
-        assert_eq!(read("2038-01-19T03:14:07.999999Z", 6), Ok(2_147_483_647_999_999));
-        assert_eq!(read("2024-02-29T23:59:59.5Z", 6), Ok(1_709_251_199_500_000));
-        assert_eq!(read("2024-02-29T23:59:59.500Z", 1), Ok(17_092_511_995));
-        assert_eq!(read("1970-01-01T02:00:00+02:00", 3), Ok(0));
-        assert_eq!(read("1899-12-31T23:59:59Z", 0), Err(ValueError::Range(ColumnType::plain(Scalar::DateTime64(0)))));
-        assert!(matches!(read("2024-01-01T00:00:00.123Z", 2), Err(ValueError::Digits(_))));
-        for wrong in
-            ["", "2024-02-30T00:00:00Z", "2024-00-01T00:00:00Z", "2024-01-01 00:00:00Z", "2024-01-01T00:00:00", "2024-01-01T00:00:00.Zx"]
-        {
-            assert_eq!(read(wrong, 6), Err(ValueError::NotATime), "{wrong}");
-        }
     }
 
     #[test]
@@ -620,22 +772,6 @@ mod tests {
             let mut expected = [if value < 0 { 0xff } else { 0 }; 32];
             expected[..16].copy_from_slice(&value.to_le_bytes());
             prop_assert_eq!(read, expected.to_vec());
-        }
-
-        #[test]
-        fn days_follow_each_other(days in -800_000_i64..800_000) {
-            let civil = |days: i64| {
-                let shifted = days + 719_468;
-                let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-                let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-                let of_year = of_era - (365 * year + year / 4 - year / 100);
-                let month = (5 * of_year + 2) / 153;
-                let day = of_year - (153 * month + 2) / 5 + 1;
-                let month = if month < 10 { month + 3 } else { month - 9 };
-                (year + era * 400 + i64::from(month <= 2), month, day)
-            };
-            let (year, month, day) = civil(days);
-            prop_assert_eq!(days_from_civil(year, month, day), days);
         }
     }
 }

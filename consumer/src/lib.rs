@@ -32,6 +32,14 @@ pub mod envelope;
 pub mod schema;
 pub mod types;
 
+pub mod calendar;
+pub mod convert;
+mod defaults;
+pub mod number;
+pub mod text;
+pub mod unfit;
+pub mod zoned;
+
 pub mod batch;
 pub mod column;
 pub mod dead_letter;

@@ -5,16 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use millrace_schemas::names;
 use millrace_schemas::wire;
-use serde_json::Value;
 
 use crate::column::{Column, ValueError};
-use crate::envelope::Program;
-use crate::rules::{Mode, TableRule};
-use crate::schema::{Field, Kind, Node, Record};
+use crate::convert::{Question, inner};
+use crate::defaults::default_text;
+use crate::envelope::{EnvelopeError, Program};
+use crate::rules::{Mode, TableRule, Unfit};
+use crate::schema::{Field, Kind, Node, Record, SchemaError};
 use crate::types::{ColumnType, Decode, Mapping, Scalar};
+use crate::unfit::Action;
 
 /// Why a schema's rows can't be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +28,14 @@ pub enum PlanError {
         /// The column.
         column: String,
         /// The type, in words.
+        what: String,
+    },
+    /// A type of the settings, or one that the table keeps, that the source's values can't become.
+    #[error("column '{column}' is to be {what}; set another type for it under 'tables', or allow the table to be changed (evolve.widen)")]
+    Wanted {
+        /// The column.
+        column: String,
+        /// The type, and why not.
         what: String,
     },
     /// A column with the name of one of ours.
@@ -87,27 +98,33 @@ pub struct RowOptions<'a> {
     pub rule: &'a TableRule,
     /// What the table holds: the names of the mode's own columns are taken.
     pub mode: Mode,
-    /// Whether these are the values before a change: named with [`BEFORE`] in front, and absent from most rows, so all can be NULL.
-    pub before: bool,
     /// Columns that the table doesn't have and that aren't loaded, by the names that the plan would give them.
     pub skip: &'a BTreeSet<Arc<str>>,
-    /// Columns that the table has with a narrower type, by the names that the plan gives them: each value is tried.
+    /// Columns whose type the table keeps, though the source's is another by now: they take what they hold exactly.
     pub existing: &'a BTreeMap<String, ColumnType>,
+    /// Whether these are the values before a change: named with [`BEFORE`] in front, and absent from most rows, so all can be NULL.
+    pub before: bool,
 }
+
+/// No columns that a table keeps, for [`RowOptions::existing`].
+pub static NOTHING_KEPT: BTreeMap<String, ColumnType> = BTreeMap::new();
+
+/// No columns that aren't loaded, for [`RowOptions::skip`].
+pub static NOTHING_SKIPPED: BTreeSet<Arc<str>> = BTreeSet::new();
 
 /// A column of the target table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanColumn {
     /// Its name, as MySQL has it.
     pub name: Arc<str>,
-    /// Its type.
+    /// The type of its values in a block: the column's own, or one that ClickHouse casts to it without changing a value.
     pub of: ColumnType,
+    /// Its type in the table as the settings have it; none: it is that of its values.
+    pub declared: Option<Arc<str>>,
+    /// The name it had in the schema before, where a statement renamed it.
+    pub renamed_from: Option<Arc<str>>,
     /// What rows without it read, as text that ClickHouse casts; none where NULL or the type's own default is right.
     pub default: Option<Vec<u8>>,
-    /// Its type as the settings have it, where that isn't `of`.
-    pub declared: Option<Arc<str>>,
-    /// The name that it had in the schema before.
-    pub renamed_from: Option<Arc<str>>,
 }
 
 /// The steps over one kind of record: a row image, or a key.
@@ -116,6 +133,10 @@ pub struct RowPlan {
     /// The columns, in the order of the steps.
     pub columns: Vec<PlanColumn>,
     steps: Vec<Step>,
+    /// Over each field: how to pass it, and whether it is of the key. Only where a key is named.
+    fields: Vec<(Program, bool)>,
+    /// Values that were made to fit, by column.
+    converted: Vec<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -123,14 +144,27 @@ struct Step {
     decode: Decode,
     null_branch: Option<i64>,
     slot: usize,
-    key: bool,
-    /// Of a geometry: which branch of its SRID is null.
-    srid_null: Option<i64>,
-    /// Of a geometry: whether its SRID isn't loaded.
-    srid_skipped: bool,
-    /// Of a column that isn't loaded: what steps over its value.
+    /// What becomes of NULL; none where the column holds it.
+    null: Option<Action>,
+    /// What becomes of a value that doesn't fit.
+    unfit: Action,
+    in_key: bool,
+    srid: Option<Srid>,
+    /// Of a column that isn't loaded: what passes over its value.
     skip: Option<Program>,
 }
+
+/// What stands behind a geometry's bytes, for the column behind the geometry's.
+#[derive(Debug, Clone, Copy)]
+struct Srid {
+    null_branch: i64,
+    unfit: Action,
+    /// Whether it isn't loaded.
+    skipped: bool,
+}
+
+const SRID_COLUMN: ColumnType = ColumnType { scalar: Scalar::Int(32), nullable: true, low_cardinality: false };
+const SRID: Decode = Decode::Integer { width: 4, min: i32::MIN as i64, max: i32::MAX as i64 };
 
 /// A value that failed, and its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,55 +191,22 @@ impl RowPlan {
     /// # Errors
     /// [`PlanError`] where a column can't be loaded.
     pub fn compile(record: &Record, options: &RowOptions<'_>) -> Result<Self, PlanError> {
-        let key = if options.before { &[] } else { options.key };
         let mut columns: Vec<PlanColumn> = Vec::with_capacity(record.fields.len());
         let mut steps = Vec::with_capacity(record.fields.len());
         for field in &record.fields {
-            let name = column_name(field);
-            if options.mode.own_columns().iter().any(|(own, _)| *own == &*name) {
-                return Err(PlanError::Reserved { column: name.to_string() });
-            }
-            let refused = |what: String| PlanError::Type { column: name.to_string(), what };
-            let slot = columns.len();
-            let in_table = |name: &Arc<str>| if options.before { Arc::from(format!("{BEFORE}{name}")) } else { Arc::clone(name) };
-            if options.skip.contains(&in_table(&name)) {
-                let skip = Some(Program::of(&field.node).map_err(|error| refused(error.to_string()))?);
-                steps.push(Step { decode: Decode::Text, null_branch: None, slot, key: false, srid_null: None, srid_skipped: false, skip });
-                continue;
-            }
-            let mut mapping = Mapping::of(&field.node).map_err(refused)?;
-            let in_key = key.contains(&name);
-            let default = default_text(field, &mapping).map_err(refused)?;
-            if let Some(existing) = options.existing.get(&*in_table(&name)) {
-                mapping = mapping.narrowed(*existing).map_err(refused)?;
-            }
-            let of = ColumnType { nullable: mapping.column.nullable && !in_key, ..mapping.column };
-            columns.push(PlanColumn { default, of, name: Arc::clone(&name), declared: None, renamed_from: renamed_from(field) });
-            let (mut srid_null, mut srid_skipped) = (None, false);
-            if matches!(mapping.decode, Decode::Geometry { .. }) {
-                srid_null = Some(srid_null_branch(&field.node).map_err(refused)?);
-                let of = ColumnType { scalar: Scalar::Int(32), nullable: true, low_cardinality: false };
-                let name = srid_name(&name, record);
-                srid_skipped = options.skip.contains(&in_table(&name));
-                if !srid_skipped {
-                    columns.push(PlanColumn { name, of, default: None, declared: None, renamed_from: None });
-                }
-            }
-            let key = in_key || (mapping.null_branch.is_some() && !mapping.column.nullable && mapping.column.scalar != Scalar::Floats);
-            steps.push(Step { decode: mapping.decode, null_branch: mapping.null_branch, slot, key, srid_null, srid_skipped, skip: None });
+            let (step, new) = compile_field(field, columns.len(), record, options)?;
+            steps.push(step);
+            columns.extend(new);
         }
-        if options.before {
-            for column in &mut columns {
-                column.name = Arc::from(format!("{BEFORE}{}", column.name));
-                column.renamed_from = column.renamed_from.as_ref().map(|name| Arc::from(format!("{BEFORE}{name}")));
-                column.default = None;
-                column.of.nullable |= column.of.scalar != Scalar::Floats;
-            }
+        let key = if options.before { &[] } else { options.key };
+        if let Some(missing) = key.iter().find(|name| !columns.iter().any(|column| column.name == **name)) {
+            return Err(PlanError::Key { column: missing.to_string() });
         }
-        match key.iter().find(|name| !columns.iter().any(|column| column.name == **name)) {
-            Some(missing) => Err(PlanError::Key { column: missing.to_string() }),
-            None => Ok(Self { columns, steps }),
-        }
+        let passed = record.fields.iter().filter(|_| !key.is_empty());
+        let fields = passed.map(|field| Ok((Program::of(&field.node)?, key.contains(&column_name(field)))));
+        let fields = fields.collect::<Result<_, SchemaError>>().map_err(|_| PlanError::KeyShape)?;
+        let converted = columns.iter().map(|_| AtomicU64::new(0)).collect();
+        Ok(Self { columns, steps, fields, converted })
     }
 
     /// Appends one row to the columns, which are this plan's, in its order; further columns are left alone.
@@ -215,21 +216,23 @@ impl RowPlan {
     #[inline]
     pub fn append(&self, row: &[u8], columns: &mut [Column]) -> Result<(), RowError> {
         let mut input = row;
+        // Takes no memory while all values fit.
+        let mut converted = Vec::new();
         for step in &self.steps {
             let failed = |error| RowError { slot: Some(step.slot), error, stop: false };
-            if let Some(skip) = &step.skip {
-                skip.run(&mut input).map_err(|error| failed(ValueError::from(error)))?;
+            if let Some(program) = &step.skip {
+                program.run(&mut input).map_err(|error| failed(of_envelope(error)))?;
                 continue;
             }
             let Some(column) = columns.get_mut(step.slot) else { continue };
             if let Some(null_branch) = step.null_branch {
                 let branch = wire::take_long(&mut input).map_err(|error| failed(error.into()))?;
                 if branch == null_branch {
-                    if step.key {
-                        return Err(failed(ValueError::NullInKey));
+                    match step.null {
+                        None => column.push_null(),
+                        Some(action) => step.fill_null(action, column, &mut converted)?,
                     }
-                    column.push_null();
-                    if let (Some(_), false, Some(srid)) = (step.srid_null, step.srid_skipped, columns.get_mut(step.slot + 1)) {
+                    if let (Some(Srid { skipped: false, .. }), Some(srid)) = (step.srid, columns.get_mut(step.slot + 1)) {
                         srid.push_null();
                     }
                     continue;
@@ -238,36 +241,63 @@ impl RowPlan {
                     return Err(failed(ValueError::Branch(branch)));
                 }
             }
-            column.append(&step.decode, &mut input).map_err(failed)?;
-            if let (Some(null_branch), true) = (step.srid_null, step.srid_skipped) {
-                let of = ColumnType { scalar: Scalar::Int(32), nullable: true, low_cardinality: false };
-                append_srid(null_branch, &mut Column::new(of), &mut input).map_err(failed)?;
-            } else if let (Some(null_branch), Some(srid)) = (step.srid_null, columns.get_mut(step.slot + 1)) {
-                append_srid(null_branch, srid, &mut input).map_err(failed)?;
+            let value = input;
+            if let Err(error) = column.append(&step.decode, &mut input) {
+                fill_unfit((step.slot, step.unfit), error, (&step.decode, value), column, &mut converted)?;
+            }
+            match (step.srid, columns.get_mut(step.slot + 1)) {
+                (None, _) => {}
+                (Some(of @ Srid { skipped: false, .. }), Some(srid)) => append_srid(step.slot + 1, of, srid, &mut input, &mut converted)?,
+                (Some(of), _) => append_srid(step.slot, of, &mut Column::new(SRID_COLUMN), &mut input, &mut Vec::new())?,
             }
         }
         if input.is_empty() {
+            if !converted.is_empty() {
+                self.count(&converted);
+            }
             Ok(())
         } else {
             let len = i64::try_from(input.len()).unwrap_or(i64::MAX);
             Err(RowError { slot: None, error: wire::WireError::Length(len).into(), stop: false })
         }
     }
-}
 
-impl RowPlan {
-    /// Whether two row images have the same key.
-    ///
-    /// # Errors
-    /// [`RowError`] where an image doesn't fit the schema.
-    pub fn same_key(&self, before: &[u8], after: &[u8]) -> Result<bool, RowError> {
-        let _ = (before, after);
-        Ok(true)
+    #[cold]
+    fn count(&self, converted: &[usize]) {
+        for count in converted.iter().filter_map(|slot| self.converted.get(*slot)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The values that were made to fit since the last time, by column.
     pub fn take_converted(&self) -> Vec<(Arc<str>, u64)> {
-        Vec::new()
+        let counts = self.columns.iter().zip(&self.converted).map(|(column, count)| (&column.name, count.swap(0, Ordering::Relaxed)));
+        counts.filter(|(_, count)| *count > 0).map(|(name, count)| (Arc::clone(name), count)).collect()
+    }
+
+    /// Whether two row images have the same key: equal values of a key's types have equal bytes in Avro.
+    ///
+    /// # Errors
+    /// [`RowError`] where an image doesn't fit the schema.
+    pub fn same_key(&self, before: &[u8], after: &[u8]) -> Result<bool, RowError> {
+        let (mut before, mut after) = (before, after);
+        let mut same = true;
+        for (field, (program, in_key)) in self.fields.iter().enumerate() {
+            let span = |input: &mut &[u8]| {
+                let start = input.len();
+                let bytes = *input;
+                program.run(input).map_err(|error| RowError { slot: self.slot_of(field), error: of_envelope(error), stop: false })?;
+                Ok(bytes.len().min(start - input.len()))
+            };
+            let (of_before, of_after) = (before, after);
+            let (before_len, after_len) = (span(&mut before)?, span(&mut after)?);
+            same &= !in_key || of_before.get(..before_len) == of_after.get(..after_len);
+        }
+        Ok(same)
+    }
+
+    fn slot_of(&self, field: usize) -> Option<usize> {
+        self.steps.get(field).map(|step| step.slot)
     }
 
     /// Appends a row that isn't there: NULL in each column, or what stands for it.
@@ -277,40 +307,113 @@ impl RowPlan {
     }
 }
 
-fn append_srid(null_branch: i64, column: &mut Column, input: &mut &[u8]) -> Result<(), ValueError> {
-    match wire::take_long(input)? {
-        branch if branch == null_branch => column.push_null(),
-        branch if branch == 1 - null_branch => {
-            let decode = Decode::Integer { width: 4, min: i32::MIN.into(), max: i32::MAX.into() };
-            column.append(&decode, input)?;
+impl Step {
+    #[cold]
+    fn fill_null(&self, action: Action, column: &mut Column, converted: &mut Vec<usize>) -> Result<(), RowError> {
+        let error = if self.in_key { ValueError::NullInKey } else { ValueError::Null };
+        action.apply_to_null(column).map_err(|stop| RowError { slot: Some(self.slot), error, stop })?;
+        converted.push(self.slot);
+        Ok(())
+    }
+}
+
+/// A field's step and its columns: none where it isn't loaded, and one for its SRID if it is a geometry.
+fn compile_field(
+    field: &Field,
+    slot: usize,
+    record: &Record,
+    options: &RowOptions<'_>,
+) -> Result<(Step, Vec<PlanColumn>), PlanError> {
+    let source_name = column_name(field);
+    let in_table = |name: &str| if options.before { Arc::from(format!("{BEFORE}{name}")) } else { Arc::<str>::from(name) };
+    let name = in_table(&source_name);
+    if options.mode.own_columns().iter().any(|(own, _)| *own == &*name) {
+        return Err(PlanError::Reserved { column: name.to_string() });
+    }
+    let refused = |what: String| PlanError::Type { column: name.to_string(), what };
+    if options.skip.contains(&name) {
+        let skip = Some(Program::of(&field.node).map_err(|error| refused(error.to_string()))?);
+        let unfit = Action::of(Unfit::DeadLetter, false, false);
+        return Ok((Step { decode: Decode::Text, null_branch: None, slot, null: None, unfit, in_key: false, srid: None, skip }, Vec::new()));
+    }
+    let mapping = Mapping::of(&field.node).map_err(refused)?;
+    let of_rule = |name: &str| options.rule.columns.get(name).and_then(|column| column.of.as_deref());
+    let wanted = of_rule(&name).or_else(|| of_rule(&source_name));
+    let kept = options.existing.get(&*name).copied();
+    let in_key = options.key.contains(&source_name);
+    let question = Question { node: &field.node, mapping: &mapping, rule: options.rule, wanted, kept, in_key, before: options.before };
+    let choice = question.answer().map_err(|what| {
+        let of = kept.map(|kept| kept.to_string()).or(wanted.map(str::to_owned));
+        if of.is_some() { PlanError::Wanted { column: name.to_string(), what } } else { refused(what) }
+    })?;
+    let default = if options.before { None } else { default_text(field, &choice).map_err(refused)? };
+    let told = inner_scalar(field).and_then(|node| node.parameter(names::RENAMED_FROM));
+    let mut srid = None;
+    let mut srid_column = None;
+    if matches!(choice.decode, Decode::Geometry { .. }) {
+        let null_branch = srid_null_branch(&field.node).map_err(refused)?;
+        let name = in_table(&srid_name(&source_name, record));
+        let skipped = options.skip.contains(&name);
+        srid = Some(Srid { null_branch, unfit: Action::of(options.rule.unfit.others, true, false), skipped });
+        srid_column = (!skipped).then_some(PlanColumn { name, of: SRID_COLUMN, declared: None, renamed_from: None, default: None });
+    }
+    let step = Step { decode: choice.decode, null_branch: mapping.null_branch, slot, null: choice.null, unfit: choice.unfit, in_key, srid, skip: None };
+    let column = PlanColumn { renamed_from: told.map(in_table), declared: choice.declared, of: choice.of, default, name };
+    Ok((step, std::iter::once(column).chain(srid_column).collect()))
+}
+
+/// Fills in for a value that doesn't fit: the first bytes of `value`.
+#[cold]
+fn fill_unfit(
+    (slot, action): (usize, Action),
+    error: ValueError,
+    (decode, value): (&Decode, &[u8]),
+    column: &mut Column,
+    converted: &mut Vec<usize>,
+) -> Result<(), RowError> {
+    action.apply(error, decode, value, column).map_err(|stop| RowError { slot: Some(slot), error, stop })?;
+    converted.push(slot);
+    Ok(())
+}
+
+fn append_srid(slot: usize, of: Srid, column: &mut Column, input: &mut &[u8], converted: &mut Vec<usize>) -> Result<(), RowError> {
+    let failed = |error| RowError { slot: Some(slot), error, stop: false };
+    match wire::take_long(input).map_err(|error| failed(error.into()))? {
+        branch if branch == of.null_branch => column.push_null(),
+        branch if branch == 1 - of.null_branch => {
+            let value = *input;
+            if let Err(error) = column.append(&SRID, input) {
+                fill_unfit((slot, of.unfit), error, (&SRID, value), column, converted)?;
+            }
         }
-        branch => return Err(ValueError::Branch(branch)),
+        branch => return Err(failed(ValueError::Branch(branch))),
     }
     Ok(())
 }
 
-/// The column's name in MySQL: Avro's field name, or the one it was made from.
-fn column_name(field: &Field) -> Arc<str> {
-    let told = inner(&field.node).filter(|node| !matches!(node.kind, Kind::Record(_)));
-    Arc::from(told.and_then(|node| node.parameter(names::COLUMN_NAME)).unwrap_or(&field.name))
+fn of_envelope(error: EnvelopeError) -> ValueError {
+    match error {
+        EnvelopeError::Wire(error) => error.into(),
+        EnvelopeError::Branch(branch) => ValueError::Branch(branch),
+        EnvelopeError::Op => wire::WireError::Truncated.into(),
+        EnvelopeError::Trailing(bytes) => wire::WireError::Length(i64::try_from(bytes).unwrap_or(i64::MAX)).into(),
+    }
 }
 
-/// The name that the column had in the schema before, where the writer tells it.
-fn renamed_from(field: &Field) -> Option<Arc<str>> {
-    inner(&field.node).and_then(|node| node.parameter(names::RENAMED_FROM)).map(Arc::from)
+/// The column's name in MySQL: Avro's field name, or the one it was made from.
+fn column_name(field: &Field) -> Arc<str> {
+    Arc::from(inner_scalar(field).and_then(|node| node.parameter(names::COLUMN_NAME)).unwrap_or(&field.name))
+}
+
+/// A field's type without null, where its parameters are the field's own: a record has those of the place where it was defined.
+fn inner_scalar(field: &Field) -> Option<&Node> {
+    Some(inner(&field.node)).filter(|node| !matches!(node.kind, Kind::Record(_)))
 }
 
 /// The names of a key's columns, in key order.
 #[must_use]
 pub fn key_names(record: &Record) -> Vec<Arc<str>> {
     record.fields.iter().map(column_name).collect()
-}
-
-fn inner(node: &Node) -> Option<&Node> {
-    match &node.kind {
-        Kind::Union(branches) => branches.iter().find(|branch| !matches!(branch.kind, Kind::Null)),
-        _ => Some(node),
-    }
 }
 
 /// A geometry's SRID has a column beside it: `<name>_srid`, with more `_` where the table has one of that name.
@@ -334,145 +437,18 @@ fn srid_null_branch(node: &Node) -> Result<i64, String> {
     }
 }
 
-/// What a row without this column reads, as MySQL has it. ClickHouse casts the text to the column's type.
-fn default_text(field: &Field, mapping: &Mapping) -> Result<Option<Vec<u8>>, String> {
-    let text = match (&field.default, mapping.decode) {
-        // Without a default of its own, a NOT NULL ENUM added to a table reads its first label in older rows (MySQL, "Data Type Defaults").
-        (None, _) if mapping.null_branch.is_none() => return Ok(first_label(&field.node)),
-        (None | Some(Value::Null), _) => return Ok(None),
-        (Some(Value::Bool(value)), Decode::Boolean) => value.to_string(),
-        (Some(Value::Number(value)), Decode::Integer { .. }) if mapping.column.scalar == Scalar::Date32 => {
-            let days = value.as_i64().filter(|days| crate::types::DAYS.contains(days));
-            date_text(days.ok_or("a default date outside 1900 to 2299")?)
-        }
-        (Some(Value::Number(value)), Decode::Integer { .. } | Decode::Float32 | Decode::Float64) => value.to_string(),
-        (Some(Value::Number(value)), Decode::Ticks { multiply, divide, min, max, .. }) => {
-            let ticks = value.as_i64().and_then(|value| value.checked_mul(multiply)).filter(|ticks| ticks % divide == 0);
-            let ticks = ticks.map(|ticks| ticks / divide).filter(|ticks| (min..=max).contains(ticks));
-            ticks_text(ticks.ok_or("a default time outside the column's range")?, mapping.column.scalar)
-        }
-        (Some(Value::String(text)), Decode::Text) if matches!(inner(&field.node).map(|node| &node.kind), Some(Kind::Bytes)) => {
-            return Ok(Some(code_points(text)?));
-        }
-        (Some(Value::String(text)), Decode::Text) => text.clone(),
-        (Some(Value::String(text)), Decode::Zoned { .. }) => text.trim_end_matches('Z').replace('T', " "),
-        (Some(Value::String(text)), Decode::Decimal { .. } | Decode::Unsigned64) => {
-            let scale = match mapping.column.scalar {
-                Scalar::Decimal(_, scale) => usize::from(scale),
-                _ => 0,
-            };
-            decimal_text(&code_points(text)?, scale)
-        }
-        (Some(Value::String(text)), Decode::Bits) => {
-            let bytes = code_points(text)?;
-            let value = bytes.iter().rev().try_fold(0_u64, |value, byte| Some(value.checked_mul(256)? + u64::from(*byte)));
-            value.ok_or("a default of more than 64 bits")?.to_string()
-        }
-        _ => return Err("a default that isn't of the column's type".to_owned()),
-    };
-    Ok(Some(text.into_bytes()))
-}
-
-fn first_label(node: &Node) -> Option<Vec<u8>> {
-    let node = inner(node).filter(|node| node.semantic.as_deref() == Some("io.debezium.data.Enum"))?;
-    let allowed = node.parameter("allowed")?;
-    // Labels are joined by commas; one inside a label stands behind a backslash.
-    let mut label = String::new();
-    let mut chars = allowed.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            ',' => break,
-            '\\' if chars.peek() == Some(&',') => label.extend(chars.next()),
-            other => label.push(other),
-        }
-    }
-    Some(label.into_bytes())
-}
-
-/// Avro writes bytes in JSON as the code points 0–255.
-fn code_points(text: &str) -> Result<Vec<u8>, String> {
-    text.chars().map(|c| u8::try_from(u32::from(c))).collect::<Result<_, _>>().map_err(|_| "a default that isn't bytes".to_owned())
-}
-
-/// The decimal digits of big-endian two's complement, with so many after the point.
-fn decimal_text(bytes: &[u8], scale: usize) -> String {
-    let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
-    let mut magnitude: Vec<u8> = bytes.to_vec();
-    if negative {
-        let mut carry = true;
-        for byte in magnitude.iter_mut().rev() {
-            (*byte, carry) = (!*byte).overflowing_add(u8::from(carry));
-        }
-    }
-    let mut digits = Vec::new();
-    while magnitude.iter().any(|byte| *byte != 0) {
-        let mut rest = 0_u16;
-        for byte in &mut magnitude {
-            let value = rest << 8 | u16::from(*byte);
-            (*byte, rest) = ((value / 10) as u8, value % 10);
-        }
-        digits.push(char::from(b'0' + rest as u8));
-    }
-    while digits.len() <= scale {
-        digits.push('0');
-    }
-    let mut text: String = digits.iter().rev().collect();
-    if scale > 0 {
-        text.insert(text.len() - scale, '.');
-    }
-    if negative { format!("-{text}") } else { text }
-}
-
-fn date_text(days: i64) -> String {
-    // The year is found by trying: a date is at most a year away from its share of days.
-    let mut year = 1970 + days.div_euclid(366);
-    while crate::column::days_from_civil(year + 1, 1, 1) <= days {
-        year += 1;
-    }
-    let month = (1..=12).rev().find(|month| crate::column::days_from_civil(year, *month, 1) <= days).unwrap_or(1);
-    let day = days - crate::column::days_from_civil(year, month, 1) + 1;
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
-fn ticks_text(ticks: i64, scalar: Scalar) -> String {
-    let (digits, is_time) = match scalar {
-        Scalar::Time64(digits) => (digits, true),
-        Scalar::DateTime64(digits) => (digits, false),
-        _ => (0, false),
-    };
-    let per_second = 10_i64.pow(u32::from(digits));
-    let fraction = |ticks: i64| match digits {
-        0 => String::new(),
-        digits => format!(".{:0width$}", ticks.rem_euclid(per_second), width = usize::from(digits)),
-    };
-    let clock = |seconds: i64| (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if is_time {
-        let (hours, minutes, seconds) = clock(ticks.abs() / per_second);
-        let sign = if ticks < 0 { "-" } else { "" };
-        format!("{sign}{hours:02}:{minutes:02}:{seconds:02}{}", fraction(ticks.abs()))
-    } else {
-        let seconds = ticks.div_euclid(per_second);
-        let (hours, minutes, second) = clock(seconds.rem_euclid(86_400));
-        format!("{} {hours:02}:{minutes:02}:{second:02}{}", date_text(seconds.div_euclid(86_400)), fraction(ticks))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Unfit;
 
     fn plan(fields: &str, key: &[&str]) -> Result<RowPlan, PlanError> {
         let text = format!(r#"{{"type":"record","name":"Value","fields":[{fields}]}}"#);
         let node = Node::parse(&text).expect("a schema");
         let key: Vec<Arc<str>> = key.iter().map(|name| Arc::from(*name)).collect();
-        let options = RowOptions {
-            key: &key,
-            rule: &TableRule::default(),
-            mode: Mode::Mirror,
-            before: false,
-            skip: &BTreeSet::new(),
-            existing: &BTreeMap::new(),
-        };
+        let rule = TableRule::default();
+        let options =
+            RowOptions { key: &key, rule: &rule, mode: Mode::Mirror, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before: false };
         RowPlan::compile(node.record().expect("a record"), &options)
     }
 
@@ -497,7 +473,7 @@ mod tests {
             (
                 r#"{"type":"string","connect.name":"io.debezium.time.ZonedTimestamp"}"#,
                 r#""1970-01-01T00:00:00Z""#,
-                Some("1970-01-01 00:00:00"),
+                Some("1970-01-01 00:00:00.000000"),
             ),
             (r#"{"type":"bytes","connect.name":"io.debezium.data.Bits"}"#, r#""\u0001\u0001""#, Some("257")),
             (r#""boolean""#, "true", Some("true")),
@@ -529,6 +505,89 @@ mod tests {
         assert!(matches!(plan(of, &["id"]), Err(PlanError::Key { .. })));
         assert!(matches!(plan(r#"{"name":"_version","type":"int"}"#, &[]), Err(PlanError::Reserved { .. })));
         assert!(matches!(plan(r#"{"name":"a","type":{"type":"map","values":"int"}}"#, &[]), Err(PlanError::Type { .. })));
+    }
+
+    #[test]
+    fn a_renamed_column_tells_its_name_before() {
+        let of = r#"{"name":"b","type":["null",{"type":"int","connect.parameters":{"millrace.column.renamed.from":"a"}}]}"#;
+        assert_eq!(plan(of, &[]).expect("a plan").columns[0].renamed_from.as_deref(), Some("a"));
+        let node = Node::parse(&format!(r#"{{"type":"record","name":"Value","fields":[{of}]}}"#)).expect("a schema");
+        let rule = TableRule::default();
+        let options = RowOptions { key: &[], rule: &rule, mode: Mode::History, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before: true };
+        let before = RowPlan::compile(node.record().expect("a record"), &options).expect("a plan");
+        assert_eq!((&*before.columns[0].name, before.columns[0].renamed_from.as_deref()), ("_before_b", Some("_before_a")));
+    }
+
+    #[test]
+    fn a_key_is_the_same_where_its_bytes_are() {
+        let fields =
+            r#"{"name":"a","type":"string"},{"name":"n","type":["null",{"type":"array","items":"float"}]},{"name":"b","type":"long"}"#;
+        let plan = plan(fields, &["b", "a"]).expect("a plan");
+        let row = |a: &str, n: bool, b: i64| {
+            let mut out = Vec::new();
+            wire::put_bytes(&mut out, a.as_bytes());
+            if n {
+                out.extend([2, 2, 0, 0, 0, 0, 0]);
+            } else {
+                out.push(0);
+            }
+            wire::put_long(&mut out, b);
+            out
+        };
+        for (before, after, same) in [
+            (row("x", false, 7), row("x", false, 7), true),
+            (row("x", false, 7), row("x", true, 7), true),
+            (row("x", false, 7), row("y", false, 7), false),
+            (row("x", true, 7), row("x", false, 8), false),
+            (row("x", true, 1 << 40), row("x", false, 1 << 40), true),
+            (row("", true, 0), row("", true, 0), true),
+        ] {
+            assert_eq!(plan.same_key(&before, &after), Ok(same));
+        }
+        let error = plan.same_key(&row("x", false, 7), &[2]).expect_err("cut");
+        assert_eq!(error.slot, Some(0));
+    }
+
+    #[test]
+    fn what_is_made_to_fit_is_counted_once_its_row_is_whole() {
+        let mut rule = TableRule::default();
+        (rule.unfit.others, rule.unfit.dates) = (Unfit::Clamp, Unfit::Null);
+        let text = r#"{"type":"record","name":"Value","fields":[{"name":"a","type":{"type":"int","connect.type":"int8"}},
+            {"name":"d","type":{"type":"int","connect.name":"io.debezium.time.Date"}},{"name":"z","type":"boolean"}]}"#;
+        let node = Node::parse(text).expect("a schema");
+        let options = RowOptions { key: &[], rule: &rule, mode: Mode::Append, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before: false };
+        let plan = RowPlan::compile(node.record().expect("a record"), &options).expect("a plan");
+        let mut columns: Vec<_> = plan.columns.iter().map(|column| Column::new(column.of)).collect();
+        let row = |a: i64, d: i64, z: u8| {
+            let mut out = Vec::new();
+            wire::put_long(&mut out, a);
+            wire::put_long(&mut out, d);
+            out.push(z);
+            out
+        };
+        plan.append(&row(300, 0, 1), &mut columns).expect("clamped");
+        plan.append(&row(-300, 1_000_000, 0), &mut columns).expect("clamped and null");
+        plan.append(&row(1, 1, 0), &mut columns).expect("as it is");
+        assert!(plan.append(&row(300, 0, 9), &mut columns).is_err(), "not whole");
+        assert_eq!(plan.take_converted(), [(Arc::from("a"), 2), (Arc::from("d"), 1)]);
+        assert_eq!(plan.take_converted(), []);
+    }
+
+    #[test]
+    fn a_default_follows_the_policy_of_its_values() {
+        let of = r#"{"name":"d","type":{"type":"int","connect.name":"io.debezium.time.Date"},"default":2932896}"#;
+        let node = Node::parse(&format!(r#"{{"type":"record","name":"Value","fields":[{of}]}}"#)).expect("a schema");
+        let default = |policy| {
+            let mut rule = TableRule::default();
+            rule.unfit.dates = policy;
+            let options = RowOptions { key: &[], rule: &rule, mode: Mode::Append, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before: false };
+            let plan = RowPlan::compile(node.record().expect("a record"), &options).map_err(|error| error.to_string())?;
+            Ok::<_, String>(plan.columns[0].default.clone().map(|text| String::from_utf8(text).expect("text")))
+        };
+        assert_eq!(default(Unfit::Clamp), Ok(Some("2299-12-31".to_owned())));
+        assert_eq!(default(Unfit::Text), Ok(Some("9999-12-31".to_owned())));
+        assert_eq!(default(Unfit::Null), Ok(None));
+        assert!(default(Unfit::DeadLetter).is_err_and(|error| error.contains("'d'") && error.contains("unfit")));
     }
 
     #[test]

@@ -343,8 +343,8 @@ impl Preparer {
         let Some(existing) = self.clickhouse.table(&database, &table).await? else { return Ok(none) };
         let names = plan::key_names(record);
         let (mode, rule) = (Mode::Mirror, self.rules.of(topic));
-        let (skip, kept) = Default::default();
-        let options = RowOptions { key: &names, rule: &rule, mode, before: false, skip: &skip, existing: &kept };
+        let options =
+            RowOptions { key: &names, rule: &rule, mode, skip: &plan::NOTHING_SKIPPED, existing: &plan::NOTHING_KEPT, before: false };
         let row = RowPlan::compile(record, &options).map_err(|source| Error::Plan { topic: Arc::clone(topic), source })?;
         let full_name: Arc<str> = ddl::full_name(&database, &table).into();
         let wanted = Wanted {

@@ -11,7 +11,10 @@ use crate::schema::{Kind, Node};
 
 /// Days of 1900-01-01 and 2299-12-31, which Date32 and DateTime64 hold (ClickHouse's documentation of Date32).
 pub const DAYS: std::ops::RangeInclusive<i64> = -25_567..=120_529;
-const DAY_SECONDS: i64 = 86_400;
+/// Seconds of a day.
+pub const DAY_SECONDS: i64 = 86_400;
+/// Digits of ClickHouse's widest Decimal.
+const DECIMAL_DIGITS_MAX: u8 = 76;
 /// The longest TIME: 838:59:59 (MySQL), well within Time64's 999:59:59.
 const TIME_MICROS_MAX: i64 = ((838 * 60 + 59) * 60 + 59) * 1_000_000 + 999_999;
 
@@ -40,6 +43,12 @@ pub enum Scalar {
     Time64(u8),
     /// Array(Float32)
     Floats,
+    /// UUID
+    Uuid,
+    /// IPv4
+    Ipv4,
+    /// IPv6
+    Ipv6,
 }
 
 impl Scalar {
@@ -49,11 +58,20 @@ impl Scalar {
         Some(match self {
             Self::Bool => 1,
             Self::Int(bits) | Self::UInt(bits) => usize::from(bits) / 8,
-            Self::Float32 | Self::Date32 => 4,
+            Self::Float32 | Self::Date32 | Self::Ipv4 => 4,
+            Self::Uuid | Self::Ipv6 => 16,
             Self::Float64 | Self::DateTime64(_) | Self::Time64(_) => 8,
             Self::Decimal(precision, _) => decimal_width(precision),
             Self::String | Self::Floats => return None,
         })
+    }
+}
+
+impl Scalar {
+    /// Whether ClickHouse has the type Nullable.
+    #[must_use]
+    pub fn can_be_null(self) -> bool {
+        self != Self::Floats
     }
 }
 
@@ -104,6 +122,9 @@ impl ColumnType {
             "Float64" => Scalar::Float64,
             "Date32" => Scalar::Date32,
             "Array(Float32)" => Scalar::Floats,
+            "UUID" => Scalar::Uuid,
+            "IPv4" => Scalar::Ipv4,
+            "IPv6" => Scalar::Ipv6,
             _ => Self::parse_parameters(text)?,
         };
         Some(Self { scalar, nullable, low_cardinality })
@@ -120,9 +141,12 @@ impl ColumnType {
         let mut parameters = parameters.split(',').map(str::trim);
         let first: u8 = parameters.next()?.parse().ok()?;
         match name {
-            "DateTime64" => Some(Scalar::DateTime64(first)),
-            "Time64" => Some(Scalar::Time64(first)),
-            "Decimal" => Some(Scalar::Decimal(first, parameters.next()?.parse().ok()?)),
+            "DateTime64" => (first <= 9).then_some(Scalar::DateTime64(first)),
+            "Time64" => (first <= 9).then_some(Scalar::Time64(first)),
+            "Decimal" => {
+                let scale = parameters.next()?.parse().ok()?;
+                ((1..=76).contains(&first) && scale <= first).then_some(Scalar::Decimal(first, scale))
+            }
             _ => None,
         }
     }
@@ -149,6 +173,9 @@ impl fmt::Display for Scalar {
             Self::DateTime64(digits) => write!(f, "DateTime64({digits}, 'UTC')"),
             Self::Time64(digits) => write!(f, "Time64({digits})"),
             Self::Floats => f.write_str("Array(Float32)"),
+            Self::Uuid => f.write_str("UUID"),
+            Self::Ipv4 => f.write_str("IPv4"),
+            Self::Ipv6 => f.write_str("IPv6"),
         }
     }
 }
@@ -184,6 +211,20 @@ pub enum Decode {
     Float64,
     /// Bytes or a string as they are.
     Text,
+    /// A string that must be UTF-8.
+    Utf8,
+    /// Bytes or a string of exactly so many bytes.
+    Exactly {
+        /// Bytes.
+        bytes: usize,
+    },
+    /// A UUID's text, or its sixteen bytes.
+    Uuid,
+    /// An IP address's text.
+    Address {
+        /// Whether it becomes an IPv6 address.
+        v6: bool,
+    },
     /// Big-endian two's complement to a Decimal of so many digits.
     Decimal {
         /// Digits.
@@ -193,6 +234,26 @@ pub enum Decode {
     Unsigned64,
     /// Up to eight bytes, little-endian, to a UInt64.
     Bits,
+    /// A number to another type's: its point moved, without a rest, then within bounds.
+    Number {
+        /// How it comes.
+        from: Number,
+        /// By how many digits its point moves to the right.
+        shift: i32,
+        /// What it becomes: an integer, a Bool or a Decimal.
+        to: Scalar,
+    },
+    /// An int or long to a float of so many bytes, where that is the same number.
+    Floating {
+        /// Bytes.
+        width: u8,
+    },
+    /// A float to a Float64.
+    Widened,
+    /// A double to a Float32, where that is the same number.
+    Narrowed,
+    /// A value to its text.
+    Written(Written),
     /// A count of time units to a count of others: times `multiply`, by `divide` without a rest, then within bounds.
     Ticks {
         /// Factor.
@@ -206,10 +267,14 @@ pub enum Decode {
         /// Greatest result.
         max: i64,
     },
-    /// ISO 8601 text to the ticks of a DateTime64 of so many digits.
+    /// ISO 8601 text to the ticks of a DateTime64 of so many digits, within bounds.
     Zoned {
         /// Fractional digits.
         digits: u8,
+        /// Least result.
+        min: i64,
+        /// Greatest result.
+        max: i64,
     },
     /// An array of floats.
     Floats,
@@ -217,6 +282,64 @@ pub enum Decode {
     Geometry {
         /// Whether it is Debezium's Point, which has x and y before the WKB.
         point: bool,
+    },
+}
+
+/// How a number comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// As an int or long.
+    Long,
+    /// As bytes: big-endian two's complement.
+    BigEndian,
+    /// As a fixed of so many bytes: the same.
+    Fixed(usize),
+    /// As bytes, little-endian, without a sign.
+    Bits,
+}
+
+/// A value that becomes text: what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// A boolean.
+    Boolean,
+    /// An int or long.
+    Integer,
+    /// A YEAR.
+    Year,
+    /// Bits, little-endian, as the number that they are.
+    Bits,
+    /// A float.
+    Float32,
+    /// A double.
+    Float64,
+    /// A decimal of so many digits behind the point.
+    Decimal {
+        /// How it comes.
+        from: Number,
+        /// Digits behind the point.
+        scale: usize,
+    },
+    /// Days since 1970.
+    Date,
+    /// Ticks since 1970.
+    Timestamp {
+        /// Digits of a tick.
+        unit: u8,
+        /// Digits of the text.
+        digits: u8,
+    },
+    /// A TIME's ticks.
+    Time {
+        /// Digits of a tick.
+        unit: u8,
+        /// Digits of the text.
+        digits: u8,
+    },
+    /// ISO 8601 text.
+    Zoned {
+        /// Digits of the text.
+        digits: u8,
     },
 }
 
@@ -247,26 +370,8 @@ impl Mapping {
         };
         let (scalar, decode, low_cardinality) = map(inner)?;
         // An array can't be NULL in ClickHouse; a VECTOR has at least one element, so that [] is free to stand for it.
-        let nullable = null_branch.is_some() && scalar != Scalar::Floats;
+        let nullable = null_branch.is_some() && scalar.can_be_null();
         Ok(Self { column: ColumnType { scalar, nullable, low_cardinality }, decode, null_branch })
-    }
-}
-
-impl Mapping {
-    /// The same into a column of a narrower type: each value is tried.
-    ///
-    /// # Errors
-    /// What can't be tried, in words.
-    pub fn narrowed(self, of: ColumnType) -> Result<Self, String> {
-        let decode = match (of.scalar, self.column.scalar, self.decode) {
-            (to, from, decode) if to == from => decode,
-            (Scalar::Int(_) | Scalar::UInt(_), Scalar::Int(_) | Scalar::UInt(_), Decode::Integer { .. }) => integer(of.scalar),
-            (Scalar::Decimal(precision, to), Scalar::Decimal(_, from), Decode::Decimal { .. }) if to == from => {
-                Decode::Decimal { precision }
-            }
-            _ => return Err(format!("{} kept as {of}", self.column)),
-        };
-        Ok(Self { column: of, decode, null_branch: self.null_branch })
     }
 }
 
@@ -294,19 +399,24 @@ fn map(node: &Node) -> Mapped {
         (Kind::Long, "io.debezium.time.MicroTimestamp", _) | (Kind::Long, "", "timestamp-micros" | "local-timestamp-micros") => {
             timestamp(node, 6)
         }
+        (Kind::Long, "io.debezium.time.NanoTimestamp", _) | (Kind::Long, "", "timestamp-nanos" | "local-timestamp-nanos") => {
+            timestamp(node, 9)
+        }
+        (Kind::Long, "io.debezium.time.NanoTime", _) => time(node, 1_000_000_000),
         (Kind::Int | Kind::Long, "", "") => {
             let scalar = integer_type(node);
             plain(scalar, integer(scalar))
         }
         (Kind::String, "io.debezium.time.ZonedTimestamp", _) => {
             let digits = fraction(node, 6)?;
-            plain(Scalar::DateTime64(digits), Decode::Zoned { digits })
+            plain(Scalar::DateTime64(digits), zoned(digits))
         }
-        (Kind::String, "io.debezium.data.Enum" | "io.debezium.data.EnumSet", _) => Ok((Scalar::String, Decode::Text, true)),
+        (Kind::String, "io.debezium.data.Enum" | "io.debezium.data.EnumSet", _) => Ok((Scalar::String, Decode::Utf8, true)),
         (Kind::String, "" | "io.debezium.data.Json" | "io.debezium.data.Xml" | "io.debezium.data.Uuid", "" | "uuid") => {
-            plain(Scalar::String, Decode::Text)
+            plain(Scalar::String, Decode::Utf8)
         }
-        (Kind::Bytes, "org.apache.kafka.connect.data.Decimal" | "", "decimal") => decimal(node),
+        (Kind::Bytes, "org.apache.kafka.connect.data.Decimal" | "", "decimal") => decimal(node, Number::BigEndian),
+        (Kind::Fixed(bytes), "org.apache.kafka.connect.data.Decimal" | "", "decimal") => decimal(node, Number::Fixed(*bytes)),
         (Kind::Bytes, "io.debezium.data.Bits", _) => plain(Scalar::UInt(64), Decode::Bits),
         (Kind::Bytes, "", "") => plain(Scalar::String, Decode::Text),
         (Kind::Array(items), "" | "io.debezium.data.FloatVector", _) if matches!(items.kind, Kind::Float) => {
@@ -362,31 +472,51 @@ fn integer_type(node: &Node) -> Scalar {
     }
 }
 
-fn integer(scalar: Scalar) -> Decode {
-    let (width, min, max) = match scalar {
-        Scalar::Int(8) => (1, i8::MIN.into(), i8::MAX.into()),
-        Scalar::Int(16) => (2, i16::MIN.into(), i16::MAX.into()),
-        Scalar::Int(32) => (4, i32::MIN.into(), i32::MAX.into()),
-        Scalar::UInt(8) => (1, 0, u8::MAX.into()),
-        Scalar::UInt(16) => (2, 0, u16::MAX.into()),
-        Scalar::UInt(32) => (4, 0, u32::MAX.into()),
-        // Debezium's `bigint.unsigned.handling.mode=long` wraps values above 2^63: those are refused, not taken for others.
-        Scalar::UInt(_) => (8, 0, i64::MAX),
-        _ => (8, i64::MIN, i64::MAX),
-    };
-    Decode::Integer { width, min, max }
+/// The least and the greatest of an integer type.
+#[must_use]
+pub fn integer_bounds(scalar: Scalar) -> (i128, i128) {
+    match scalar {
+        Scalar::Bool => (0, 1),
+        Scalar::Int(bits) => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
+        Scalar::UInt(bits) => (0, (1 << bits) - 1),
+        _ => (i64::MIN.into(), i64::MAX.into()),
+    }
 }
 
-fn decimal(node: &Node) -> Mapped {
+/// An int or long as an integer or a Bool.
+#[must_use]
+pub fn integer(scalar: Scalar) -> Decode {
+    let (min, max) = integer_bounds(scalar);
+    let width = scalar.width().and_then(|width| u8::try_from(width).ok()).unwrap_or(8);
+    // Debezium's `bigint.unsigned.handling.mode=long` wraps values above 2^63: those are refused, not taken for others.
+    Decode::Integer { width, min: i64::try_from(min).unwrap_or(i64::MIN), max: i64::try_from(max).unwrap_or(i64::MAX) }
+}
+
+fn decimal(node: &Node, from: Number) -> Mapped {
     let source = node.parameter(names::COLUMN_TYPE).unwrap_or_default().to_ascii_uppercase();
-    if source.starts_with("BIGINT") && node.scale.unwrap_or(0) == 0 {
+    let declared = node.precision.filter(|precision| *precision > 0).ok_or("a decimal without a precision")?;
+    let scale = node.scale.unwrap_or(0);
+    if source.starts_with("BIGINT") && scale == 0 && from == Number::BigEndian {
         return Ok((Scalar::UInt(64), Decode::Unsigned64, false));
     }
-    let precision = node.precision.and_then(|precision| u8::try_from(precision).ok()).filter(|p| (1..=76).contains(p));
-    let precision = precision.ok_or("a decimal of more than 76 digits")?;
-    let scale = u8::try_from(node.scale.unwrap_or(0)).ok().filter(|scale| *scale <= precision);
-    let scale = scale.ok_or("a decimal whose scale is larger than its precision")?;
-    Ok((Scalar::Decimal(precision, scale), Decode::Decimal { precision }, false))
+    if scale > declared {
+        return Err("a decimal whose scale is larger than its precision".to_owned());
+    }
+    // A type of more digits than ClickHouse has takes what fits into 76 of them; see `unfit.decimals`.
+    let kept = |digits: u64| u8::try_from(digits.min(DECIMAL_DIGITS_MAX.into())).unwrap_or(DECIMAL_DIGITS_MAX);
+    let (precision, digits) = (kept(declared), kept(scale));
+    let scalar = Scalar::Decimal(precision, digits);
+    let shift = i32::from(digits) - i32::try_from(scale).map_err(|_| "a decimal whose scale has no end")?;
+    let decode =
+        if shift == 0 && from == Number::BigEndian { Decode::Decimal { precision } } else { Decode::Number { from, shift, to: scalar } };
+    Ok((scalar, decode, false))
+}
+
+/// ISO 8601 text to a DateTime64.
+#[must_use]
+pub fn zoned(digits: u8) -> Decode {
+    let (min, max) = datetime_ticks(digits).into_inner();
+    Decode::Zoned { digits, min, max }
 }
 
 /// Fractional digits, as told by the column's length or else the unit's.
@@ -402,34 +532,41 @@ fn fraction(node: &Node, default: u8) -> Result<u8, String> {
     }
 }
 
-fn ticks(per_second_in: i64, digits: u8, width: u8, seconds: std::ops::RangeInclusive<i64>) -> Decode {
+/// Ticks of one unit to those of another, within bounds.
+#[must_use]
+pub fn ticks(per_second_in: i64, digits: u8, bounds: std::ops::RangeInclusive<i64>) -> Decode {
     let per_second_out = 10_i64.pow(u32::from(digits));
     let (multiply, divide) =
         if per_second_out >= per_second_in { (per_second_out / per_second_in, 1) } else { (1, per_second_in / per_second_out) };
-    let (min, max) = (seconds.start() * per_second_out, (seconds.end() + 1) * per_second_out - 1);
-    Decode::Ticks { multiply, divide, width, min, max }
+    let (min, max) = bounds.into_inner();
+    Decode::Ticks { multiply, divide, width: 8, min, max }
 }
 
 fn timestamp(node: &Node, unit_digits: u8) -> Mapped {
     let digits = fraction(node, unit_digits)?;
-    let seconds = DAYS.start() * DAY_SECONDS..=(DAYS.end() + 1) * DAY_SECONDS - 1;
-    Ok((Scalar::DateTime64(digits), ticks(10_i64.pow(unit_digits.into()), digits, 8, seconds), false))
+    Ok((Scalar::DateTime64(digits), ticks(10_i64.pow(unit_digits.into()), digits, datetime_ticks(digits)), false))
 }
 
-/// The greatest tick a DateTime64 of so many digits may hold, and the least.
+/// The ticks that a DateTime64 of so many digits may hold; with nine digits 64 bits end before its years do.
 #[must_use]
 pub fn datetime_ticks(digits: u8) -> std::ops::RangeInclusive<i64> {
     let per_second = 10_i64.pow(u32::from(digits));
-    DAYS.start() * DAY_SECONDS * per_second..=(DAYS.end() + 1) * DAY_SECONDS * per_second - 1
+    (DAYS.start() * DAY_SECONDS).saturating_mul(per_second)..=((DAYS.end() + 1) * DAY_SECONDS).saturating_mul(per_second).saturating_sub(1)
+}
+
+/// The ticks that a TIME of so many digits has at most, and at least.
+#[must_use]
+pub fn time_ticks(digits: u8) -> std::ops::RangeInclusive<i64> {
+    let max = match digits {
+        0..=6 => TIME_MICROS_MAX / 10_i64.pow(6 - u32::from(digits)),
+        _ => (TIME_MICROS_MAX + 1) * 10_i64.pow(u32::from(digits) - 6) - 1,
+    };
+    -max..=max
 }
 
 fn time(node: &Node, per_second: i64) -> Mapped {
-    let digits = fraction(node, if per_second == 1_000 { 3 } else { 6 })?;
-    let Decode::Ticks { multiply, divide, width, .. } = ticks(per_second, digits, 8, 0..=0) else {
-        return Err("a time without a unit".to_owned());
-    };
-    let max = TIME_MICROS_MAX / 10_i64.pow(6 - u32::from(digits));
-    Ok((Scalar::Time64(digits), Decode::Ticks { multiply, divide, width, min: -max, max }, false))
+    let digits = fraction(node, u8::try_from(per_second.ilog10()).unwrap_or(6))?;
+    Ok((Scalar::Time64(digits), ticks(per_second, digits, time_ticks(digits)), false))
 }
 
 #[cfg(test)]
@@ -478,6 +615,11 @@ mod tests {
         assert_eq!(mapped(r#"{"type":"int","connect.type":"int16"}"#), "Int16");
         assert_eq!(mapped(r#"{"type":"long","connect.name":"io.debezium.time.MicroTimestamp"}"#), "DateTime64(6, 'UTC')");
         assert_eq!(mapped(r#"{"type":"long","logicalType":"timestamp-millis"}"#), "DateTime64(3, 'UTC')");
+        assert_eq!(mapped(r#"{"type":"long","connect.name":"io.debezium.time.NanoTimestamp"}"#), "DateTime64(9, 'UTC')");
+        assert_eq!(mapped(r#"{"type":"long","connect.name":"io.debezium.time.NanoTime"}"#), "Time64(9)");
+        assert_eq!(mapped(r#"{"type":"bytes","logicalType":"decimal","precision":200,"scale":90}"#), "Decimal(76, 76)");
+        let fixed = r#"{"type":"fixed","name":"F","size":9,"logicalType":"decimal","precision":20,"scale":2}"#;
+        assert_eq!(mapped(fixed), "Decimal(20, 2)");
         assert_eq!(mapped(r#"{"type":"bytes","logicalType":"decimal","precision":65,"scale":30}"#), "Decimal(65, 30)");
         assert_eq!(mapped(r#"{"type":"array","items":"float"}"#), "Array(Float32)");
     }
@@ -485,8 +627,8 @@ mod tests {
     #[test]
     fn an_unknown_meaning_is_refused() {
         assert_eq!(
-            mapped(r#"{"type":"long","connect.name":"io.debezium.time.NanoTimestamp"}"#),
-            "refused: long as io.debezium.time.NanoTimestamp"
+            mapped(r#"{"type":"long","connect.name":"io.debezium.time.MicroDuration"}"#),
+            "refused: long as io.debezium.time.MicroDuration"
         );
         assert_eq!(mapped(r#"["null","int","string"]"#), "refused: a union of several types");
         assert!(mapped(r#"{"type":"map","values":"int"}"#).starts_with("refused"));

@@ -16,4 +16,8 @@ mod suite {
     mod tables_names;
     mod targets;
     mod values;
+    mod values_rules;
+    mod values_table;
+    mod values_text;
+    mod values_unfit;
 }

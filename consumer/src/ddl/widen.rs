@@ -17,7 +17,8 @@ pub(super) fn scalar_holds(has: Scalar, needed: Scalar) -> bool {
             scale >= needed_scale && precision - scale >= needed_precision - needed_scale
         }
         (Scalar::DateTime64(digits), Scalar::DateTime64(needed)) | (Scalar::Time64(digits), Scalar::Time64(needed)) => {
-            (needed..=6).contains(&digits)
+            // With nine digits, 64 bits end in 2262.
+            digits == needed || (needed..=8).contains(&digits)
         }
         _ => has == needed,
     }

@@ -8,7 +8,7 @@ use apache_avro::{Decimal, Schema};
 use millrace_consumer::column::Column;
 use millrace_consumer::envelope::{Envelope, Op, Program};
 use millrace_consumer::native::Block;
-use millrace_consumer::plan::{RowOptions, RowPlan};
+use millrace_consumer::plan::{NOTHING_KEPT, NOTHING_SKIPPED, RowOptions, RowPlan};
 use millrace_consumer::rules::{Mode, TableRule};
 use millrace_consumer::schema::Node;
 use proptest::prelude::*;
@@ -141,8 +141,7 @@ impl Row {
 fn compiled(schema: &str) -> (Envelope, RowPlan) {
     let node = Node::parse(schema).expect("a schema");
     let record = node.record().expect("a record").fields[0].node.record().expect("a row");
-    let (skip, existing) = Default::default();
-    let options = RowOptions { key: &[], rule: &TableRule::default(), mode: Mode::Mirror, before: false, skip: &skip, existing: &existing };
+    let options = RowOptions { key: &[], rule: &TableRule::default(), mode: Mode::Mirror, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before: false };
     (Envelope::compile(&node).expect("an envelope"), RowPlan::compile(record, &options).expect("a plan"))
 }
 
