@@ -8,6 +8,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use millrace_schemas::wire::{self, WireError};
 
+use crate::nested::NestedProblem;
 use crate::types::{ColumnType, Decode, Scalar, datetime_ticks, decimal_width};
 
 /// Why a value can't go into its column. Never shows the value.
@@ -34,6 +35,14 @@ pub enum ValueError {
     /// A geometry without its bytes.
     #[error("a geometry without WKB")]
     NoGeometry,
+    /// A value within a nested one.
+    #[error("{problem}")]
+    Nested {
+        /// Its place among the paths of [`Nested`](crate::nested::Nested).
+        at: u32,
+        /// What is wrong.
+        problem: NestedProblem,
+    },
 }
 
 /// A column being filled.
@@ -123,6 +132,31 @@ impl Column {
         self.count_value();
     }
 
+    /// Appends text that `write` puts at the end of what it is given.
+    ///
+    /// # Errors
+    /// What `write` returns; the column is then as it was before.
+    pub fn push_written(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), ValueError>) -> Result<(), ValueError> {
+        if let Data::Text { bytes, last } = &mut self.data {
+            let start = bytes.len();
+            // Room for a length of one byte; that of a longer text moves it.
+            bytes.push(0);
+            if let Err(error) = write(bytes) {
+                bytes.truncate(start);
+                return Err(error);
+            }
+            let mut head = Vec::new();
+            put_var_uint(&mut head, bytes.len() - start - 1);
+            match head.as_slice() {
+                [len] => bytes[start] = *len,
+                _ => drop(bytes.splice(start..=start, head)),
+            }
+            *last = start;
+        }
+        self.count_value();
+        Ok(())
+    }
+
     /// Appends NULL; in a column that can't hold it the type's default, which stands for it (an empty array).
     #[inline]
     pub fn push_null(&mut self) {
@@ -207,6 +241,8 @@ impl Column {
                 self.push_integer(ticks);
             }
             Decode::Decimal { precision } => self.append_decimal(*precision, wire::take_bytes(input)?)?,
+            // The plan has its steps, and doesn't come here.
+            Decode::Nested => return Err(WireError::Truncated.into()),
             Decode::Unsigned64 => {
                 let value = unsigned64(wire::take_bytes(input)?).ok_or(ValueError::Range(self.of))?;
                 self.push_integer(value.cast_signed());

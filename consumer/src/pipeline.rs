@@ -60,7 +60,7 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
 
     let (ends, messages) = channel();
     let preparer = Preparer {
-        registry: Registry::new(&settings.registry)?,
+        registry: Registry::new(&settings.registry)?.with_apicurio_ids(settings.apicurio_ids),
         clickhouse: ClickHouse::new(&settings.clickhouse),
         database: settings.clickhouse.database.clone(),
         rules: Arc::clone(&settings.rules),
@@ -271,17 +271,14 @@ impl Pipeline {
         for _ in 0..TURN_RECORDS_MAX {
             match self.session.poll(wait) {
                 Event::Record(record) => {
-                    let value = record.payload();
-                    bytes += value.map_or(0, <[u8]>::len);
-                    // Headers are costly: only tombstones have a seq there, and only what has no key may be a truncation.
-                    let seq = if value.is_none() { kafka::header(&record, names::SEQ_HEADER) } else { None };
-                    let dropped = record.key().is_none() && kafka::header(&record, names::DROPPED_HEADER).is_some();
+                    let kafka::Parts { key, value, seq, dropped } = kafka::parts(&record);
+                    bytes += value.as_ref().map_or(0, |value| value.len());
                     let incoming = Incoming {
                         partition: record.partition(),
                         offset: record.offset(),
                         timestamp_ms: record.timestamp().to_millis().unwrap_or(-1),
-                        key: record.key(),
-                        value,
+                        key: key.as_deref(),
+                        value: value.as_deref(),
                         seq,
                         dropped,
                     };

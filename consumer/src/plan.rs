@@ -3,6 +3,7 @@
 //! A step reads a field's Avro bytes and appends them to its column. Compiling finds every type that can't be loaded, so that a plan which
 //! exists can fail only on a value.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use millrace_schemas::names;
@@ -10,6 +11,8 @@ use millrace_schemas::wire;
 use serde_json::Value;
 
 use crate::column::{Column, ValueError};
+use crate::envelope::{EnvelopeError, Program};
+use crate::nested::Nested;
 use crate::rules::{Mode, TableRule};
 use crate::schema::{Field, Kind, Node, Record};
 use crate::types::{ColumnType, Decode, Mapping, Scalar};
@@ -32,14 +35,19 @@ pub enum PlanError {
         column: String,
     },
     /// A key column that the row doesn't have.
-    #[error("the key's column '{column}' is not among the row's columns; the topic's key and value schemas don't belong together")]
+    #[error(
+        "the key's column '{column}' is not among the row's columns; set 'key' to columns of the row, or correct the topic's key and value schemas, which don't belong together"
+    )]
     Key {
         /// The column.
         column: String,
     },
     /// A key that isn't a record.
-    #[error("the key's schema is not a record of columns; only keys as Debezium writes them are read")]
+    #[error("the key's schema is not a record of columns; set 'key' to the columns that tell rows apart, or 'mode' to history or append")]
     KeyShape,
+    /// A mirror of records without a key.
+    #[error("its records have no key, but its table is a mirror; set 'key' to the columns that tell rows apart, or another 'mode'")]
+    NoKey,
 }
 
 /// `_version`: the change's place in the order of all changes of its key.
@@ -87,6 +95,8 @@ pub struct RowOptions<'a> {
     pub mode: Mode,
     /// Whether these are the values before a change: named with [`BEFORE`] in front, and absent from most rows, so all can be NULL.
     pub before: bool,
+    /// Columns that aren't loaded, by the names that the plan would give them.
+    pub skip: &'a BTreeSet<Arc<str>>,
 }
 
 /// A column of the target table.
@@ -116,6 +126,10 @@ struct Step {
     key: bool,
     /// Of a geometry: which branch of its SRID is null.
     srid_null: Option<i64>,
+    /// Of a value without a column type of its own: its way to text.
+    nested: Option<Nested>,
+    /// Of a column that isn't loaded: what steps over its value.
+    skip: Option<Program>,
 }
 
 /// A value that failed, and its column.
@@ -152,18 +166,32 @@ impl RowPlan {
                 return Err(PlanError::Reserved { column: name.to_string() });
             }
             let refused = |what: String| PlanError::Type { column: name.to_string(), what };
+            let slot = columns.len();
+            let in_table = |name: &Arc<str>| if options.before { Arc::from(format!("{BEFORE}{name}")) } else { Arc::clone(name) };
+            if options.skip.contains(&in_table(&name)) {
+                let skip = Some(Program::of(&field.node).map_err(|error| refused(error.to_string()))?);
+                steps.push(Step { decode: Decode::Text, null_branch: None, slot, key: false, srid_null: None, nested: None, skip });
+                continue;
+            }
             let mapping = Mapping::of(&field.node).map_err(refused)?;
+            let nested = match mapping.decode {
+                Decode::Nested => Some(Nested::compile(&field.node, &name).map_err(|(column, what)| PlanError::Type { column, what })?),
+                _ => None,
+            };
             let in_key = key.contains(&name);
             let of = ColumnType { nullable: mapping.column.nullable && !in_key, ..mapping.column };
-            let slot = columns.len();
-            columns.push(PlanColumn { default: default_text(field, &mapping).map_err(refused)?, of, name: Arc::clone(&name) });
+            columns.push(PlanColumn {
+                default: default_text(field, &mapping, nested.as_ref()).map_err(refused)?,
+                of,
+                name: Arc::clone(&name),
+            });
             let mut srid_null = None;
             if matches!(mapping.decode, Decode::Geometry { .. }) {
                 srid_null = Some(srid_null_branch(&field.node).map_err(refused)?);
                 let of = ColumnType { scalar: Scalar::Int(32), nullable: true, low_cardinality: false };
                 columns.push(PlanColumn { name: srid_name(&name, record), of, default: None });
             }
-            steps.push(Step { decode: mapping.decode, null_branch: mapping.null_branch, slot, key: in_key, srid_null });
+            steps.push(Step { decode: mapping.decode, null_branch: mapping.null_branch, slot, key: in_key, srid_null, nested, skip: None });
         }
         if options.before {
             for column in &mut columns {
@@ -187,6 +215,15 @@ impl RowPlan {
         let mut input = row;
         for step in &self.steps {
             let failed = |error| RowError { slot: Some(step.slot), error, stop: false };
+            if let Some(skip) = &step.skip {
+                skip.run(&mut input).map_err(|error| match error {
+                    EnvelopeError::Wire(error) => failed(error.into()),
+                    EnvelopeError::Branch(branch) => failed(ValueError::Branch(branch)),
+                    // A skip over a value finds neither an operation nor a record's end.
+                    EnvelopeError::Op | EnvelopeError::Trailing(_) => failed(wire::WireError::Truncated.into()),
+                })?;
+                continue;
+            }
             let Some(column) = columns.get_mut(step.slot) else { continue };
             if let Some(null_branch) = step.null_branch {
                 let branch = wire::take_long(&mut input).map_err(|error| failed(error.into()))?;
@@ -204,7 +241,11 @@ impl RowPlan {
                     return Err(failed(ValueError::Branch(branch)));
                 }
             }
-            column.append(&step.decode, &mut input).map_err(failed)?;
+            match &step.nested {
+                None => column.append(&step.decode, &mut input),
+                Some(nested) => nested.append(column, step.key, &mut input),
+            }
+            .map_err(failed)?;
             if let (Some(null_branch), Some(srid)) = (step.srid_null, columns.get_mut(step.slot + 1)) {
                 append_srid(null_branch, srid, &mut input).map_err(failed)?;
             }
@@ -226,6 +267,13 @@ impl RowPlan {
     pub fn same_key(&self, before: &[u8], after: &[u8]) -> Result<bool, RowError> {
         let _ = (before, after);
         Ok(true)
+    }
+
+    /// The fields that lead to a failed value within a nested one, from its column on.
+    #[must_use]
+    pub fn path(&self, error: &RowError) -> Option<&str> {
+        let ValueError::Nested { at, .. } = error.error else { return None };
+        self.steps.iter().find(|step| Some(step.slot) == error.slot)?.nested.as_ref()?.path(at)
     }
 
     /// The values that were made to fit since the last time, by column.
@@ -293,7 +341,10 @@ fn srid_null_branch(node: &Node) -> Result<i64, String> {
 }
 
 /// What a row without this column reads, as MySQL has it. ClickHouse casts the text to the column's type.
-fn default_text(field: &Field, mapping: &Mapping) -> Result<Option<Vec<u8>>, String> {
+fn default_text(field: &Field, mapping: &Mapping, nested: Option<&Nested>) -> Result<Option<Vec<u8>>, String> {
+    if let (Some(nested), Some(default)) = (nested, &field.default) {
+        return nested.default_text(&field.node, default);
+    }
     let text = match (&field.default, mapping.decode) {
         // Without a default of its own, a NOT NULL ENUM added to a table reads its first label in older rows (MySQL, "Data Type Defaults").
         (None, _) if mapping.null_branch.is_none() => return Ok(first_label(&field.node)),
@@ -353,7 +404,7 @@ fn code_points(text: &str) -> Result<Vec<u8>, String> {
 }
 
 /// The decimal digits of big-endian two's complement, with so many after the point.
-fn decimal_text(bytes: &[u8], scale: usize) -> String {
+pub(crate) fn decimal_text(bytes: &[u8], scale: usize) -> String {
     let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
     let mut magnitude: Vec<u8> = bytes.to_vec();
     if negative {
@@ -423,7 +474,7 @@ mod tests {
         let text = format!(r#"{{"type":"record","name":"Value","fields":[{fields}]}}"#);
         let node = Node::parse(&text).expect("a schema");
         let key: Vec<Arc<str>> = key.iter().map(|name| Arc::from(*name)).collect();
-        let options = RowOptions { key: &key, rule: &TableRule::default(), mode: Mode::Mirror, before: false };
+        let options = RowOptions { key: &key, rule: &TableRule::default(), mode: Mode::Mirror, before: false, skip: &BTreeSet::new() };
         RowPlan::compile(node.record().expect("a record"), &options)
     }
 
@@ -479,7 +530,8 @@ mod tests {
         assert_eq!(&*plan(of, &["größe"]).expect("a plan").columns[0].name, "größe");
         assert!(matches!(plan(of, &["id"]), Err(PlanError::Key { .. })));
         assert!(matches!(plan(r#"{"name":"_version","type":"int"}"#, &[]), Err(PlanError::Reserved { .. })));
-        assert!(matches!(plan(r#"{"name":"a","type":{"type":"map","values":"int"}}"#, &[]), Err(PlanError::Type { .. })));
+        let unknown = r#"{"name":"a","type":{"type":"map","values":{"type":"long","connect.name":"io.debezium.time.MicroDuration"}}}"#;
+        assert!(matches!(plan(unknown, &[]), Err(PlanError::Type { .. })));
     }
 
     #[test]

@@ -3,16 +3,18 @@
 //! Several consumers may do this for one table at once: every statement is harmless where another was quicker, and what counts is what
 //! ClickHouse says the table is afterwards.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_schemas::registry::Registry;
+use millrace_schemas::registry::{FrameError, Registry, SchemaId};
 
 use crate::clickhouse::ClickHouse;
 use crate::column::Column;
 use crate::ddl::{self, Existing, Wanted};
 use crate::envelope::{Envelope, Op};
 use crate::error::{Error, Place};
+use crate::foreign;
 use crate::internal::is_about_no_table;
 use crate::native::Block;
 use crate::plan::{self, PlanColumn, RowOptions, RowPlan};
@@ -95,18 +97,20 @@ pub struct Request {
     /// Where the record stands.
     pub place: Place,
     /// Its key's schema.
-    pub key_id: Option<u32>,
+    pub key_id: Option<SchemaId>,
+    /// Why its key has none though it has a key.
+    pub bad_key: Option<FrameError>,
     /// Its value's schema and Avro bytes; none for a tombstone.
-    pub value: Option<(u32, Bytes)>,
+    pub value: Option<(SchemaId, Bytes)>,
 }
 
 /// The answer.
 #[derive(Debug)]
 pub struct Prepared {
     /// The key's schema it is for.
-    pub key_id: Option<u32>,
+    pub key_id: Option<SchemaId>,
     /// The value's schema it is for.
-    pub value_id: Option<u32>,
+    pub value_id: Option<SchemaId>,
     /// The value's envelope.
     pub envelope: Option<Arc<Envelope>>,
     /// The plan of its rows; none for a truncation.
@@ -152,16 +156,17 @@ impl Preparer {
         self.prepare_rows(request, key.as_ref(), (*id, &value), bytes).await.map(Some)
     }
 
-    async fn schema(&self, request: &Request, id: u32) -> Result<Node, Error> {
-        let text = self.registry.schema(id).await?;
-        Node::parse(&text).map_err(|source| Error::Schema { topic: Arc::clone(&request.place.topic), id, source })
+    async fn schema(&self, request: &Request, id: SchemaId) -> Result<Node, Error> {
+        let found = self.registry.schema_with_references(id).await?;
+        let references: Vec<&str> = found.references.iter().map(|reference| &*reference.schema).collect();
+        Node::parse_with(&found.schema, &references).map_err(|source| Error::Schema { topic: Arc::clone(&request.place.topic), id, source })
     }
 
     async fn prepare_rows(
         &self,
         request: &Request,
         key: Option<&Node>,
-        (id, value): (u32, &Node),
+        (id, value): (SchemaId, &Node),
         bytes: &Bytes,
     ) -> Result<Prepared, Error> {
         let topic = &request.place.topic;
@@ -170,15 +175,20 @@ impl Preparer {
         let envelope = Envelope::compile(value).map_err(of_schema)?;
         let located = envelope.locate(bytes).map_err(|source| Error::Envelope { place: request.place.clone(), source })?;
         let source = (located.database.to_vec(), located.table.to_vec());
-        let (Ok(source_database), Ok(table)) = (String::from_utf8(source.0.clone()), String::from_utf8(source.1.clone())) else {
+        let Ok((source_database, table)) = foreign::source_names(topic, &located) else {
             let reason = "its database or table has a name that isn't UTF-8".to_owned();
             return Err(Error::Record { place: request.place.clone(), reason });
         };
-        if table.is_empty() {
+        if envelope.has_place && source.1.is_empty() {
             let reason = "its envelope names no table; only topics of one table each can be loaded".to_owned();
             return Err(Error::Record { place: request.place.clone(), reason });
         }
         let database = self.database.clone().unwrap_or(source_database);
+        if database.is_empty() {
+            let reason =
+                "neither it nor its topic's name tells a database; set 'database' for the topic under 'tables', or clickhouse.database";
+            return Err(Error::Refused { place: request.place.clone(), reason: reason.to_owned() });
+        }
         let full_name: Arc<str> = ddl::full_name(&database, &table).into();
         let prepared = Prepared {
             key_id: request.key_id,
@@ -197,14 +207,25 @@ impl Preparer {
         }
         let rule = self.rules.of(topic);
         let own_key = !rule.key.is_empty();
-        let names = match key {
+        let goes_by_key = foreign::goes_by_record_key(&rule, envelope.is_change);
+        if let Some(source) = request.bad_key.clone().filter(|_| goes_by_key) {
+            return Err(Error::Frame { place: request.place.clone(), source });
+        }
+        let names = match key.map(|key| key.record().ok_or(plan::PlanError::KeyShape)) {
             _ if own_key => rule.key.iter().map(|name| Arc::from(name.as_str())).collect(),
-            Some(key) => plan::key_names(key.record().ok_or(plan::PlanError::KeyShape).map_err(of_plan)?),
-            None => Vec::new(),
+            Some(Ok(key)) if goes_by_key || envelope.is_change => plan::key_names(key),
+            Some(Err(error)) if goes_by_key => return Err(of_plan(error)),
+            Some(_) | None => Vec::new(),
         };
-        let mode = rule.mode.unwrap_or(if names.is_empty() { Mode::History } else { Mode::Mirror });
-        let record = row_record(value).ok_or_else(|| of_plan(plan::PlanError::KeyShape))?;
-        let options = RowOptions { key: &names, rule: &rule, mode, before: false };
+        let mode = foreign::mode(&rule, envelope.is_change, !names.is_empty());
+        if mode == Mode::Mirror && names.is_empty() {
+            return Err(of_plan(plan::PlanError::NoKey));
+        }
+        let record = envelope.row(value).ok_or_else(|| of_plan(plan::PlanError::KeyShape))?;
+        // What a flat record tells beside its row is no column, unless the settings name it as one.
+        let added = envelope.added.iter().filter(|name| !rule.columns.contains_key(&***name));
+        let skip: BTreeSet<Arc<str>> = added.flat_map(|name| [Arc::clone(name), Arc::from(format!("{}{name}", plan::BEFORE))]).collect();
+        let options = RowOptions { key: &names, rule: &rule, mode, before: false, skip: &skip };
         let row = RowPlan::compile(record, &options).map_err(of_plan)?;
         let before = match mode {
             Mode::History => Some(RowPlan::compile(record, &RowOptions { before: true, ..options }).map_err(of_plan)?),
@@ -228,15 +249,14 @@ impl Preparer {
             Prepared { key_id: request.key_id, value_id: None, envelope: None, plan: None, tombstones: None, marks: None, target: None };
         let Some(record) = key.and_then(Node::record) else { return Ok(none) };
         let by_name = || {
-            let mut parts = topic.rsplitn(3, '.');
-            let (table, database) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-            Some((self.database.clone().unwrap_or(database), table))
+            let (database, table) = foreign::names_of_topic(topic);
+            Some((self.database.clone().unwrap_or(database), table)).filter(|(database, _)| !database.is_empty())
         };
         let Some((database, table)) = self.clickhouse.table_of_topic(topic).await?.or_else(by_name) else { return Ok(none) };
         let Some(existing) = self.clickhouse.table(&database, &table).await? else { return Ok(none) };
         let names = plan::key_names(record);
         let (mode, rule) = (Mode::Mirror, self.rules.of(topic));
-        let options = RowOptions { key: &names, rule: &rule, mode, before: false };
+        let options = RowOptions { key: &names, rule: &rule, mode, before: false, skip: &BTreeSet::new() };
         let row = RowPlan::compile(record, &options).map_err(|source| Error::Plan { topic: Arc::clone(topic), source })?;
         let full_name: Arc<str> = ddl::full_name(&database, &table).into();
         let wanted = Wanted { topic, database: &database, table: &table, mode, rule: &rule, columns: &row.columns, key: &names };
@@ -283,9 +303,4 @@ fn mode_of(existing: &Existing) -> Mode {
         (false, true) => Mode::Mirror,
         (false, false) => Mode::Append,
     }
-}
-
-fn row_record(value: &Node) -> Option<&Arc<crate::schema::Record>> {
-    let envelope = value.record()?;
-    envelope.fields.iter().find(|field| field.name == "after")?.node.record()
 }
