@@ -83,8 +83,10 @@ pub struct Envelope {
     steps: Vec<Step>,
     /// Whether `source.seq` exists.
     pub has_seq: bool,
-    /// Whether its records are changes of rows: an envelope, or a flat record with fields that `ExtractNewRecordState` added.
+    /// Whether its records are changes of rows: an envelope, or a flat record with fields that `ExtractNewRecordState` added, or named as it names them.
     pub is_change: bool,
+    /// Whether its records tell deletes; else a tombstone does.
+    pub tells_deletes: bool,
     /// Whether its records say which table they are of.
     pub has_place: bool,
     /// Of a flat record: the added fields that are read here, and no columns.
@@ -215,7 +217,15 @@ impl Envelope {
             });
         }
         let has_place = tells(&steps, What::Database) && tells(&steps, What::Table);
-        Ok(Self { has_seq: tells(&steps, What::Seq), is_change: !flat || !added.is_empty(), has_place, added, flat, steps })
+        Ok(Self {
+            has_seq: tells(&steps, What::Seq),
+            is_change: !flat || !added.is_empty() || is_row_of_debezium(schema, record),
+            tells_deletes: !flat || tells(&steps, What::Deleted) || tells(&steps, What::DeletedText),
+            has_place,
+            added,
+            flat,
+            steps,
+        })
     }
 
     /// The record type of the row images.
@@ -232,7 +242,7 @@ impl Envelope {
     pub fn locate<'a>(&self, bytes: &'a [u8]) -> Result<Located<'a>, EnvelopeError> {
         let mut met = Met::default();
         // A flat record that tells nothing is read to its end by its plan.
-        if !self.flat || self.is_change {
+        if !self.flat || !self.added.is_empty() {
             let mut input = bytes;
             met.walk(&self.steps, &mut input)?;
             if !input.is_empty() {
@@ -308,6 +318,11 @@ fn is_envelope(record: &Record) -> bool {
     let has = |name: &str, fits: fn(&Node) -> bool| record.fields.iter().any(|field| field.name == name && fits(&field.node));
     let row = |node: &Node| record_beside_null(node).is_some_and(|(null_branch, _)| null_branch.is_some());
     has("before", row) && has("after", row) && has("op", |node| nullability(node, What::Op).is_some())
+}
+
+/// The row image alone, without anything added: its type is still called `<topic>.Value`.
+fn is_row_of_debezium(schema: &Node, record: &Record) -> bool {
+    record.name.ends_with(".Value") && schema.semantic.as_deref().is_some_and(|name| name.ends_with(".Value"))
 }
 
 fn tells(steps: &[Step], wanted: What) -> bool {

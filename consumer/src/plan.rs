@@ -45,6 +45,11 @@ pub enum PlanError {
     /// A key that isn't a record.
     #[error("the key's schema is not a record of columns; set 'key' to the columns that tell rows apart, or 'mode' to history or append")]
     KeyShape,
+    /// A history of records that don't tell deletes.
+    #[error(
+        "its records don't tell deletes, which only tombstones do, and a history has no row of those; set delete.tombstone.handling.mode=rewrite at ExtractNewRecordState, or 'mode' to mirror or append"
+    )]
+    NoDeletes,
     /// A mirror of records without a key.
     #[error("its records have no key, but its table is a mirror; set 'key' to the columns that tell rows apart, or another 'mode'")]
     NoKey,

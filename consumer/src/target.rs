@@ -221,6 +221,9 @@ impl Preparer {
         if mode == Mode::Mirror && names.is_empty() {
             return Err(of_plan(plan::PlanError::NoKey));
         }
+        if mode == Mode::History && !envelope.tells_deletes && (key.is_some() || request.bad_key.is_some()) {
+            return Err(of_plan(plan::PlanError::NoDeletes));
+        }
         let record = envelope.row(value).ok_or_else(|| of_plan(plan::PlanError::KeyShape))?;
         // What a flat record tells beside its row is no column, unless the settings name it as one.
         let added = envelope.added.iter().filter(|name| !rule.columns.contains_key(&***name));
