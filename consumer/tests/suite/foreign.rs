@@ -601,10 +601,26 @@ fn base64(text: &str) -> Vec<u8> {
     (0..bits.len() / 8).map(|at| u8::from_str_radix(&bits[at * 8..at * 8 + 8], 2).expect("bits")).collect()
 }
 
+/// JSON whose numbers are text behind a `#`: serde_json reads some doubles as their neighbours.
+fn with_numbers_as_text(json: &str) -> String {
+    let (mut out, mut in_text, mut escaped, mut in_number) = (String::new(), false, false, false);
+    for c in json.chars() {
+        let is_number = !in_text && (c.is_ascii_digit() || matches!(c, '-' | '+' | '.') || (in_number && c == 'e'));
+        if is_number != in_number {
+            out.push_str(if is_number { "\"#" } else { "\"" });
+            in_number = is_number;
+        }
+        in_text ^= c == '"' && !escaped;
+        escaped = in_text && c == '\\' && !escaped;
+        out.push(c);
+    }
+    out
+}
+
 /// Whether JSON says what apache-avro read.
 fn same(json: &serde_json::Value, value: &Value, schema: &Schema) -> bool {
     let told = json.as_str().unwrap_or_default();
-    let float = |finite: bool, printed: String| if finite { false } else { told == printed.replace("inf", "Infinity") };
+    let number = told.strip_prefix('#').unwrap_or_default();
     let digits = |text: &str| text.split('.').nth(1).map_or(0, |fraction| fraction.trim_end_matches('Z').parse::<i64>().expect("digits"));
     let ticks = |unit: i64| seconds_of(told) * unit + digits(told);
     let clock = |unit: i128| {
@@ -615,14 +631,12 @@ fn same(json: &serde_json::Value, value: &Value, schema: &Schema) -> bool {
     match (value, schema) {
         (Value::Null, _) => json.is_null(),
         (Value::Boolean(value), _) => json.as_bool() == Some(*value),
-        (Value::Int(value), _) => json.as_i64() == Some((*value).into()),
-        (Value::Long(value), _) => json.as_i64() == Some(*value),
-        (Value::Float(value), _) => {
-            json.as_f64().is_some_and(|told| (told as f32).to_bits() == value.to_bits()) || float(value.is_finite(), value.to_string())
-        }
-        (Value::Double(value), _) => {
-            json.as_f64().is_some_and(|told| told.to_bits() == value.to_bits()) || float(value.is_finite(), value.to_string())
-        }
+        (Value::Int(value), _) => number.parse() == Ok(*value),
+        (Value::Long(value), _) => number.parse() == Ok(*value),
+        (Value::Float(value), _) if value.is_finite() => number.parse().map(f32::to_bits) == Ok(value.to_bits()),
+        (Value::Double(value), _) if value.is_finite() => number.parse().map(f64::to_bits) == Ok(value.to_bits()),
+        (Value::Float(value), _) => told == value.to_string().replace("inf", "Infinity"),
+        (Value::Double(value), _) => told == value.to_string().replace("inf", "Infinity"),
         (Value::Bytes(value) | Value::Fixed(_, value), _) => base64(told) == *value,
         (Value::String(value) | Value::Enum(_, value), _) => json.as_str() == Some(value),
         (Value::Date(value), _) => seconds_of(told) == i64::from(*value) * 86_400 && told.len() == 10,
@@ -688,7 +702,7 @@ proptest! {
         nested.append(&mut column, false, &mut input).expect("written");
         prop_assert!(input.is_empty());
         let told = only_text(column);
-        let json: serde_json::Value = serde_json::from_slice(&told).expect("JSON");
+        let json: serde_json::Value = serde_json::from_str(&with_numbers_as_text(std::str::from_utf8(&told).expect("UTF-8"))).expect("JSON");
         prop_assert!(same(&json, &oracle, &schema), "{}\n{oracle:?}\n{}", text, String::from_utf8_lossy(&told));
     }
 
