@@ -10,6 +10,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use millrace_schemas::wire::{self, WireError};
 
+use crate::nested::NestedProblem;
 use crate::number::{Inexact, Wide, little_endian, within_digits};
 use crate::types::{ColumnType, Decode, Number, Scalar, Written, decimal_width, integer_bounds};
 use crate::zoned::{NoTicks, Zoned};
@@ -57,6 +58,14 @@ pub enum ValueError {
     /// A geometry without its bytes.
     #[error("a geometry without WKB")]
     NoGeometry,
+    /// A value within a nested one.
+    #[error("{problem}")]
+    Nested {
+        /// Its place among the paths of [`Nested`](crate::nested::Nested).
+        at: u32,
+        /// What is wrong.
+        problem: NestedProblem,
+    },
 }
 
 impl ValueError {
@@ -64,7 +73,7 @@ impl ValueError {
     #[must_use]
     pub fn is_of_a_value(self) -> bool {
         match self {
-            Self::Wire(_) | Self::Branch(_) | Self::NotABoolean => false,
+            Self::Wire(_) | Self::Branch(_) | Self::NotABoolean | Self::Nested { .. } => false,
             Self::Range(_)
             | Self::Digits(_)
             | Self::Inexact(_)
@@ -284,6 +293,8 @@ impl Column {
                 self.push_integer(ticks);
             }
             Decode::Decimal { precision } => self.append_decimal(*precision, wire::take_bytes(input)?)?,
+            // The plan has its steps, and doesn't come here.
+            Decode::Nested => return Err(WireError::Truncated.into()),
             Decode::Unsigned64 => {
                 let value = unsigned64(wire::take_bytes(input)?).ok_or(ValueError::Range(self.of))?;
                 self.push_integer(value.cast_signed());

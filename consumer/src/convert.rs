@@ -70,6 +70,7 @@ impl Question<'_> {
             (None, None) => {
                 // What always fits has no policy, whatever the others of its kind have.
                 let fits = match source {
+                    _ if self.mapping.decode == Decode::Nested => true,
                     Source::Boolean | Source::Float32 | Source::Float64 | Source::Text { utf8: false } => true,
                     Source::Other => !matches!(self.mapping.decode, Decode::Geometry { .. }),
                     _ => false,
@@ -83,6 +84,9 @@ impl Question<'_> {
         choice.unfit = Action::of(self.policy(source, choice.of.scalar), choice.of.nullable, self.in_key);
         if from_null && !choice.of.nullable && choice.of.scalar.can_be_null() {
             choice.null = Some(Action::of(self.rule.unfit.others, false, key));
+        }
+        if self.mapping.decode == Decode::Nested && choice.of.scalar != Scalar::String {
+            return Err(format!("{}, but only text can be made of the source's values", choice.of));
         }
         if choice.decode == Decode::Utf8 && self.rule.unfit.texts == Unfit::Text {
             choice.decode = Decode::Text;

@@ -290,12 +290,13 @@ fn read_one(config: &ClientConfig, place: &Place) -> Result<Original, Error> {
     consumer.assign(&list).map_err(|error| failed(what(), &error))?;
     match consumer.poll(TIMEOUT) {
         Some(Ok(record)) if record.offset() == place.offset => {
+            let parts = crate::kafka::parts(&record);
             let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
             Ok(Original {
                 timestamp_ms: record.timestamp().to_millis().unwrap_or(-1),
-                key: copy(record.key()),
-                value: copy(record.payload()),
-                seq: copy(crate::kafka::header(&record, names::SEQ_HEADER)),
+                key: copy(parts.key.as_deref()),
+                value: copy(parts.value.as_deref()),
+                seq: copy(parts.seq),
             })
         }
         Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => Err(gone()),

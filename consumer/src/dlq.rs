@@ -9,7 +9,7 @@ use std::sync::Arc;
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
-use millrace_schemas::registry::{Registry, unframe};
+use millrace_schemas::registry::{Registry, SchemaId, unframe};
 use millrace_schemas::service::page::aligned;
 use serde_json::json;
 
@@ -72,7 +72,7 @@ impl Dlq {
     /// # Errors
     /// [`Error::KafkaProperties`], [`Error::Registry`]
     pub fn new(settings: &Settings) -> Result<Self, Error> {
-        let registry = Registry::new(&settings.registry)?;
+        let registry = Registry::new(&settings.registry)?.with_apicurio_ids(settings.apicurio_ids);
         let queue = DeadLetterQueue::new(settings, registry.clone())?;
         let preparer = Preparer::new(registry, &settings.clickhouse, Arc::clone(&settings.rules));
         Ok(Self { queue, preparer })
@@ -201,11 +201,18 @@ impl Dlq {
         }
     }
 
-    async fn avro(&self, bytes: &[u8]) -> Result<(u32, serde_json::Value), String> {
+    async fn avro(&self, bytes: &[u8]) -> Result<(serde_json::Value, serde_json::Value), String> {
         let (id, mut body) = unframe(bytes).map_err(|error| error.to_string())?;
-        let text = self.preparer.registry.schema(id).await.map_err(|error| error.to_string())?;
-        let schema = Schema::parse_str(&text).map_err(|error| error.to_string())?;
-        let reader = GenericDatumReader::builder(&schema).build().map_err(|error| error.to_string())?;
+        let found = self.preparer.registry.schema_with_references(id).await.map_err(|error| error.to_string())?;
+        let references = found.references.iter().map(|reference| &*reference.schema);
+        let (schema, references) = Schema::parse_str_with_list(&found.schema, references).map_err(|error| error.to_string())?;
+        let id = match id {
+            SchemaId::Confluent(id) => id.into(),
+            other => other.to_string().into(),
+        };
+        let all = references.iter().chain([&schema]).collect();
+        let reader = GenericDatumReader::builder(&schema).writer_schemata(all).map_err(|error| error.to_string())?;
+        let reader = reader.build().map_err(|error| error.to_string())?;
         let value: Value = reader.read_value(&mut body).map_err(|error| error.to_string())?;
         serde_json::Value::try_from(value).map(|value| (id, value)).map_err(|error| error.to_string())
     }

@@ -1,11 +1,14 @@
-//! Where things stand in a record: the envelope's bytes are walked once, and the row images, the operation and the place are pointed at.
+//! Where things stand in a record: its bytes are walked once, and the row images, the operation and the place are pointed at.
 //!
-//! The walk is compiled from the writer's schema, so any order of fields, and envelopes that Debezium itself wrote, are read alike. Nothing
-//! is copied; the row images are decoded afterwards, by [`crate::plan`], straight out of the spans found here.
+//! A record with `before`, `after` and `op` as Debezium's envelope has them is one; every other record is flat: its fields are the row, as
+//! Debezium's `ExtractNewRecordState` and other writers leave it. The walk is compiled from the writer's schema, so any order of fields is read
+//! alike. Nothing is copied; the row images are decoded afterwards, by [`crate::plan`], straight out of the spans found here.
+
+use std::sync::Arc;
 
 use millrace_schemas::wire::{self, WireError};
 
-use crate::schema::{Kind, Node, SchemaError};
+use crate::schema::{Kind, Node, Record, SchemaError};
 
 /// What a change does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +65,9 @@ pub struct Located<'a> {
     pub after: Option<&'a [u8]>,
     /// What the change does.
     pub op: Op,
-    /// `source.db`.
+    /// `source.db`; empty where the record doesn't tell it.
     pub database: &'a [u8],
-    /// `source.table`.
+    /// `source.table`; empty where the record doesn't tell it.
     pub table: &'a [u8],
     /// The commit time at the source, in µs since 1970: `source.ts_us`, or `source.ts_ms` where there is no other.
     pub source_ts_us: i64,
@@ -74,57 +77,162 @@ pub struct Located<'a> {
     pub seq: Option<i64>,
 }
 
-/// The compiled walk over an envelope.
+/// The compiled walk over a record.
 #[derive(Debug)]
 pub struct Envelope {
-    fields: Vec<EnvelopeField>,
+    steps: Vec<Step>,
     /// Whether `source.seq` exists.
     pub has_seq: bool,
+    /// Whether its records are changes of rows: an envelope, or a flat record with fields that `ExtractNewRecordState` added, or named as it names them.
+    pub is_change: bool,
+    /// Whether its records tell deletes; else a tombstone does.
+    pub tells_deletes: bool,
+    /// Whether its records say which table they are of.
+    pub has_place: bool,
+    /// Of a flat record: the added fields that are read here, and no columns.
+    pub added: Vec<Arc<str>>,
+    flat: bool,
 }
 
 #[derive(Debug)]
-enum EnvelopeField {
-    Row { after: bool, null_branch: i64, skip: Program },
-    Source(Vec<SourceField>),
+enum Step {
+    Row {
+        after: bool,
+        null_branch: i64,
+        skip: Program,
+    },
+    /// A record, or null, whose fields are walked.
+    Inner {
+        null_branch: Option<i64>,
+        steps: Vec<Step>,
+    },
+    /// A value that is looked at, unless it is null.
+    Told {
+        what: What,
+        null_branch: Option<i64>,
+    },
+    Skip(Program),
+}
+
+/// What a field tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
     Op,
-    Skip(Program),
+    /// `true` or `false`, as text.
+    DeletedText,
+    /// The same as a boolean.
+    Deleted,
+    Database,
+    Table,
+    Millis,
+    Micros,
+    Seq,
+    Gtid,
+    Transaction,
 }
 
-#[derive(Debug)]
-enum SourceField {
-    Database,
-    /// Nullable, with the branch that is null; or required.
-    Table(Option<i64>),
-    Time,
-    Seq,
-    Skip(Program),
+impl What {
+    fn is_of(self, kind: &Kind) -> bool {
+        match self {
+            Self::Op | Self::DeletedText | Self::Database | Self::Table | Self::Gtid | Self::Transaction => matches!(kind, Kind::String),
+            Self::Deleted => matches!(kind, Kind::Boolean),
+            Self::Millis | Self::Micros | Self::Seq => matches!(kind, Kind::Long),
+        }
+    }
+}
+
+/// The fields of an envelope's `source`.
+const SOURCE: [(&str, What); 6] = [
+    ("db", What::Database),
+    ("table", What::Table),
+    ("ts_ms", What::Millis),
+    ("ts_us", What::Micros),
+    ("seq", What::Seq),
+    ("gtid", What::Gtid),
+];
+
+/// The fields that `ExtractNewRecordState` adds, as its settings name them with the default prefix.
+const ADDED: [(&str, What); 12] = [
+    ("__op", What::Op),
+    ("__deleted", What::DeletedText),
+    ("__deleted", What::Deleted),
+    ("__db", What::Database),
+    ("__source_db", What::Database),
+    ("__table", What::Table),
+    ("__source_table", What::Table),
+    ("__source_ts_ms", What::Millis),
+    ("__source_ts_us", What::Micros),
+    ("__gtid", What::Gtid),
+    ("__source_gtid", What::Gtid),
+    ("__transaction_id", What::Transaction),
+];
+
+/// What the walk has met.
+#[derive(Debug, Default)]
+struct Met<'a> {
+    before: Option<&'a [u8]>,
+    after: Option<&'a [u8]>,
+    op: Option<Op>,
+    deleted: bool,
+    database: &'a [u8],
+    table: &'a [u8],
+    millis: Option<i64>,
+    micros: Option<i64>,
+    seq: Option<i64>,
+    gtid: Option<&'a [u8]>,
+    transaction: Option<&'a [u8]>,
 }
 
 impl Envelope {
     /// Compiles the walk.
     ///
     /// # Errors
-    /// [`SchemaError::Shape`] where the schema has no `before`, `after`, `source`, `op` as Debezium's envelope has them.
+    /// [`SchemaError::Shape`] where the value is no record.
     pub fn compile(schema: &Node) -> Result<Self, SchemaError> {
-        let record = schema.record().ok_or_else(|| shape("the value's schema is not a record"))?;
-        let has = |name: &str| record.fields.iter().any(|field| field.name == name);
-        if let Some(missing) = ["before", "after", "source", "op"].into_iter().find(|name| !has(name)) {
-            return Err(SchemaError::Shape(format!("the value's schema is no change envelope: it has no field '{missing}'")));
-        }
-        let mut has_seq = false;
-        let mut fields = Vec::with_capacity(record.fields.len());
+        let Kind::Record(record) = &schema.kind else {
+            let reason = "the value's schema is not a record, and only a record's fields become columns; leave the topic out";
+            return Err(SchemaError::Shape(reason.to_owned()));
+        };
+        let flat = !is_envelope(record);
+        let mut added = Vec::new();
+        let mut steps = Vec::with_capacity(record.fields.len());
         for field in &record.fields {
-            fields.push(match field.name.as_str() {
-                name @ ("before" | "after") => row_field(&field.node, name == "after")?,
-                "source" => EnvelopeField::Source(source_fields(&field.node, &mut has_seq)?),
-                "op" => match field.node.kind {
-                    Kind::String => EnvelopeField::Op,
-                    _ => return Err(shape("the envelope's 'op' is not a string")),
-                },
-                _ => EnvelopeField::Skip(Program::of(&field.node)?),
+            let inner = |names: &[(&str, What)]| match record_beside_null(&field.node) {
+                Some((null_branch, inner)) => Ok(Step::Inner { null_branch, steps: told_fields(inner, names)? }),
+                None => Ok(Step::Skip(Program::of(&field.node)?)),
+            };
+            steps.push(match field.name.as_str() {
+                _ if flat => {
+                    let step = told(&field.name, &field.node, &ADDED)?;
+                    if matches!(step, Step::Told { .. }) {
+                        added.push(Arc::from(field.name.as_str()));
+                    }
+                    step
+                }
+                name @ ("before" | "after") => row_step(&field.node, name == "after")?,
+                "op" => told("op", &field.node, &[("op", What::Op)])?,
+                "source" => inner(&SOURCE)?,
+                "transaction" => inner(&[("id", What::Transaction)])?,
+                _ => Step::Skip(Program::of(&field.node)?),
             });
         }
-        Ok(Self { fields, has_seq })
+        let has_place = tells(&steps, What::Database) && tells(&steps, What::Table);
+        Ok(Self {
+            has_seq: tells(&steps, What::Seq),
+            is_change: !flat || !added.is_empty() || is_row_of_debezium(schema, record),
+            tells_deletes: !flat || tells(&steps, What::Deleted) || tells(&steps, What::DeletedText),
+            has_place,
+            added,
+            flat,
+            steps,
+        })
+    }
+
+    /// The record type of the row images.
+    #[must_use]
+    pub fn row<'a>(&self, schema: &'a Node) -> Option<&'a Arc<Record>> {
+        let record = schema.record()?;
+        if self.flat { Some(record) } else { record.fields.iter().find(|field| field.name == "after")?.node.record() }
     }
 
     /// Finds a record's parts.
@@ -132,61 +240,144 @@ impl Envelope {
     /// # Errors
     /// [`EnvelopeError`] where the bytes don't fit the schema.
     pub fn locate<'a>(&self, bytes: &'a [u8]) -> Result<Located<'a>, EnvelopeError> {
-        let mut input = bytes;
-        let mut op = None;
-        let mut located =
-            Located { before: None, after: None, op: Op::Read, database: b"", table: b"", source_ts_us: 0, transaction: None, seq: None };
-        for field in &self.fields {
-            match field {
-                EnvelopeField::Row { after, null_branch, skip } => {
-                    let branch = wire::take_long(&mut input)?;
-                    if branch == *null_branch {
-                        continue;
-                    }
-                    if branch != 1 - null_branch {
-                        return Err(EnvelopeError::Branch(branch));
-                    }
-                    let start = input;
-                    skip.run(&mut input)?;
-                    let span = &start[..start.len() - input.len()];
-                    if *after {
-                        located.after = Some(span);
-                    } else {
-                        located.before = Some(span);
-                    }
-                }
-                EnvelopeField::Source(fields) => locate_source(fields, &mut input, &mut located)?,
-                EnvelopeField::Op => op = Some(parse_op(wire::take_bytes(&mut input)?)?),
-                EnvelopeField::Skip(skip) => skip.run(&mut input)?,
+        let mut met = Met::default();
+        // A flat record that tells nothing is read to its end by its plan.
+        if !self.flat || !self.added.is_empty() {
+            let mut input = bytes;
+            met.walk(&self.steps, &mut input)?;
+            if !input.is_empty() {
+                return Err(EnvelopeError::Trailing(input.len()));
             }
         }
-        if !input.is_empty() {
-            return Err(EnvelopeError::Trailing(input.len()));
+        if self.flat {
+            // Without an operation of its own, a record says that its row is so from now on.
+            let op = if met.deleted { Op::Delete } else { met.op.unwrap_or(Op::Create) };
+            (met.op, met.deleted) = (Some(op), op == Op::Delete);
+            (met.before, met.after) = if met.deleted { (Some(bytes), None) } else { (None, Some(bytes)) };
         }
-        located.op = op.ok_or(EnvelopeError::Op)?;
-        Ok(located)
+        Ok(Located {
+            before: met.before,
+            after: met.after,
+            op: met.op.ok_or(EnvelopeError::Op)?,
+            database: met.database,
+            table: met.table,
+            source_ts_us: met.micros.or(met.millis.map(|millis| millis.saturating_mul(1_000))).unwrap_or(0),
+            transaction: met.gtid.or(met.transaction),
+            seq: met.seq,
+        })
     }
 }
 
-fn locate_source<'a>(fields: &[SourceField], input: &mut &'a [u8], located: &mut Located<'a>) -> Result<(), EnvelopeError> {
-    for field in fields {
-        match field {
-            SourceField::Database => located.database = wire::take_bytes(input)?,
-            SourceField::Table(None) => located.table = wire::take_bytes(input)?,
-            SourceField::Table(Some(null_branch)) => {
-                let branch = wire::take_long(input)?;
-                if branch == 1 - null_branch {
-                    located.table = wire::take_bytes(input)?;
-                } else if branch != *null_branch {
-                    return Err(EnvelopeError::Branch(branch));
+impl<'a> Met<'a> {
+    fn walk(&mut self, steps: &[Step], input: &mut &'a [u8]) -> Result<(), EnvelopeError> {
+        for step in steps {
+            match step {
+                Step::Row { after, null_branch, skip } => {
+                    if !is_value(input, *null_branch)? {
+                        continue;
+                    }
+                    let start = *input;
+                    skip.run(input)?;
+                    let (span, _) = start.split_at(start.len() - input.len());
+                    *(if *after { &mut self.after } else { &mut self.before }) = Some(span);
                 }
+                Step::Inner { null_branch, steps } => {
+                    if null_branch.map_or(Ok(true), |null_branch| is_value(input, null_branch))? {
+                        self.walk(steps, input)?;
+                    }
+                }
+                Step::Told { what, null_branch } => {
+                    if null_branch.map_or(Ok(true), |null_branch| is_value(input, null_branch))? {
+                        self.meet(*what, input)?;
+                    }
+                }
+                Step::Skip(skip) => skip.run(input)?,
             }
-            SourceField::Time => located.source_ts_us = wire::take_long(input)?.saturating_mul(1_000),
-            SourceField::Seq => located.seq = Some(wire::take_long(input)?),
-            SourceField::Skip(skip) => skip.run(input)?,
         }
+        Ok(())
     }
-    Ok(())
+
+    fn meet(&mut self, what: What, input: &mut &'a [u8]) -> Result<(), EnvelopeError> {
+        match what {
+            What::Op => self.op = Some(parse_op(wire::take_bytes(input)?)?),
+            What::DeletedText => self.deleted = wire::take_bytes(input)? == b"true",
+            What::Deleted => self.deleted = wire::take(input, 1)? == [1],
+            What::Database => self.database = wire::take_bytes(input)?,
+            What::Table => self.table = wire::take_bytes(input)?,
+            What::Millis => self.millis = Some(wire::take_long(input)?),
+            What::Micros => self.micros = Some(wire::take_long(input)?),
+            What::Seq => self.seq = Some(wire::take_long(input)?),
+            What::Gtid => self.gtid = Some(wire::take_bytes(input)?),
+            What::Transaction => self.transaction = Some(wire::take_bytes(input)?),
+        }
+        Ok(())
+    }
+}
+
+fn is_envelope(record: &Record) -> bool {
+    let has = |name: &str, fits: fn(&Node) -> bool| record.fields.iter().any(|field| field.name == name && fits(&field.node));
+    let row = |node: &Node| record_beside_null(node).is_some_and(|(null_branch, _)| null_branch.is_some());
+    has("before", row) && has("after", row) && has("op", |node| nullability(node, What::Op).is_some())
+}
+
+/// The row image alone, without anything added: its type is still called `<topic>.Value`.
+fn is_row_of_debezium(schema: &Node, record: &Record) -> bool {
+    record.name.ends_with(".Value") && schema.semantic.as_deref().is_some_and(|name| name.ends_with(".Value"))
+}
+
+fn tells(steps: &[Step], wanted: What) -> bool {
+    steps.iter().any(|step| match step {
+        Step::Told { what, .. } => *what == wanted,
+        Step::Inner { steps, .. } => tells(steps, wanted),
+        Step::Row { .. } | Step::Skip(_) => false,
+    })
+}
+
+/// A record, and which branch is null where there is null beside it.
+fn record_beside_null(node: &Node) -> Option<(Option<i64>, &Arc<Record>)> {
+    match &node.kind {
+        Kind::Record(record) => Some((None, record)),
+        Kind::Union(branches) => match branches.as_slice() {
+            [Node { kind: Kind::Null, .. }, Node { kind: Kind::Record(record), .. }] => Some((Some(0), record)),
+            [Node { kind: Kind::Record(record), .. }, Node { kind: Kind::Null, .. }] => Some((Some(1), record)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether a field can tell that, and which of its branches is null.
+fn nullability(node: &Node, what: What) -> Option<Option<i64>> {
+    match &node.kind {
+        Kind::Union(branches) => match branches.as_slice() {
+            [Node { kind: Kind::Null, .. }, inner] if what.is_of(&inner.kind) => Some(Some(0)),
+            [inner, Node { kind: Kind::Null, .. }] if what.is_of(&inner.kind) => Some(Some(1)),
+            _ => None,
+        },
+        kind => what.is_of(kind).then_some(None),
+    }
+}
+
+fn told(name: &str, node: &Node, names: &[(&str, What)]) -> Result<Step, SchemaError> {
+    let found = names.iter().filter(|(wanted, _)| *wanted == name).find_map(|(_, what)| Some((*what, nullability(node, *what)?)));
+    match found {
+        Some((what, null_branch)) => Ok(Step::Told { what, null_branch }),
+        None => Ok(Step::Skip(Program::of(node)?)),
+    }
+}
+
+fn told_fields(record: &Record, names: &[(&str, What)]) -> Result<Vec<Step>, SchemaError> {
+    record.fields.iter().map(|field| told(&field.name, &field.node, names)).collect()
+}
+
+fn row_step(node: &Node, after: bool) -> Result<Step, SchemaError> {
+    match (record_beside_null(node), &node.kind) {
+        (Some((Some(null_branch), _)), Kind::Union(branches)) => {
+            let row = branches.iter().find(|branch| matches!(branch.kind, Kind::Record(_))).map(Program::of).transpose()?;
+            Ok(Step::Row { after, null_branch, skip: row.unwrap_or_default() })
+        }
+        _ => Ok(Step::Skip(Program::of(node)?)),
+    }
 }
 
 fn parse_op(bytes: &[u8]) -> Result<Op, EnvelopeError> {
@@ -197,47 +388,6 @@ fn parse_op(bytes: &[u8]) -> Result<Op, EnvelopeError> {
         b"r" => Ok(Op::Read),
         b"t" => Ok(Op::Truncate),
         _ => Err(EnvelopeError::Op),
-    }
-}
-
-fn row_field(node: &Node, after: bool) -> Result<EnvelopeField, SchemaError> {
-    let Kind::Union(branches) = &node.kind else { return Err(shape("'before' and 'after' must be nullable records")) };
-    match branches.as_slice() {
-        [null, row] if matches!((&null.kind, &row.kind), (Kind::Null, Kind::Record(_))) => {
-            Ok(EnvelopeField::Row { after, null_branch: 0, skip: Program::of(row)? })
-        }
-        [row, null] if matches!((&null.kind, &row.kind), (Kind::Null, Kind::Record(_))) => {
-            Ok(EnvelopeField::Row { after, null_branch: 1, skip: Program::of(row)? })
-        }
-        _ => Err(shape("'before' and 'after' must be nullable records")),
-    }
-}
-
-fn source_fields(node: &Node, has_seq: &mut bool) -> Result<Vec<SourceField>, SchemaError> {
-    let record = node.record().ok_or_else(|| shape("the envelope's 'source' is not a record"))?;
-    let fields = record.fields.iter().map(|field| {
-        Ok(match (field.name.as_str(), &field.node.kind) {
-            ("db", Kind::String) => SourceField::Database,
-            ("table", Kind::String) => SourceField::Table(None),
-            ("table", Kind::Union(branches)) => match branches.as_slice() {
-                [Node { kind: Kind::Null, .. }, Node { kind: Kind::String, .. }] => SourceField::Table(Some(0)),
-                [Node { kind: Kind::String, .. }, Node { kind: Kind::Null, .. }] => SourceField::Table(Some(1)),
-                _ => return Err(shape("'source.table' is not a string")),
-            },
-            ("ts_ms", Kind::Long) => SourceField::Time,
-            ("seq", Kind::Long) => {
-                *has_seq = true;
-                SourceField::Seq
-            }
-            _ => SourceField::Skip(Program::of(&field.node)?),
-        })
-    });
-    let fields: Vec<_> = fields.collect::<Result<_, _>>()?;
-    let has = |wanted: fn(&SourceField) -> bool| fields.iter().any(wanted);
-    if has(|field| matches!(field, SourceField::Database)) && has(|field| matches!(field, SourceField::Table(_))) {
-        Ok(fields)
-    } else {
-        Err(shape("the envelope's 'source' has no 'db' and 'table'"))
     }
 }
 
@@ -279,7 +429,7 @@ impl Program {
             Kind::Float => bytes(self, 4),
             Kind::Double => bytes(self, 8),
             Kind::Fixed(size) => bytes(self, *size),
-            Kind::Int | Kind::Long | Kind::Enum => self.0.push(Skip::Number),
+            Kind::Int | Kind::Long | Kind::Enum(_) => self.0.push(Skip::Number),
             Kind::Bytes | Kind::String => self.0.push(Skip::Sized),
             Kind::Record(record) => record.fields.iter().try_for_each(|field| self.push(&field.node))?,
             Kind::Array(items) => self.0.push(Skip::Blocks(Self::of(items)?)),
@@ -375,6 +525,71 @@ fn is_value(input: &mut &[u8], null_branch: i64) -> Result<bool, EnvelopeError> 
     }
 }
 
-fn shape(text: &str) -> SchemaError {
-    SchemaError::Shape(text.to_owned())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compiled(fields: &str) -> Envelope {
+        let text = format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#);
+        Envelope::compile(&Node::parse(&text).expect("a schema")).expect("a walk")
+    }
+
+    const ROW: &str = r#"{"name":"before","type":["null",{"type":"record","name":"V","fields":[{"name":"a","type":"int"}]}]},
+        {"name":"after","type":["null","V"]}"#;
+
+    #[test]
+    fn a_record_is_an_envelope_by_its_shape() {
+        let op = r#"{"name":"op","type":"string"}"#;
+        assert!(!compiled(&format!("{ROW},{op}")).flat, "without a source");
+        assert!(compiled(ROW).flat, "without an operation");
+        assert!(compiled(&format!(r#"{{"name":"before","type":"string"}},{{"name":"after","type":"string"}},{op}"#)).flat);
+        let error = Envelope::compile(&Node::parse(r#""string""#).expect("a schema")).expect_err("no record");
+        assert!(error.to_string().contains("not a record"));
+    }
+
+    #[test]
+    fn an_envelope_tells_its_transaction_and_its_time() {
+        let envelope = compiled(&format!(
+            r#"{ROW},{{"name":"op","type":"string"}},{{"name":"transaction","type":["null",{{"type":"record","name":"T","fields":[
+                {{"name":"id","type":"string"}},{{"name":"total_order","type":"long"}}]}}]}},
+            {{"name":"source","type":{{"type":"record","name":"S","fields":[{{"name":"ts_ms","type":"long"}},
+                {{"name":"ts_us","type":["null","long"]}},{{"name":"gtid","type":["null","string"]}}]}}}}"#
+        ));
+        assert!(!envelope.has_place && envelope.is_change && !envelope.has_seq);
+        // op c, after {a: 1}, transaction "x"/1, ts_ms 2.
+        let start = [0, 2, 2, 2, b'c', 2, 2, b'x', 2, 4];
+        let located = envelope.locate(&[&start[..], &[0, 0]].concat()).map(|at| (at.source_ts_us, at.transaction.map(<[u8]>::to_vec)));
+        assert_eq!(located, Ok((2_000, Some(b"x".to_vec()))));
+        let located =
+            envelope.locate(&[&start[..], &[2, 8, 2, 2, b'g']].concat()).map(|at| (at.source_ts_us, at.transaction.map(<[u8]>::to_vec)));
+        assert_eq!(located, Ok((4, Some(b"g".to_vec()))), "the finer time, and the GTID");
+    }
+
+    #[test]
+    fn a_flat_record_tells_what_was_added() {
+        let envelope = compiled(
+            r#"{"name":"id","type":"int"},{"name":"__deleted","type":["null","string"]},{"name":"__op","type":["null","string"]},
+            {"name":"__source_table","type":["string","null"]},{"name":"__db","type":"string"},{"name":"__source_ts_ms","type":["null","long"]},{"name":"__lsn","type":"long"}"#,
+        );
+        let added: Vec<_> = envelope.added.iter().map(|name| &**name).collect();
+        assert_eq!(added, ["__deleted", "__op", "__source_table", "__db", "__source_ts_ms"], "what isn't read is a column");
+        assert!(envelope.is_change && envelope.has_place);
+        let bytes = [2, 2, 10, b'f', b'a', b'l', b's', b'e', 2, 2, b'u', 0, 2, b't', 2, b'd', 2, 4, 2];
+        let located = envelope.locate(&bytes).expect("located");
+        assert_eq!((located.op, located.after, located.before), (Op::Update, Some(&bytes[..]), None));
+        assert_eq!((located.database, located.table, located.source_ts_us), (&b"d"[..], &b"t"[..], 2_000));
+        let deleted = [2, 2, 8, b't', b'r', b'u', b'e', 0, 0, 2, b't', 2, b'd', 0, 2];
+        let located = envelope.locate(&deleted).expect("located");
+        assert_eq!((located.op, located.after, located.before), (Op::Delete, None, Some(&deleted[..])));
+        let boolean = compiled(r#"{"name":"__deleted","type":"boolean"}"#);
+        assert_eq!(boolean.locate(&[1]).map(|located| located.op), Ok(Op::Delete));
+        assert!(compiled(r#"{"name":"__op","type":"int"}"#).added.is_empty(), "another type is a column");
+    }
+
+    #[test]
+    fn a_record_of_another_team_is_a_row_that_came() {
+        let envelope = compiled(r#"{"name":"a","type":"int"}"#);
+        assert!(!envelope.is_change && !envelope.has_place && envelope.added.is_empty());
+        assert_eq!(envelope.locate(&[2]).map(|located| (located.op, located.after)), Ok((Op::Create, Some(&[2_u8][..]))));
+    }
 }

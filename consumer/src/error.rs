@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millrace_schemas::registry::{FrameError, RegistryError};
+use millrace_schemas::registry::{FrameError, RegistryError, SchemaId};
 use rdkafka::error::KafkaError;
 
 pub use crate::codes::{clickhouse_code, refused_status};
@@ -62,7 +62,7 @@ pub enum Error {
     },
     /// A key or value without a schema id.
     #[error(
-        "can't read a record of {place}: {source}; only topics with Confluent's Avro framing can be loaded, leave the others out of 'topics'"
+        "can't read a record of {place}: {source}; only Avro records with a schema id of Confluent's or Apicurio's can be loaded, leave other topics out of 'topics'"
     )]
     Frame {
         /// The record.
@@ -138,7 +138,7 @@ pub enum Error {
         /// The topic.
         topic: Arc<str>,
         /// Its id in the registry.
-        id: u32,
+        id: SchemaId,
         /// What is wrong.
         #[source]
         source: SchemaError,

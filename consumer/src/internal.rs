@@ -32,7 +32,7 @@ fn is_own(name: &str) -> bool {
 }
 
 /// Whether values of this schema tell of no table's rows, whatever their topic is called: they are Debezium's records of transactions, heartbeats
-/// and schema changes.
+/// and schema changes, or a consumer's dead letters.
 #[must_use]
 pub fn is_about_no_table(value: &Node) -> bool {
     value.record().is_some_and(|record| {
@@ -41,13 +41,16 @@ pub fn is_about_no_table(value: &Node) -> bool {
             "io.debezium.connector.common.TransactionMetadataValue"
                 | "io.debezium.connector.common.Heartbeat"
                 | "io.debezium.connector.mysql.SchemaChangeValue"
+                | "io.millrace.DeadLetter"
         )
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use millrace_schemas::avro::{HEARTBEAT_VALUE_SCHEMA, SchemaOptions, TRANSACTION_VALUE_SCHEMA, schema_change_schema, value_schema};
+    use millrace_schemas::avro::{
+        DEAD_LETTER_SCHEMA, HEARTBEAT_VALUE_SCHEMA, SchemaOptions, TRANSACTION_VALUE_SCHEMA, schema_change_schema, value_schema,
+    };
     use millrace_schemas::names;
     use millrace_schemas::shape::TableShape;
 
@@ -77,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_value_tells_whether_it_is_about_a_table() {
-        for schema in [TRANSACTION_VALUE_SCHEMA, HEARTBEAT_VALUE_SCHEMA, &schema_change_schema()] {
+        for schema in [TRANSACTION_VALUE_SCHEMA, HEARTBEAT_VALUE_SCHEMA, DEAD_LETTER_SCHEMA, &schema_change_schema()] {
             assert!(is_about_no_table(&Node::parse(schema).unwrap()), "{schema}");
         }
         let table = TableShape { database: "shop".to_owned(), table: "Heartbeat".to_owned(), columns: Vec::new(), key: Vec::new() };

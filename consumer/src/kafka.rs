@@ -3,6 +3,7 @@
 //! librdkafka asks the application before it gives partitions up. The callback here only notes the question; [`Session::release`]
 //! answers it once the partitions' rows are in ClickHouse. Polling goes on meanwhile, so that the membership stays.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use millrace_schemas::names::{DROPPED_HEADER, SEQ_HEADER};
+use millrace_schemas::registry::frame::{self, Half};
 use millrace_schemas::settings::Properties;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -470,11 +473,34 @@ fn names(partitions: &TopicPartitionList) -> Vec<TopicPartition> {
     partitions.elements().into_iter().map(|element| (Arc::from(element.topic()), element.partition())).collect()
 }
 
-/// A record's header `millrace.seq`, as digits.
+/// What of a record is loaded.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// Its key.
+    pub key: Option<Cow<'a, [u8]>>,
+    /// Its value.
+    pub value: Option<Cow<'a, [u8]>>,
+    /// Its header `millrace.seq`, as digits.
+    pub seq: Option<&'a [u8]>,
+    /// Whether it is a truncation that stands for a drop; only what has no key may be one.
+    pub dropped: bool,
+}
+
+/// A record's key and value, each with its schema's id in front also where that stands in a header, and its header `millrace.seq`.
 #[must_use]
-pub fn header<'a>(record: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a [u8]> {
-    let headers = record.headers()?;
-    headers.iter().find(|header| header.key == name).and_then(|header| header.value)
+pub fn parts<'a>(record: &'a BorrowedMessage<'_>) -> Parts<'a> {
+    let (mut seq, mut dropped, mut key_id, mut value_id) = (None, false, None, None);
+    for header in record.headers().iter().flat_map(|headers| headers.iter()) {
+        match (header.value, header.value.and_then(|value| frame::of_header(header.key, value))) {
+            (_, Some((Half::Key, id))) => key_id = Some(id),
+            (_, Some((Half::Value, id))) => value_id = Some(id),
+            (Some(value), None) if header.key == SEQ_HEADER => seq = Some(value),
+            _ if header.key == DROPPED_HEADER => dropped = record.key().is_none(),
+            _ => {}
+        }
+    }
+    let framed = |id, bytes: Option<&'a [u8]>| bytes.map(|bytes| frame::framed(id, bytes));
+    Parts { key: framed(key_id, record.key()), value: framed(value_id, record.payload()), seq, dropped }
 }
 
 /// What to do about an error that no retry heals; none for the others.

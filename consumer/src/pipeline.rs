@@ -58,7 +58,8 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
     tracing::info!(group = settings.group, topics = ?settings.topics, http = %server.address(), "starting");
 
     let (ends, messages) = channel();
-    let preparer = Preparer::new(Registry::new(&settings.registry)?, &settings.clickhouse, Arc::clone(&settings.rules));
+    let registry = Registry::new(&settings.registry)?.with_apicurio_ids(settings.apicurio_ids);
+    let preparer = Preparer::new(registry, &settings.clickhouse, Arc::clone(&settings.rules));
     let dead_letters = DeadLetterQueue::new(&settings, preparer.registry.clone())?;
     let jobs = Jobs {
         runtime: Handle::current(),
@@ -265,17 +266,14 @@ impl Pipeline {
         for _ in 0..TURN_RECORDS_MAX {
             match self.session.poll(wait) {
                 Event::Record(record) => {
-                    let value = record.payload();
-                    bytes += value.map_or(0, <[u8]>::len);
-                    // Headers are costly: only tombstones have a seq there, and only what has no key may be a truncation.
-                    let seq = if value.is_none() { kafka::header(&record, names::SEQ_HEADER) } else { None };
-                    let dropped = record.key().is_none() && kafka::header(&record, names::DROPPED_HEADER).is_some();
+                    let kafka::Parts { key, value, seq, dropped } = kafka::parts(&record);
+                    bytes += value.as_ref().map_or(0, |value| value.len());
                     let incoming = Incoming {
                         partition: record.partition(),
                         offset: record.offset(),
                         timestamp_ms: record.timestamp().to_millis().unwrap_or(-1),
-                        key: record.key(),
-                        value,
+                        key: key.as_deref(),
+                        value: value.as_deref(),
                         seq,
                         dropped,
                     };

@@ -14,6 +14,7 @@ use crate::column::{Column, ValueError};
 use crate::convert::{Question, inner};
 use crate::defaults::default_text;
 use crate::envelope::{EnvelopeError, Program};
+use crate::nested::Nested;
 use crate::rules::{Mode, TableRule, Unfit};
 use crate::schema::{Field, Kind, Node, Record, SchemaError};
 use crate::types::{ColumnType, Decode, Mapping, Scalar};
@@ -45,14 +46,24 @@ pub enum PlanError {
         column: String,
     },
     /// A key column that the row doesn't have.
-    #[error("the key's column '{column}' is not among the row's columns; the topic's key and value schemas don't belong together")]
+    #[error(
+        "the key's column '{column}' is not among the row's columns; set 'key' to columns of the row, or correct the topic's key and value schemas, which don't belong together"
+    )]
     Key {
         /// The column.
         column: String,
     },
     /// A key that isn't a record.
-    #[error("the key's schema is not a record of columns; only keys as Debezium writes them are read")]
+    #[error("the key's schema is not a record of columns; set 'key' to the columns that tell rows apart, or 'mode' to history or append")]
     KeyShape,
+    /// A history of records that don't tell deletes.
+    #[error(
+        "its records don't tell deletes, which only tombstones do, and a history has no row of those; set delete.tombstone.handling.mode=rewrite at ExtractNewRecordState, or 'mode' to mirror or append"
+    )]
+    NoDeletes,
+    /// A mirror of records without a key.
+    #[error("its records have no key, but its table is a mirror; set 'key' to the columns that tell rows apart, or another 'mode'")]
+    NoKey,
 }
 
 /// `_version`: the change's place in the order of all changes of its key.
@@ -104,6 +115,8 @@ pub struct RowOptions<'a> {
     pub existing: &'a BTreeMap<String, ColumnType>,
     /// Whether these are the values before a change: named with [`BEFORE`] in front, and absent from most rows, so all can be NULL.
     pub before: bool,
+    /// Columns that aren't loaded, by the names that the plan would give them.
+    pub skip: &'a BTreeSet<Arc<str>>,
 }
 
 /// No columns that a table keeps, for [`RowOptions::existing`].
@@ -150,6 +163,8 @@ struct Step {
     unfit: Action,
     in_key: bool,
     srid: Option<Srid>,
+    /// Of a value without a column type of its own: its way to text.
+    nested: Option<Nested>,
     /// Of a column that isn't loaded: what passes over its value.
     skip: Option<Program>,
 }
@@ -241,9 +256,15 @@ impl RowPlan {
                     return Err(failed(ValueError::Branch(branch)));
                 }
             }
-            let value = input;
-            if let Err(error) = column.append(&step.decode, &mut input) {
-                fill_unfit((step.slot, step.unfit), error, (&step.decode, value), column, &mut converted)?;
+            if let Some(nested) = &step.nested {
+                // Nothing stands for a part of it.
+                let appended = nested.append(column, step.in_key, &mut input);
+                appended.map_err(|error| RowError { stop: step.unfit == Action::Stop, ..failed(error) })?;
+            } else {
+                let value = input;
+                if let Err(error) = column.append(&step.decode, &mut input) {
+                    fill_unfit((step.slot, step.unfit), error, (&step.decode, value), column, &mut converted)?;
+                }
             }
             match (step.srid, columns.get_mut(step.slot + 1)) {
                 (None, _) => {}
@@ -267,6 +288,13 @@ impl RowPlan {
         for count in converted.iter().filter_map(|slot| self.converted.get(*slot)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The fields that lead to a failed value within a nested one, from its column on.
+    #[must_use]
+    pub fn path(&self, error: &RowError) -> Option<&str> {
+        let ValueError::Nested { at, .. } = error.error else { return None };
+        self.steps.iter().find(|step| Some(step.slot) == error.slot)?.nested.as_ref()?.path(at)
     }
 
     /// The values that were made to fit since the last time, by column.
@@ -334,7 +362,7 @@ fn compile_field(
     if options.skip.contains(&name) {
         let skip = Some(Program::of(&field.node).map_err(|error| refused(error.to_string()))?);
         let unfit = Action::of(Unfit::DeadLetter, false, false);
-        return Ok((Step { decode: Decode::Text, null_branch: None, slot, null: None, unfit, in_key: false, srid: None, skip }, Vec::new()));
+        return Ok((Step { decode: Decode::Text, null_branch: None, slot, null: None, unfit, in_key: false, srid: None, nested: None, skip }, Vec::new()));
     }
     let mapping = Mapping::of(&field.node).map_err(refused)?;
     let of_rule = |name: &str| options.rule.columns.get(name).and_then(|column| column.of.as_deref());
@@ -346,7 +374,15 @@ fn compile_field(
         let of = kept.map(|kept| kept.to_string()).or(wanted.map(str::to_owned));
         if of.is_some() { PlanError::Wanted { column: name.to_string(), what } } else { refused(what) }
     })?;
-    let default = if options.before { None } else { default_text(field, &choice).map_err(refused)? };
+    let nested = match choice.decode {
+        Decode::Nested => Some(Nested::compile(&field.node, &source_name).map_err(|(column, what)| PlanError::Type { column, what })?),
+        _ => None,
+    };
+    let default = match (&nested, &field.default) {
+        _ if options.before => None,
+        (Some(nested), Some(default)) => nested.default_text(&field.node, default).map_err(refused)?,
+        _ => default_text(field, &choice).map_err(refused)?,
+    };
     let told = inner_scalar(field).and_then(|node| node.parameter(names::RENAMED_FROM));
     let mut srid = None;
     let mut srid_column = None;
@@ -357,7 +393,7 @@ fn compile_field(
         srid = Some(Srid { null_branch, unfit: Action::of(options.rule.unfit.others, true, false), skipped });
         srid_column = (!skipped).then_some(PlanColumn { name, of: SRID_COLUMN, declared: None, renamed_from: None, default: None });
     }
-    let step = Step { decode: choice.decode, null_branch: mapping.null_branch, slot, null: choice.null, unfit: choice.unfit, in_key, srid, skip: None };
+    let step = Step { decode: choice.decode, null_branch: mapping.null_branch, slot, null: choice.null, unfit: choice.unfit, in_key, srid, nested, skip: None };
     let column = PlanColumn { renamed_from: told.map(in_table), declared: choice.declared, of: choice.of, default, name };
     Ok((step, std::iter::once(column).chain(srid_column).collect()))
 }
@@ -504,7 +540,8 @@ mod tests {
         assert_eq!(&*plan(of, &["größe"]).expect("a plan").columns[0].name, "größe");
         assert!(matches!(plan(of, &["id"]), Err(PlanError::Key { .. })));
         assert!(matches!(plan(r#"{"name":"_version","type":"int"}"#, &[]), Err(PlanError::Reserved { .. })));
-        assert!(matches!(plan(r#"{"name":"a","type":{"type":"map","values":"int"}}"#, &[]), Err(PlanError::Type { .. })));
+        let unknown = r#"{"name":"a","type":{"type":"map","values":{"type":"long","connect.name":"io.debezium.time.MicroDuration"}}}"#;
+        assert!(matches!(plan(unknown, &[]), Err(PlanError::Type { .. })));
     }
 
     #[test]

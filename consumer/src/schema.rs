@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 
 /// How deep types may nest: an envelope needs five levels, a schema that refers to itself has no end.
 const DEPTH_MAX: usize = 32;
+/// How many types a schema may have where each use of a named one counts anew: what is compiled from it is that large.
+const NODES_MAX: usize = 100_000;
 
 /// Why a schema can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +40,10 @@ pub struct Node {
     /// Of a decimal.
     pub scale: Option<u64>,
     parameters: Arc<HashMap<String, String>>,
+    /// Levels of types within it.
+    height: usize,
+    /// Types within it, each use of a named one counted.
+    weight: usize,
 }
 
 /// Avro's types.
@@ -61,8 +67,8 @@ pub enum Kind {
     String,
     /// fixed, of so many bytes
     Fixed(usize),
-    /// enum
-    Enum,
+    /// enum, of these symbols
+    Enum(Arc<[String]>),
     /// array
     Array(Box<Node>),
     /// map
@@ -99,9 +105,24 @@ impl Node {
     /// # Errors
     /// [`SchemaError::NotAvro`] where `apache-avro` refuses the text, [`SchemaError::Shape`] where this reader doesn't know a part of it.
     pub fn parse(text: &str) -> Result<Self, SchemaError> {
-        apache_avro::Schema::parse_str(text).map_err(|error| SchemaError::NotAvro(error.to_string()))?;
-        let json: Value = serde_json::from_str(text).map_err(|error| SchemaError::NotAvro(error.to_string()))?;
-        Reader { named: HashMap::new() }.node(&json, "", 0)
+        Self::parse_with(text, &[])
+    }
+
+    /// Reads a schema's text whose types may be defined in other schemas' texts, each of which stands behind those it needs itself.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_with(text: &str, references: &[&str]) -> Result<Self, SchemaError> {
+        let refused = |error: apache_avro::Error| SchemaError::NotAvro(error.to_string());
+        match references {
+            [] => drop(apache_avro::Schema::parse_str(text).map_err(refused)?),
+            _ => drop(apache_avro::Schema::parse_str_with_list(text, references).map_err(refused)?),
+        }
+        let mut reader = Reader { named: HashMap::new(), open: Vec::new(), path: Vec::new() };
+        for text in references.iter().copied() {
+            reader.read(text)?;
+        }
+        reader.read(text)
     }
 
     /// The record this type is, or is beside null.
@@ -126,87 +147,146 @@ impl Node {
 
 struct Reader {
     named: HashMap<String, Node>,
+    /// The named types whose definition isn't read to its end.
+    open: Vec<String>,
+    /// The fields that lead to what is read.
+    path: Vec<String>,
 }
 
 impl Reader {
+    fn read(&mut self, text: &str) -> Result<Node, SchemaError> {
+        let json: Value = serde_json::from_str(text).map_err(|error| SchemaError::NotAvro(error.to_string()))?;
+        self.node(&json, "", 0)
+    }
+
+    /// An error, with the field that it is about.
+    fn shape(&self, text: &str) -> SchemaError {
+        let field = if self.path.is_empty() { String::new() } else { format!("field '{}': ", self.path.join(".")) };
+        SchemaError::Shape(format!("{field}{text}"))
+    }
+
     fn node(&mut self, json: &Value, namespace: &str, depth: usize) -> Result<Node, SchemaError> {
         if depth > DEPTH_MAX {
-            return Err(shape("the schema nests too deep"));
+            return Err(self.shape("types nest too deep; leave the topic out"));
         }
         match json {
             Value::String(name) => self.by_name(name, namespace),
             Value::Array(branches) => {
-                let branches = branches.iter().map(|branch| self.node(branch, namespace, depth + 1)).collect::<Result<_, _>>()?;
-                Ok(plain(Kind::Union(branches)))
+                let branches: Vec<_> = branches.iter().map(|branch| self.node(branch, namespace, depth + 1)).collect::<Result<_, _>>()?;
+                let (height, weight) = measure(&branches);
+                self.bounded(Node { height, weight, ..plain(Kind::Union(branches)) })
             }
             Value::Object(object) => self.object(object, namespace, depth),
-            _ => Err(shape("a type is neither a name, a union nor an object")),
+            _ => Err(self.shape("a type is neither a name, a union nor an object")),
         }
+    }
+
+    fn bounded(&self, node: Node) -> Result<Node, SchemaError> {
+        if node.height > DEPTH_MAX || node.weight > NODES_MAX {
+            return Err(self.shape("types nest too deep, or are too many; leave the topic out"));
+        }
+        Ok(node)
     }
 
     fn by_name(&self, name: &str, namespace: &str) -> Result<Node, SchemaError> {
         if let Some(kind) = primitive(name) {
             return Ok(plain(kind));
         }
-        self.named
-            .get(&full_name(name, namespace))
-            .or_else(|| self.named.get(name))
-            .cloned()
-            .ok_or_else(|| SchemaError::Shape(format!("the type '{name}' is used before or inside its definition")))
+        let full = full_name(name, namespace);
+        if self.open.contains(&full) || self.open.iter().any(|open| open == name) {
+            return Err(self.shape(&format!(
+                "the type '{full}' holds itself, so that no column can hold it; leave the field out at its writer, or the topic"
+            )));
+        }
+        let found = self.named.get(&full).or_else(|| self.named.get(name)).cloned();
+        found.ok_or_else(|| self.shape(&format!("the type '{full}' is used before its definition, or without one")))
     }
 
     fn object(&mut self, object: &Map<String, Value>, namespace: &str, depth: usize) -> Result<Node, SchemaError> {
-        let of = object.get("type").ok_or_else(|| shape("a type object without 'type'"))?;
+        let of = object.get("type").ok_or_else(|| self.shape("a type object without 'type'"))?;
         let mut node = match of.as_str() {
-            Some("record") => return self.define(object, namespace, depth),
-            Some("enum") => return self.define(object, namespace, depth),
-            Some("fixed") => return self.define(object, namespace, depth),
-            Some("array") => plain(Kind::Array(Box::new(self.inner(object, "items", namespace, depth)?))),
-            Some("map") => plain(Kind::Map(Box::new(self.inner(object, "values", namespace, depth)?))),
+            Some("record" | "enum" | "fixed") => return self.define(object, namespace, depth),
+            Some("array") => self.compound(object, "items", namespace, depth, Kind::Array)?,
+            Some("map") => self.compound(object, "values", namespace, depth, Kind::Map)?,
             _ => self.node(of, namespace, depth + 1)?,
         };
         annotate(&mut node, object);
         Ok(node)
     }
 
-    fn inner(&mut self, object: &Map<String, Value>, key: &str, namespace: &str, depth: usize) -> Result<Node, SchemaError> {
-        let of = object.get(key).ok_or_else(|| SchemaError::Shape(format!("a type object without '{key}'")))?;
-        self.node(of, namespace, depth + 1)
+    fn compound(
+        &mut self,
+        object: &Map<String, Value>,
+        key: &str,
+        namespace: &str,
+        depth: usize,
+        kind: fn(Box<Node>) -> Kind,
+    ) -> Result<Node, SchemaError> {
+        let of = object.get(key).ok_or_else(|| self.shape(&format!("a type object without '{key}'")))?;
+        let inner = self.node(of, namespace, depth + 1)?;
+        let (height, weight) = measure([&inner]);
+        self.bounded(Node { height, weight, ..plain(kind(Box::new(inner))) })
     }
 
     fn define(&mut self, object: &Map<String, Value>, outer: &str, depth: usize) -> Result<Node, SchemaError> {
-        let name = object.get("name").and_then(Value::as_str).ok_or_else(|| shape("a named type without 'name'"))?;
+        let name = object.get("name").and_then(Value::as_str).ok_or_else(|| self.shape("a named type without 'name'"))?;
         let namespace = object.get("namespace").and_then(Value::as_str).unwrap_or(outer);
         let name = full_name(name, namespace);
         let namespace = name.rsplit_once('.').map_or("", |(namespace, _)| namespace).to_owned();
-        let kind = match object.get("type").and_then(Value::as_str) {
-            Some("enum") => Kind::Enum,
+        let mut node = match object.get("type").and_then(Value::as_str) {
+            Some("enum") => {
+                let symbols = object.get("symbols").and_then(Value::as_array).ok_or_else(|| self.shape("an enum without 'symbols'"))?;
+                let symbols = symbols.iter().map(|symbol| symbol.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
+                plain(Kind::Enum(symbols.ok_or_else(|| self.shape("an enum whose symbols aren't text"))?.into()))
+            }
             Some("fixed") => {
                 let size = object.get("size").and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok());
-                Kind::Fixed(size.ok_or_else(|| shape("a fixed type without 'size'"))?)
+                plain(Kind::Fixed(size.ok_or_else(|| self.shape("a fixed type without 'size'"))?))
             }
-            _ => Kind::Record(Arc::new(self.fields(object, &name, &namespace, depth)?)),
+            _ => {
+                self.open.push(name.clone());
+                let record = self.fields(object, &name, &namespace, depth)?;
+                self.open.pop();
+                let (height, weight) = measure(record.fields.iter().map(|field| &field.node));
+                self.bounded(Node { height, weight, ..plain(Kind::Record(Arc::new(record))) })?
+            }
         };
-        let mut node = plain(kind);
         annotate(&mut node, object);
         self.named.insert(name, node.clone());
         Ok(node)
     }
 
     fn fields(&mut self, object: &Map<String, Value>, name: &str, namespace: &str, depth: usize) -> Result<Record, SchemaError> {
-        let fields = object.get("fields").and_then(Value::as_array).ok_or_else(|| shape("a record without 'fields'"))?;
+        let fields = object.get("fields").and_then(Value::as_array).ok_or_else(|| self.shape("a record without 'fields'"))?;
         let fields = fields.iter().map(|field| {
-            let field_name = field.get("name").and_then(Value::as_str).ok_or_else(|| shape("a field without 'name'"))?;
-            let of = field.get("type").ok_or_else(|| shape("a field without 'type'"))?;
+            let field_name = field.get("name").and_then(Value::as_str).ok_or_else(|| self.shape("a field without 'name'"))?;
+            self.path.push(field_name.to_owned());
+            let of = field.get("type").ok_or_else(|| self.shape("a field without 'type'"))?;
             let node = self.node(of, namespace, depth + 1)?;
+            self.path.pop();
             Ok(Field { name: field_name.to_owned(), node, default: field.get("default").cloned() })
         });
         Ok(Record { name: name.to_owned(), fields: fields.collect::<Result<_, SchemaError>>()? })
     }
 }
 
+/// Height and weight of a type by those within it.
+fn measure<'a>(inner: impl IntoIterator<Item = &'a Node>) -> (usize, usize) {
+    inner.into_iter().fold((1, 1), |(height, weight), node| (height.max(node.height + 1), weight.saturating_add(node.weight)))
+}
+
 fn plain(kind: Kind) -> Node {
-    Node { kind, semantic: None, logical: None, connect_type: None, precision: None, scale: None, parameters: Arc::default() }
+    Node {
+        kind,
+        semantic: None,
+        logical: None,
+        connect_type: None,
+        precision: None,
+        scale: None,
+        parameters: Arc::default(),
+        height: 0,
+        weight: 1,
+    }
 }
 
 fn annotate(node: &mut Node, object: &Map<String, Value>) {
@@ -238,10 +318,6 @@ fn primitive(name: &str) -> Option<Kind> {
 
 fn full_name(name: &str, namespace: &str) -> String {
     if name.contains('.') || namespace.is_empty() { name.to_owned() } else { format!("{namespace}.{name}") }
-}
-
-fn shape(text: &str) -> SchemaError {
-    SchemaError::Shape(text.to_owned())
 }
 
 #[cfg(test)]
@@ -278,9 +354,38 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_holds_itself_is_refused() {
-        let text = r#"{"type":"record","name":"N","fields":[{"name":"next","type":["null","N"]}]}"#;
-        assert!(matches!(Node::parse(text), Err(SchemaError::Shape(_))));
+    fn a_schema_that_holds_itself_is_refused_with_the_field() {
+        let text = r#"{"type":"record","name":"R","namespace":"a","fields":[{"name":"list","type":
+            {"type":"record","name":"N","fields":[{"name":"v","type":"int"},{"name":"next","type":["null","N"]}]}}]}"#;
+        let error = Node::parse(text).expect_err("refused").to_string();
+        assert!(error.contains("field 'list.next'") && error.contains("'a.N' holds itself"), "{error}");
         assert!(matches!(Node::parse("{"), Err(SchemaError::NotAvro(_))));
+    }
+
+    #[test]
+    fn types_that_double_with_each_level_are_refused() {
+        let mut definitions = vec![r#"{"type":"record","name":"L0","fields":[{"name":"a","type":"int"}]}"#.to_owned()];
+        for level in 1..=30 {
+            let below = format!("L{}", level - 1);
+            definitions.push(format!(
+                r#"{{"type":"record","name":"L{level}","fields":[{{"name":"a","type":"{below}"}},{{"name":"b","type":"{below}"}}]}}"#
+            ));
+        }
+        let references: Vec<&str> = definitions.iter().map(String::as_str).collect();
+        let (last, references) = references.split_last().expect("some");
+        let error = Node::parse_with(last, references).expect_err("refused").to_string();
+        assert!(error.contains("too many"), "{error}");
+    }
+
+    #[test]
+    fn types_of_other_schemas_are_known() {
+        let street = r#"{"type":"enum","name":"Kind","namespace":"x","symbols":["HOME","WORK"]}"#;
+        let address = r#"{"type":"record","name":"Address","namespace":"x","fields":[{"name":"kind","type":"Kind"}]}"#;
+        let text = r#"{"type":"record","name":"Customer","namespace":"y","fields":[{"name":"address","type":["null","x.Address"]}]}"#;
+        let node = Node::parse_with(text, &[street, address]).expect("a schema");
+        let address = node.record().expect("a record").fields[0].node.record().expect("an address");
+        let Kind::Enum(symbols) = &address.fields[0].node.kind else { panic!("an enum") };
+        assert_eq!(symbols.join(","), "HOME,WORK");
+        assert!(matches!(Node::parse_with(text, &[]), Err(SchemaError::NotAvro(_))));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clickhouse::Compression;
-use millrace_schemas::registry::RegistrySettings;
+use millrace_schemas::registry::{ApicurioIds, RegistrySettings};
 use millrace_schemas::service::log::Format;
 use millrace_schemas::settings::{Properties, Reader};
 use native_tls::{Certificate, Identity, TlsConnector};
@@ -41,6 +41,8 @@ pub struct Settings {
     pub kafka: Properties,
     /// The schema registry.
     pub registry: RegistrySettings,
+    /// What Apicurio's ids of eight bytes are.
+    pub apicurio_ids: ApicurioIds,
     /// ClickHouse.
     pub clickhouse: ClickHouseSettings,
     /// What topics become.
@@ -139,7 +141,11 @@ impl Settings {
         let topics_refresh =
             r.duration("topics_refresh", secs(5), secs(1)..=secs(3600), "How often the brokers are asked for new topics and partitions.");
         let kafka = read_kafka(r);
-        let registry = r.section("registry", "The schema registry that the topics were written with.", RegistrySettings::read);
+        let (registry, apicurio_ids) = r.section("registry", "The schema registry that the topics were written with.", |r| {
+            let registry = RegistrySettings::read(r);
+            let ids = [("global", ApicurioIds::Global), ("content", ApicurioIds::Content)];
+            (registry, r.choice("apicurio_ids", Some("global"), &ids, "What the ids of eight bytes are that Apicurio's serializers write without `as-confluent` and without headers: `global` as their `use-id` is by default, or `content`. Other records tell it themselves."))
+        });
         let clickhouse = r.section("clickhouse", "The ClickHouse server, 25.6 or newer.", ClickHouseSettings::read);
         let rules = Arc::new(Rules::read(r));
         let batch = r.section("batch", "When a table's rows are inserted: at whichever bound is reached first.", BatchSettings::read);
@@ -180,6 +186,7 @@ impl Settings {
             topics_refresh,
             kafka,
             registry,
+            apicurio_ids,
             clickhouse,
             rules,
             batch,

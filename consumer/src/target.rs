@@ -3,16 +3,18 @@
 //! Several consumers may do this for one table at once: every statement is harmless where another was quicker, and what counts is what
 //! ClickHouse says the table is afterwards.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_schemas::registry::Registry;
+use millrace_schemas::registry::{FrameError, Registry, SchemaId};
 
 use crate::clickhouse::ClickHouse;
 use crate::column::Column;
 use crate::ddl::{self, Adaptation, Existing, Newest, Placement, Wanted};
 use crate::envelope::{Envelope, Op};
 use crate::error::{Disposition, Error, Place};
+use crate::foreign;
 use crate::internal::is_about_no_table;
 use crate::native::Block;
 use crate::plan::{self, PlanColumn, RowOptions, RowPlan};
@@ -114,18 +116,20 @@ pub struct Request {
     /// Where the record stands.
     pub place: Place,
     /// Its key's schema.
-    pub key_id: Option<u32>,
+    pub key_id: Option<SchemaId>,
+    /// Why its key has none though it has a key.
+    pub bad_key: Option<FrameError>,
     /// Its value's schema and Avro bytes; none for a tombstone.
-    pub value: Option<(u32, Bytes)>,
+    pub value: Option<(SchemaId, Bytes)>,
 }
 
 /// The answer.
 #[derive(Debug)]
 pub struct Prepared {
     /// The key's schema it is for.
-    pub key_id: Option<u32>,
+    pub key_id: Option<SchemaId>,
     /// The value's schema it is for.
-    pub value_id: Option<u32>,
+    pub value_id: Option<SchemaId>,
     /// The value's envelope.
     pub envelope: Option<Arc<Envelope>>,
     /// The plan of its rows; none for a truncation.
@@ -165,8 +169,10 @@ struct Latest {
 struct Rows<'a> {
     topic: &'a Arc<str>,
     /// The value's schema.
-    id: u32,
+    id: SchemaId,
     record: &'a Record,
+    /// Fields that are no columns.
+    skip: &'a BTreeSet<Arc<str>>,
     rule: &'a TableRule,
     mode: Mode,
     key: &'a [Arc<str>],
@@ -202,16 +208,16 @@ impl Preparer {
         self.prepare_rows(request, key.as_ref(), (*id, &value), bytes).await.map(Some)
     }
 
-    async fn schema(&self, request: &Request, id: u32) -> Result<Node, Error> {
-        let text = self.registry.schema(id).await?;
-        Node::parse(&text).map_err(|source| Error::Schema { topic: Arc::clone(&request.place.topic), id, source })
+    async fn schema(&self, request: &Request, id: SchemaId) -> Result<Node, Error> {
+        let found = self.registry.schema_with_references(id).await?;
+        parsed(&found).map_err(|source| Error::Schema { topic: Arc::clone(&request.place.topic), id, source })
     }
 
     async fn prepare_rows(
         &self,
         request: &Request,
         key: Option<&Node>,
-        (id, value): (u32, &Node),
+        (id, value): (SchemaId, &Node),
         bytes: &Bytes,
     ) -> Result<Prepared, Error> {
         let topic = &request.place.topic;
@@ -220,16 +226,21 @@ impl Preparer {
         let envelope = Envelope::compile(value).map_err(of_schema)?;
         let located = envelope.locate(bytes).map_err(|source| Error::Envelope { place: request.place.clone(), source })?;
         let source = (located.database.to_vec(), located.table.to_vec());
-        let (Ok(source_database), Ok(table)) = (String::from_utf8(source.0.clone()), String::from_utf8(source.1.clone())) else {
+        let Ok((source_database, table)) = foreign::source_names(topic, &located) else {
             let reason = "its database or table has a name that isn't UTF-8".to_owned();
             return Err(Error::Record { place: request.place.clone(), reason });
         };
-        if table.is_empty() {
+        if envelope.has_place && source.1.is_empty() {
             let reason = "its envelope names no table; only topics of one table each can be loaded".to_owned();
             return Err(Error::Record { place: request.place.clone(), reason });
         }
         let rule = self.rules.of(topic);
         let (database, table) = self.names(&rule, &source_database, &table);
+        if database.is_empty() {
+            let reason =
+                "neither it nor its topic's name tells a database; set 'database' for the topic under 'tables', or clickhouse.database";
+            return Err(Error::Refused { place: request.place.clone(), reason: reason.to_owned() });
+        }
         let full_name: Arc<str> = ddl::full_name(&database, &table).into();
         let prepared = Prepared {
             key_id: request.key_id,
@@ -247,14 +258,37 @@ impl Preparer {
             return Ok(Prepared { envelope: Some(Arc::new(envelope)), marks, target, ..prepared });
         }
         let own_key = !rule.key.is_empty();
-        let names = match key {
+        let goes_by_key = foreign::goes_by_record_key(&rule, envelope.is_change);
+        if let Some(source) = request.bad_key.clone().filter(|_| goes_by_key) {
+            return Err(Error::Frame { place: request.place.clone(), source });
+        }
+        let names = match key.map(|key| key.record().ok_or(plan::PlanError::KeyShape)) {
             _ if own_key => rule.key.iter().map(|name| Arc::from(name.as_str())).collect(),
-            Some(key) => plan::key_names(key.record().ok_or(plan::PlanError::KeyShape).map_err(of_plan)?),
-            None => Vec::new(),
+            Some(Ok(key)) if goes_by_key || envelope.is_change => plan::key_names(key),
+            Some(Err(error)) if goes_by_key => return Err(of_plan(error)),
+            Some(_) | None => Vec::new(),
         };
-        let mode = rule.mode.unwrap_or(if names.is_empty() { Mode::History } else { Mode::Mirror });
-        let record = row_record(value).ok_or_else(|| of_plan(plan::PlanError::KeyShape))?;
-        let rows = Rows { topic, id, record, rule: &rule, mode, key: &names, database: &database, table: &table, full_name: &full_name };
+        let mode = foreign::mode(&rule, envelope.is_change, !names.is_empty());
+        if mode == Mode::Mirror && names.is_empty() {
+            return Err(of_plan(plan::PlanError::NoKey));
+        }
+        if mode == Mode::History && !envelope.tells_deletes && (key.is_some() || request.bad_key.is_some()) {
+            return Err(of_plan(plan::PlanError::NoDeletes));
+        }
+        let record = envelope.row(value).ok_or_else(|| of_plan(plan::PlanError::KeyShape))?;
+        let skip = not_columns(&envelope, &rule);
+        let rows = Rows {
+            topic,
+            id,
+            record,
+            skip: &skip,
+            rule: &rule,
+            mode,
+            key: &names,
+            database: &database,
+            table: &table,
+            full_name: &full_name,
+        };
         let (row, before) = self.prepare_table(&rows).await?;
         let columns: Vec<_> = row.columns.iter().chain(before.iter().flat_map(|row| &row.columns)).cloned().collect();
         let target = Arc::new(self.target((database, table), &full_name, mode, Some(source)));
@@ -318,11 +352,13 @@ impl Preparer {
             // Subjects of other names, or no right to read them: the record's schema is all that is known.
             Ok(None) | Err(_) => return Ok(None),
         };
-        let text = self.registry.schema(id).await?;
-        let is_records = id == rows.id || text == self.registry.schema(rows.id).await?;
-        let Ok(node) = Node::parse(&text) else { return Ok(None) };
-        let Some(record) = row_record(&node) else { return Ok(None) };
-        let Ok((row, before)) = (Rows { record, ..*rows }).compile(&Adaptation::default()) else { return Ok(None) };
+        let found = self.registry.schema_with_references(id).await?;
+        let is_records = rows.id == id.into() || found == self.registry.schema_with_references(rows.id).await?;
+        let Ok(node) = parsed(&found) else { return Ok(None) };
+        let Ok(envelope) = Envelope::compile(&node) else { return Ok(None) };
+        let Some(record) = envelope.row(&node) else { return Ok(None) };
+        let skip = not_columns(&envelope, rows.rule);
+        let Ok((row, before)) = (Rows { record, skip: &skip, ..*rows }).compile(&Adaptation::default()) else { return Ok(None) };
         let columns = row.columns.into_iter().chain(before.into_iter().flat_map(|row| row.columns)).collect();
         Ok(Some(Latest { id, is_records, columns }))
     }
@@ -335,9 +371,9 @@ impl Preparer {
             Prepared { key_id: request.key_id, value_id: None, envelope: None, plan: None, tombstones: None, marks: None, target: None };
         let Some(record) = key.and_then(Node::record) else { return Ok(none) };
         let by_name = || {
-            let mut parts = topic.rsplitn(3, '.');
-            let (table, database) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-            Some(self.names(&self.rules.of(topic), &database, &table))
+            let (database, table) = foreign::names_of_topic(topic);
+            let (database, table) = self.names(&self.rules.of(topic), &database, &table);
+            Some((database, table)).filter(|(database, _)| !database.is_empty())
         };
         let Some((database, table)) = self.clickhouse.table_of_topic(topic).await?.or_else(by_name) else { return Ok(none) };
         let Some(existing) = self.clickhouse.table(&database, &table).await? else { return Ok(none) };
@@ -441,12 +477,13 @@ impl Preparer {
 
 impl Rows<'_> {
     fn compile(&self, adaptation: &Adaptation) -> Result<(RowPlan, Option<RowPlan>), Error> {
+        let skip = adaptation.skip.union(self.skip).cloned().collect();
         let options = RowOptions {
             key: self.key,
             rule: self.rule,
             mode: self.mode,
             before: false,
-            skip: &adaptation.skip,
+            skip: &skip,
             existing: &adaptation.existing,
         };
         let compile = |options: &RowOptions<'_>| {
@@ -482,7 +519,14 @@ fn mode_of(existing: &Existing) -> Mode {
     }
 }
 
-fn row_record(value: &Node) -> Option<&Arc<crate::schema::Record>> {
-    let envelope = value.record()?;
-    envelope.fields.iter().find(|field| field.name == "after")?.node.record()
+/// A schema with those that it references.
+fn parsed(found: &ResolvedSchema) -> Result<Node, SchemaError> {
+    let references: Vec<&str> = found.references.iter().map(|reference| &*reference.schema).collect();
+    Node::parse_with(&found.schema, &references)
+}
+
+/// The fields of a flat record that tell something beside its row: they are no columns, unless the settings name them as such.
+fn not_columns(envelope: &Envelope, rule: &TableRule) -> BTreeSet<Arc<str>> {
+    let added = envelope.added.iter().filter(|name| !rule.columns.contains_key(&***name));
+    added.flat_map(|name| [Arc::clone(name), Arc::from(format!("{}{name}", plan::BEFORE))]).collect()
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_schemas::registry::unframe;
+use millrace_schemas::registry::{SchemaId, unframe};
 
 use crate::batch::Batch;
 use crate::column::Column;
 use crate::envelope::{Envelope, Located, Op};
 use crate::error::{Error, Place};
+use crate::foreign;
 use crate::plan::{RowError, RowPlan};
 use crate::rules::{Mode, Policy, TableRule};
 use crate::target::{Insert, Plan, Prepared, Request, Target, Tombstones};
@@ -64,7 +65,7 @@ pub struct Last {
 }
 
 /// The schemas of a record's key, if it has one, and of its value.
-type SchemaIds = (Option<u32>, u32);
+type SchemaIds = (Option<SchemaId>, SchemaId);
 
 /// A topic: what is known of its schemas and its table.
 #[derive(Debug)]
@@ -75,11 +76,11 @@ pub struct Topic {
     pub rule: Arc<TableRule>,
     target: Option<Arc<Target>>,
     marks: Option<Arc<Insert>>,
-    envelopes: Vec<(u32, Arc<Envelope>)>,
+    envelopes: Vec<(SchemaId, Arc<Envelope>)>,
     plans: Vec<(SchemaIds, Arc<Plan>)>,
-    tombstones: Vec<(Option<u32>, Option<Arc<Tombstones>>)>,
+    tombstones: Vec<(Option<SchemaId>, Option<Arc<Tombstones>>)>,
     /// Truncations that have nothing to delete from, since there is no table: by value schema.
-    tableless: Option<u32>,
+    tableless: Option<SchemaId>,
     memories: Vec<Memory>,
 }
 
@@ -195,12 +196,20 @@ impl Topic {
 
     fn apply_change(&mut self, record: &Incoming<'_>, value: &[u8], batch: &mut Batch) -> Result<Outcome, Error> {
         let (value_id, body) = self.unframe(record, value)?;
-        let key_id = self.key_id(record)?;
+        let (key_id, bad_key) = match record.key.map(unframe) {
+            None => (None, None),
+            Some(Ok((id, _))) => (Some(id), None),
+            Some(Err(error)) => (None, Some(error)),
+        };
         let needs = |topic: &Self| {
             let value = Some((value_id, Bytes::copy_from_slice(body)));
-            Ok(Outcome::Needs(Box::new(Request { place: topic.place(record), key_id, value })))
+            Ok(Outcome::Needs(Box::new(Request { place: topic.place(record), key_id, bad_key: bad_key.clone(), value })))
         };
         let Some((_, envelope)) = self.envelopes.iter().find(|(id, _)| *id == value_id) else { return needs(self) };
+        // A key that isn't Avro counts as none where the table doesn't go by it.
+        if let Some(source) = bad_key.clone().filter(|_| foreign::goes_by_record_key(&self.rule, envelope.is_change)) {
+            return Err(Error::Frame { place: self.place(record), source });
+        }
         let located = envelope.locate(body).map_err(|source| Error::Envelope { place: self.place(record), source })?;
         let version = self.version(record, envelope.has_seq, &located)?;
         if located.op == Op::Truncate {
@@ -223,16 +232,6 @@ impl Topic {
             memory.deleted_key.extend_from_slice(key);
         }
         Ok(Outcome::Taken)
-    }
-
-    /// The schema of the record's key. A key that isn't Avro counts as none where the table doesn't go by it.
-    fn key_id(&self, record: &Incoming<'_>) -> Result<Option<u32>, Error> {
-        let Some(key) = record.key else { return Ok(None) };
-        match self.unframe(record, key) {
-            Ok((id, _)) => Ok(Some(id)),
-            Err(_) if matches!(self.rule.mode, Some(Mode::History | Mode::Append)) || !self.rule.key.is_empty() => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// A row of its key: the image after a change, or the one before a delete, marked so.
@@ -337,7 +336,7 @@ impl Topic {
         record: &Incoming<'_>,
         located: &Located<'_>,
         version: u64,
-        value_id: u32,
+        value_id: SchemaId,
         batch: &mut Batch,
         needs: impl FnOnce(&Self) -> Result<Outcome, Error>,
     ) -> Result<Outcome, Error> {
@@ -400,7 +399,7 @@ impl Topic {
         }
         let (key_id, body) = self.unframe(record, key)?;
         let Some((_, plan)) = self.tombstones.iter().find(|(id, _)| *id == Some(key_id)) else {
-            return Ok(Outcome::Needs(Box::new(Request { place: self.place(record), key_id: Some(key_id), value: None })));
+            return Ok(Outcome::Needs(Box::new(Request { place: self.place(record), key_id: Some(key_id), bad_key: None, value: None })));
         };
         let Some(plan) = plan.clone() else { return Ok(Outcome::Taken) };
         let version = match record.seq {
@@ -433,6 +432,9 @@ impl Topic {
 
     fn check_source(&self, record: &Incoming<'_>, target: &Target, located: &Located<'_>) -> Result<(), Error> {
         match &target.source {
+            // A record that tells nothing is of the topic's table.
+            _ if located.table.is_empty() => Ok(()),
+            Some((_, table)) if table.is_empty() => Ok(()),
             Some((database, table)) if (database.as_slice(), table.as_slice()) != (located.database, located.table) => {
                 let reason = format!(
                     "it is of {}.{}, but {} is loaded from {}.{}; their names become the same topic, rename one at the source",
@@ -448,7 +450,7 @@ impl Topic {
         }
     }
 
-    fn unframe<'a>(&self, record: &Incoming<'_>, bytes: &'a [u8]) -> Result<(u32, &'a [u8]), Error> {
+    fn unframe<'a>(&self, record: &Incoming<'_>, bytes: &'a [u8]) -> Result<(SchemaId, &'a [u8]), Error> {
         unframe(bytes).map_err(|source| Error::Frame { place: self.place(record), source })
     }
 
@@ -466,9 +468,10 @@ impl Topic {
 
     #[cold]
     fn value_error(&self, record: &Incoming<'_>, plan: &RowPlan, insert: &Insert, error: RowError) -> Error {
-        let column = match error.slot {
-            None => "(behind the last)",
-            Some(slot) => insert.columns.get(slot).map_or("(unknown)", |(name, _)| name),
+        let column = match (plan.path(&error), error.slot) {
+            (Some(path), _) => path,
+            (None, None) => "(behind the last)",
+            (None, Some(slot)) => insert.columns.get(slot).map_or("(unknown)", |(name, _)| name),
         };
         debug_assert!(plan.columns.len() <= insert.columns.len(), "a plan's columns are the statement's first");
         Error::Value {

@@ -7,6 +7,7 @@ use std::fmt;
 
 use millrace_schemas::names;
 
+use crate::nested;
 use crate::schema::{Kind, Node};
 
 /// Days of 1900-01-01 and 2299-12-31, which Date32 and DateTime64 hold (ClickHouse's documentation of Date32).
@@ -283,6 +284,8 @@ pub enum Decode {
         /// Whether it is Debezium's Point, which has x and y before the WKB.
         point: bool,
     },
+    /// A value without a column type of its own, to text: by [`crate::nested::Nested`].
+    Nested,
 }
 
 /// How a number comes.
@@ -360,6 +363,9 @@ impl Mapping {
     /// # Errors
     /// The type in words, where it isn't known.
     pub fn of(node: &Node) -> Result<Self, String> {
+        if let Some(mapping) = nested::mapping(node) {
+            return Ok(mapping);
+        }
         let (inner, null_branch) = match &node.kind {
             Kind::Union(branches) => match branches.as_slice() {
                 [Node { kind: Kind::Null, .. }, inner] => (inner, Some(0)),
@@ -378,8 +384,7 @@ impl Mapping {
 type Mapped = Result<(Scalar, Decode, bool), String>;
 
 fn map(node: &Node) -> Mapped {
-    let semantic = node.semantic.as_deref().unwrap_or_default();
-    let logical = node.logical.as_deref().unwrap_or_default();
+    let (semantic, logical) = nested::meaning(node);
     let plain = |scalar, decode| Ok((scalar, decode, false));
     match (&node.kind, semantic, logical) {
         (Kind::Boolean, ..) => plain(Scalar::Bool, Decode::Boolean),
@@ -445,7 +450,7 @@ fn describe(kind: &Kind, semantic: &str, logical: &str) -> String {
         Kind::Bytes => "bytes",
         Kind::String => "string",
         Kind::Fixed(_) => "fixed",
-        Kind::Enum => "enum",
+        Kind::Enum(_) => "enum",
         Kind::Array(_) => "array",
         Kind::Map(_) => "map",
         Kind::Union(_) => "union",
@@ -630,8 +635,27 @@ mod tests {
             mapped(r#"{"type":"long","connect.name":"io.debezium.time.MicroDuration"}"#),
             "refused: long as io.debezium.time.MicroDuration"
         );
-        assert_eq!(mapped(r#"["null","int","string"]"#), "refused: a union of several types");
-        assert!(mapped(r#"{"type":"map","values":"int"}"#).starts_with("refused"));
+        assert!(mapped(r#"{"type":"bytes","logicalType":"decimal","precision":77,"scale":0}"#).starts_with("refused"));
+    }
+
+    #[test]
+    fn what_has_no_column_type_is_text() {
+        for (of, expected) in [
+            (r#"["null","int","string"]"#, "Nullable(String)"),
+            (r#"["int","string"]"#, "String"),
+            (r#"{"type":"map","values":"int"}"#, "String"),
+            (r#"["null",{"type":"array","items":"string"}]"#, "Nullable(String)"),
+            (r#"{"type":"record","name":"N","fields":[]}"#, "String"),
+            (r#"["null",{"type":"enum","name":"E","symbols":["A"]}]"#, "LowCardinality(Nullable(String))"),
+            (r#"{"type":"fixed","name":"F","size":4}"#, "String"),
+            (r#"{"type":"fixed","name":"F","size":16,"logicalType":"uuid"}"#, "String"),
+            (r#"{"type":"string","connect.name":"io.debezium.time.IsoDate"}"#, "String"),
+            (r#"{"type":"int","logicalType":"no-such"}"#, "Int32"),
+            (r#"{"type":"string","connect.name":"com.acme.Money"}"#, "String"),
+            (r#"{"type":"long","connect.name":"com.acme.Money"}"#, "Int64"),
+        ] {
+            assert_eq!(mapped(of), expected, "{of}");
+        }
     }
 
     #[test]

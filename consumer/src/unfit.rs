@@ -114,6 +114,7 @@ pub(crate) fn append_nearest(column: &mut Column, decode: &Decode, input: &mut &
         | Decode::Widened
         | Decode::Written(_)
         | Decode::Floats
+        | Decode::Nested
         | Decode::Geometry { .. } => return None,
     }
     Some(())

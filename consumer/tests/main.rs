@@ -9,6 +9,7 @@ mod suite {
     mod decode;
     mod faults;
     mod modes;
+    mod foreign;
     mod pipeline;
     mod support;
     mod tables;

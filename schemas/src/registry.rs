@@ -1,11 +1,13 @@
-//! The schema registry: ids for schemas, schemas for ids, and the five bytes that carry an id.
+//! The schema registry: ids for schemas, schemas for ids, and the bytes that carry an id ([`frame`](mod@frame)).
 //!
 //! Speaks the Confluent API through `schema_registry_converter`'s single calls. Its encoders and decoders
 //! aren't used: they cache by subject, so a new schema of a subject is dropped, and they cache failures.
 //! The caches here hold answers only, keyed by what was asked; a failure is asked again. Every call is
 //! bounded in time, and so is the number of calls that one method makes.
 
+mod apicurio;
 mod error;
+pub mod frame;
 
 #[cfg(test)]
 mod live;
@@ -30,7 +32,9 @@ use schema_registry_converter::schema_registry_common::{RegisteredReference, Reg
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
 
-pub use error::{FrameError, RegistryError};
+pub use apicurio::ApicurioIds;
+pub use error::RegistryError;
+pub use frame::{FRAME_BYTES, FrameError, SchemaId, frame, unframe};
 
 use crate::settings::Reader;
 
@@ -113,7 +117,7 @@ pub struct ReferencedSchema {
     /// The subject it is registered in.
     pub subject: String,
     /// Its version in that subject.
-    pub version: u32,
+    pub version: String,
     /// Its text.
     pub schema: Arc<str>,
 }
@@ -122,6 +126,7 @@ pub struct ReferencedSchema {
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
+    apicurio_ids: ApicurioIds,
 }
 
 struct Inner {
@@ -132,12 +137,33 @@ struct Inner {
     /// By subject and the schema's digest.
     ids: Cache<(String, [u64; 2]), u32>,
     digests: [RandomState; 2],
-    schemas: Cache<u32, ResolvedSchema>,
+    schemas: Cache<SchemaId, ResolvedSchema>,
+    /// For Apicurio's own API.
+    http: reqwest::Client,
+    user: Option<(String, Option<SecretString>)>,
 }
 
 struct Endpoint {
     url: String,
     settings: SrSettings,
+}
+
+/// A reference as a schema has it.
+#[derive(Debug, Clone)]
+struct Reference {
+    /// Of Apicurio's own API; none for the group that has no name.
+    group: Option<String>,
+    name: String,
+    subject: String,
+    version: String,
+    /// As the Confluent API has it.
+    registered: Option<RegisteredReference>,
+}
+
+/// A schema's text and what it references.
+struct Fetched {
+    schema: String,
+    references: Vec<Reference>,
 }
 
 impl fmt::Debug for Registry {
@@ -161,7 +187,10 @@ impl Registry {
         if endpoints.is_empty() {
             return Err(RegistryError::NoAddress);
         }
+        let http = reqwest::Client::builder().build().map_err(|source| RegistryError::Http { source })?;
         let inner = Inner {
+            http,
+            user: settings.user.clone().map(|user| (user, settings.password.clone())),
             endpoints,
             preferred: AtomicUsize::new(0),
             timeout: settings.timeout,
@@ -169,7 +198,13 @@ impl Registry {
             digests: [RandomState::new(), RandomState::new()],
             schemas: Cache::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), apicurio_ids: ApicurioIds::default() })
+    }
+
+    /// The same client, which takes Apicurio's ids of eight bytes for these.
+    #[must_use]
+    pub fn with_apicurio_ids(self, apicurio_ids: ApicurioIds) -> Self {
+        Self { apicurio_ids, ..self }
     }
 
     /// The id of an Avro schema in a subject. What isn't there yet is registered, if the subject's
@@ -279,33 +314,43 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// As [`schema`](Self::schema), and if there are too many references.
-    pub async fn schema_with_references(&self, id: u32) -> Result<Arc<ResolvedSchema>, RegistryError> {
+    /// As [`schema`](Self::schema), and if there are too many references or they go in a circle.
+    pub async fn schema_with_references(&self, id: impl Into<SchemaId>) -> Result<Arc<ResolvedSchema>, RegistryError> {
+        let id = match (id.into(), self.apicurio_ids) {
+            (SchemaId::Apicurio(id), ApicurioIds::Global) => SchemaId::Global(id),
+            (SchemaId::Apicurio(id), ApicurioIds::Content) => SchemaId::Content(id),
+            (id, _) => id,
+        };
         self.inner.schemas.get(id, async || self.resolve(id).await).await
     }
 
-    async fn resolve(&self, id: u32) -> Result<ResolvedSchema, RegistryError> {
-        let what = format!("get the schema with id {id}");
-        let root = self.call(&what, None, async |settings| get_schema_by_id(id, settings).await).await?;
-        avro(&root, &what)?;
+    /// Depth first, so that each schema stands behind those it needs.
+    async fn resolve(&self, id: SchemaId) -> Result<ResolvedSchema, RegistryError> {
+        let root = self.fetch(id).await?;
         let mut references = Vec::new();
-        let mut seen = HashSet::new();
+        let (mut seen, mut open) = (HashSet::new(), HashSet::new());
         let mut steps: Vec<Step> = root.references.into_iter().rev().map(Step::Fetch).collect();
         while let Some(step) = steps.pop() {
             let reference = match step {
                 Step::Emit(done) => {
+                    open.remove(&(done.subject.clone(), done.version.clone()));
                     references.push(done);
                     continue;
                 }
                 Step::Fetch(reference) => reference,
             };
-            if !seen.insert((reference.subject.clone(), reference.version)) {
+            let key = (reference.subject.clone(), reference.version.clone());
+            if open.contains(&key) {
+                return Err(RegistryError::ReferenceCycle { id, subject: reference.subject, version: reference.version });
+            }
+            if !seen.insert(key.clone()) {
                 continue;
             }
             if seen.len() > REFERENCES_MAX {
                 return Err(RegistryError::TooManyReferences { id, max: REFERENCES_MAX });
             }
-            let found = self.referenced(reference.clone()).await?;
+            let found = self.fetch_referenced(id, &reference).await?;
+            open.insert(key);
             steps.push(Step::Emit(ReferencedSchema {
                 name: reference.name,
                 subject: reference.subject,
@@ -317,13 +362,29 @@ impl Registry {
         Ok(ResolvedSchema { schema: Arc::from(root.schema), references })
     }
 
-    async fn referenced(&self, mut reference: RegisteredReference) -> Result<RegisteredSchema, RegistryError> {
-        let what = format!("get version {} of subject \"{}\"", reference.version, reference.subject);
-        reference.subject = encode(&reference.subject);
-        let call = async |settings: &SrSettings| get_referenced_schema(settings, &reference).await;
-        let found = self.call(&what, None, call).await?;
-        avro(&found, &what)?;
-        Ok(found)
+    async fn fetch(&self, id: SchemaId) -> Result<Fetched, RegistryError> {
+        let what = format!("get the schema with {}", id.words());
+        match id {
+            SchemaId::Confluent(id) => {
+                let found = self.call(&what, None, async |settings| get_schema_by_id(id, settings).await).await?;
+                fetched(found, &what)
+            }
+            SchemaId::Apicurio(id) | SchemaId::Global(id) => self.fetch_apicurio(&what, &format!("/ids/globalIds/{id}")).await,
+            SchemaId::Content(id) => self.fetch_apicurio(&what, &format!("/ids/contentIds/{id}")).await,
+        }
+    }
+
+    async fn fetch_referenced(&self, id: SchemaId, reference: &Reference) -> Result<Fetched, RegistryError> {
+        let Reference { group, subject, version, .. } = reference;
+        let what = format!("get version {version} of subject \"{subject}\", which the schema with {} references", id.words());
+        let Some(mut path) = reference.registered.clone() else {
+            let group = encode(group.as_deref().unwrap_or(apicurio::DEFAULT_GROUP));
+            let path = format!("/groups/{group}/artifacts/{}/versions/{}", encode(subject), encode(version));
+            return self.fetch_apicurio(&what, &path).await;
+        };
+        path.subject = encode(subject);
+        let call = async |settings: &SrSettings| get_referenced_schema(settings, &path).await;
+        fetched(self.call(&what, None, call).await?, &what)
     }
 
     async fn post(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
@@ -333,10 +394,22 @@ impl Registry {
         Ok(posted.await?.id)
     }
 
-    /// One call, at the endpoint that answered last, and at the others while the error is transient.
+    /// One call of the Confluent API, see [`each`](Self::each).
     async fn call<'a, T, F>(&'a self, what: &str, subject: Option<&str>, call: impl Fn(&'a SrSettings) -> F) -> Result<T, RegistryError>
     where
         F: Future<Output = Result<T, SRCError>>,
+    {
+        self.each(what, |endpoint| {
+            let answer = call(&endpoint.settings);
+            async move { answer.await.map_err(|error| RegistryError::of_call(error, &endpoint.url, what, subject)) }
+        })
+        .await
+    }
+
+    /// One call, at the endpoint that answered last, and at the others while the error is transient.
+    async fn each<'a, T, F>(&'a self, what: &str, call: impl Fn(&'a Endpoint) -> F) -> Result<T, RegistryError>
+    where
+        F: Future<Output = Result<T, RegistryError>>,
     {
         let inner = &*self.inner;
         let first = inner.preferred.load(Ordering::Relaxed);
@@ -344,13 +417,12 @@ impl Registry {
         for turn in 0..inner.endpoints.len() {
             let index = (first + turn) % inner.endpoints.len();
             let endpoint = &inner.endpoints[index];
-            let answer = tokio::time::timeout(inner.timeout, call(&endpoint.settings)).await;
-            last = match answer {
+            last = match tokio::time::timeout(inner.timeout, call(endpoint)).await {
                 Ok(Ok(answer)) => {
                     inner.preferred.store(index, Ordering::Relaxed);
                     return Ok(answer);
                 }
-                Ok(Err(error)) => RegistryError::of_call(error, &endpoint.url, what, subject),
+                Ok(Err(error)) => error,
                 Err(_) => RegistryError::Timeout { url: endpoint.url.clone(), what: what.to_owned(), timeout: inner.timeout },
             };
             if !last.is_transient() {
@@ -368,7 +440,7 @@ impl Registry {
 }
 
 enum Step {
-    Fetch(RegisteredReference),
+    Fetch(Reference),
     Emit(ReferencedSchema),
 }
 
@@ -387,11 +459,19 @@ fn supplied(schema: &str) -> SuppliedSchema {
     SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned())
 }
 
-fn avro(schema: &RegisteredSchema, what: &str) -> Result<(), RegistryError> {
-    match &schema.schema_type {
-        SchemaType::Avro => Ok(()),
-        other => Err(RegistryError::NotAvro { what: what.to_owned(), schema_type: format!("{other:?}") }),
+fn fetched(found: RegisteredSchema, what: &str) -> Result<Fetched, RegistryError> {
+    match &found.schema_type {
+        SchemaType::Avro => {}
+        other => return Err(RegistryError::NotAvro { what: what.to_owned(), schema_type: format!("{other:?}") }),
     }
+    let references = found.references.into_iter().map(|reference| Reference {
+        group: None,
+        name: reference.name.clone(),
+        subject: reference.subject.clone(),
+        version: reference.version.to_string(),
+        registered: Some(reference),
+    });
+    Ok(Fetched { schema: found.schema, references: references.collect() })
 }
 
 /// A subject as one segment of a URL's path. The crate escapes no more than a slash, and not always.
@@ -441,30 +521,4 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
         // A panic while the lock was held can't have left half an entry.
         f(&mut self.cells.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-const MAGIC: u8 = 0;
-
-/// Bytes of a frame's head: magic 0 and the schema's id, 4 bytes, big endian.
-pub const FRAME_BYTES: usize = 5;
-
-/// Appends the head of a frame; the record's bytes follow it.
-pub fn frame(id: u32, out: &mut Vec<u8>) {
-    out.push(MAGIC);
-    out.extend_from_slice(&id.to_be_bytes());
-}
-
-/// A payload's schema id and the record's bytes.
-///
-/// # Errors
-///
-/// If it is shorter than the head or doesn't start with the magic byte.
-pub fn unframe(payload: &[u8]) -> Result<(u32, &[u8]), FrameError> {
-    let Some((head, record)) = payload.split_first_chunk::<FRAME_BYTES>() else {
-        return Err(FrameError::TooShort { bytes: payload.len() });
-    };
-    let [MAGIC, id @ ..] = *head else {
-        return Err(FrameError::Magic { found: head[0] });
-    };
-    Ok((u32::from_be_bytes(id), record))
 }

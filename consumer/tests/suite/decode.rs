@@ -1,5 +1,6 @@
 //! The plan against `apache-avro`: random schemas and values, encoded and decoded by the library, must become the same column bytes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use apache_avro::reader::datum::GenericDatumReader;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::RawError;
 
+use super::SchemaId;
+
 /// A call to the registry failed, or its answer can't be used. None shows the password.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -119,13 +121,43 @@ pub enum RegistryError {
         /// Its type.
         schema_type: String,
     },
+    /// Schemas reference each other in a circle.
+    #[error(
+        "the schema with {} references version {version} of subject \"{subject}\", which references itself in a circle; register it anew without",
+        id.words()
+    )]
+    ReferenceCycle {
+        /// The schema's id.
+        id: SchemaId,
+        /// The subject that comes back to itself.
+        subject: String,
+        /// Its version.
+        version: String,
+    },
+    /// An id of Apicurio's, and a registry that isn't known to be one.
+    #[error(
+        "can't {what}: the id is Apicurio's, and its API isn't beside {url}; set registry.url to the address of Apicurio's Confluent API, which ends in /apis/ccompat/v7"
+    )]
+    NotApicurio {
+        /// The registry's address.
+        url: String,
+        /// What was asked.
+        what: String,
+    },
     /// A schema references too many others.
-    #[error("the schema with id {id} references more than {max} others; leave its topic out")]
+    #[error("the schema with {} references more than {max} others; leave its topic out", id.words())]
     TooManyReferences {
         /// The schema's id.
-        id: u32,
+        id: SchemaId,
         /// How many are allowed.
         max: usize,
+    },
+    /// The HTTP client for Apicurio's API couldn't be made.
+    #[error("can't set up HTTP or TLS for the schema registry: {source}; check the proxy variables and the system's certificates")]
+    Http {
+        /// Why.
+        #[source]
+        source: reqwest::Error,
     },
     /// The settings name no address.
     #[error("no schema registry is set; set its url")]
@@ -157,6 +189,9 @@ impl RegistryError {
             | Self::Malformed { .. }
             | Self::NotAvro { .. }
             | Self::TooManyReferences { .. }
+            | Self::ReferenceCycle { .. }
+            | Self::NotApicurio { .. }
+            | Self::Http { .. }
             | Self::NoAddress
             | Self::Client { .. } => false,
         }
@@ -164,14 +199,19 @@ impl RegistryError {
 
     /// The crate's error, by the status that it holds. `subject` is the one a schema was sent for.
     pub(super) fn of_call(error: SRCError, url: &str, what: &str, subject: Option<&str>) -> Self {
-        let (url, what) = (url.to_owned(), what.to_owned());
         let Some(status) = status(&error) else {
+            let (url, what) = (url.to_owned(), what.to_owned());
             return match is_malformed(&error) {
-                true => Self::Malformed { url, what, reason: causes(&error) },
-                false => Self::Unreachable { url, what, reason: causes(&error) },
+                true => Self::Malformed { url, what, reason: causes_of(&error) },
+                false => Self::Unreachable { url, what, reason: causes_of(&error) },
             };
         };
-        let reason = words(&error);
+        Self::of_status(status, url, what, subject, words(&error))
+    }
+
+    /// The error that a status other than 200 is. `subject` is the one a schema was sent for.
+    pub(super) fn of_status(status: u16, url: &str, what: &str, subject: Option<&str>, reason: String) -> Self {
+        let (url, what) = (url.to_owned(), what.to_owned());
         match (status, subject) {
             (401 | 403, _) => Self::Unauthorized { url, what, status, reason },
             (404, _) => Self::NotFound { url, what, reason },
@@ -210,29 +250,19 @@ fn is_malformed(error: &SRCError) -> bool {
     false
 }
 
-fn causes(error: &SRCError) -> String {
-    let mut text = error.error.clone();
-    let mut cause = error.source();
+fn causes_of(error: &SRCError) -> String {
+    with_causes(error.error.clone(), error.source())
+}
+
+/// An error and its causes, outermost first.
+pub(super) fn causes(error: &dyn Error) -> String {
+    with_causes(error.to_string(), error.source())
+}
+
+fn with_causes(mut text: String, mut cause: Option<&(dyn Error + 'static)>) -> String {
     while let Some(current) = cause {
         text = format!("{text}: {current}");
         cause = current.source();
     }
     text
-}
-
-/// A payload without the head that carries a schema id.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FrameError {
-    /// Shorter than the head.
-    #[error("a payload of {bytes} bytes is too short for a schema id (5 bytes); was it written without the schema registry?")]
-    TooShort {
-        /// Its length.
-        bytes: usize,
-    },
-    /// Another first byte than 0.
-    #[error("a payload starts with byte {found:#04x}, not with 0x00 and a schema id; was it written without the schema registry?")]
-    Magic {
-        /// Its first byte.
-        found: u8,
-    },
 }

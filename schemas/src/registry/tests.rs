@@ -1,6 +1,4 @@
-//! Tests against the scripted stand-in, and of the frame.
-
-use proptest::prelude::*;
+//! Tests against the scripted stand-in.
 
 use super::stand_in::{Answer, StandIn, reply};
 use super::*;
@@ -261,18 +259,45 @@ async fn references_come_before_what_references_them() {
         match line.split(' ').nth(1).unwrap_or_default() {
             "/schemas/ids/1?deleted=true" => reply(200, &body("root", &["c", "b"])),
             "/subjects/c/versions/1" => reply(200, &body("C", &["b"])),
-            // A circle, which a registry wouldn't take, ends as well.
-            "/subjects/b/versions/1" => reply(200, &body("B", &["c"])),
+            "/subjects/b/versions/1" => reply(200, &body("B", &[])),
             _ => reply(404, NOT_THERE),
         }
     })
     .await;
     let registry = client(&stand_in);
-    let resolved = registry.schema_with_references(1).await.unwrap();
+    let resolved = registry.schema_with_references(1_u32).await.unwrap();
     let names: Vec<_> = resolved.references.iter().map(|r| (r.name.as_str(), &*r.schema)).collect();
     assert_eq!((&*resolved.schema, names), ("root", vec![("b", "B"), ("c", "C")]));
     assert_eq!(&*registry.schema(1).await.unwrap(), "root");
     assert_eq!(stand_in.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_circle_and_a_reference_that_is_not_there_name_the_subject() {
+    let stand_in = StandIn::answering(|line| {
+        let body = |name: &str| format!(r#"{{"id":1,"schema":"x","references":[{{"name":"{name}","subject":"{name}","version":3}}]}}"#);
+        match line.split(' ').nth(1).unwrap_or_default() {
+            "/schemas/ids/1?deleted=true" | "/subjects/b/versions/3" => reply(200, &body("a")),
+            "/subjects/a/versions/3" => reply(200, &body("b")),
+            "/schemas/ids/2?deleted=true" => reply(200, &body("gone")),
+            _ => reply(404, NOT_THERE),
+        }
+    })
+    .await;
+    let registry = client(&stand_in);
+    let circle = registry.schema(1).await.unwrap_err();
+    assert!(matches!(&circle, RegistryError::ReferenceCycle { subject, version, .. } if subject == "a" && version == "3"), "{circle}");
+    let missing = registry.schema(2).await.unwrap_err();
+    assert!(matches!(missing, RegistryError::NotFound { .. }), "{missing}");
+    assert!(missing.to_string().contains("version 3 of subject \"gone\", which the schema with id 2 references"), "{missing}");
+}
+
+#[tokio::test]
+async fn apicurios_ids_need_apicurios_address() {
+    let stand_in = StandIn::scripted(Vec::new()).await;
+    let error = client(&stand_in).schema_with_references(SchemaId::Global(5)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::NotApicurio { .. }), "{error}");
+    assert!(stand_in.requests().is_empty());
 }
 
 #[tokio::test]
@@ -285,7 +310,7 @@ async fn endless_references_end() {
     })
     .await;
     let error = client(&stand_in).schema(1).await.unwrap_err();
-    assert!(matches!(error, RegistryError::TooManyReferences { id: 1, max: REFERENCES_MAX }), "{error}");
+    assert!(matches!(error, RegistryError::TooManyReferences { id: SchemaId::Confluent(1), max: REFERENCES_MAX }), "{error}");
 }
 
 #[tokio::test]
@@ -321,7 +346,7 @@ fn futures_can_be_spawned() {
     fn assert_send<T: Send>(_: &T) {}
     let registry = Registry::new(&settings(&["http://a"])).unwrap();
     assert_send(&registry.register("a", "b"));
-    assert_send(&registry.schema_with_references(1));
+    assert_send(&registry.schema_with_references(1_u32));
 }
 
 #[test]
@@ -339,46 +364,4 @@ fn settings_are_read_and_checked() {
     assert_eq!(told("url: http://me:hunter2@a\n"), [r#"m.yaml:1: "url": an address must not hold a password; set "user" and "password""#]);
     assert_eq!(told("url: http://a?b=c\n"), [r#"m.yaml:1: "url": an address must not hold a query, a fragment or a space"#]);
     assert_eq!(told("url: http://a\npassword: x\n"), [r#"m.yaml:2: "password": needs "user" as well"#]);
-}
-
-#[test]
-fn a_frame_is_magic_and_big_endian_id() {
-    let mut out = vec![9];
-    frame(0x0102_0304, &mut out);
-    assert_eq!(out, [9, 0, 1, 2, 3, 4]);
-}
-
-#[test]
-fn what_is_no_frame_is_refused() {
-    assert_eq!(unframe(&[]), Err(FrameError::TooShort { bytes: 0 }));
-    assert_eq!(unframe(&[0, 0, 0, 1]), Err(FrameError::TooShort { bytes: 4 }));
-    assert_eq!(unframe(&[1, 0, 0, 0, 1]), Err(FrameError::Magic { found: 1 }));
-    assert_eq!(unframe(&[0, 0, 0, 0, 1]), Ok((1, &[][..])));
-    assert_eq!(
-        unframe(b"{\"a\":1}").unwrap_err().to_string(),
-        "a payload starts with byte 0x7b, not with 0x00 and a schema id; was it written without the schema registry?"
-    );
-}
-
-proptest! {
-    #[test]
-    fn a_frame_is_read_as_it_was_written(id: u32, record: Vec<u8>) {
-        let mut out = Vec::new();
-        frame(id, &mut out);
-        out.extend_from_slice(&record);
-        prop_assert_eq!(unframe(&out), Ok((id, &record[..])));
-        for bytes in 0..FRAME_BYTES {
-            prop_assert_eq!(unframe(&out[..bytes]), Err(FrameError::TooShort { bytes }));
-        }
-    }
-
-    #[test]
-    fn any_bytes_are_a_frame_or_refused(payload: Vec<u8>) {
-        if let Ok((id, record)) = unframe(&payload) {
-            let mut out = Vec::new();
-            frame(id, &mut out);
-            out.extend_from_slice(record);
-            prop_assert_eq!(out, payload);
-        }
-    }
 }
