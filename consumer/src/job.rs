@@ -90,6 +90,8 @@ pub struct Once {
     pub again: bool,
     /// When Kafka had it recorded.
     pub confirmed: Option<Instant>,
+    /// The offsets that the table has of it, where it was asked and nothing was sent since.
+    pub present: Option<Vec<i64>>,
 }
 
 /// How far a partition is applied.

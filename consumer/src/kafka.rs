@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_schemas::names::{DROPPED_HEADER, SEQ_HEADER};
 use millrace_schemas::registry::frame::{self, Half};
@@ -102,6 +102,8 @@ pub struct GroupView {
     pub brokers_up: usize,
     /// Each partition's end, and whether all up to it was fetched.
     pub ends: Vec<(TopicPartition, End)>,
+    /// When the statistics came; none yet.
+    pub at: Option<Instant>,
 }
 
 /// The end of a partition.
@@ -158,6 +160,7 @@ impl ClientContext for Context {
             joined: statistics.cgrp.as_ref().is_some_and(|group| group.state == "up" && group.join_state == "steady"),
             brokers_up: statistics.brokers.values().filter(|broker| broker.state == "UP").count(),
             ends: ends.collect(),
+            at: Some(Instant::now()),
         };
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
     }
@@ -191,13 +194,21 @@ impl ConsumerContext for Context {
 fn commit_all(consumer: &BaseConsumer<Context>, requests: &Receiver<Vec<Commit>>) {
     for offsets in requests {
         let list = offset_list(&offsets);
-        let note = match list.and_then(|list| consumer.commit(&list, CommitMode::Sync)) {
+        let note = match list.and_then(|list| commit(consumer, &list)) {
             Ok(()) => Note::Committed(offsets),
             Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Note::Committed(Vec::new()),
             Err(error) => Note::CommitFailed(error),
         };
         consumer.context().note(note);
     }
+}
+
+/// Commits and waits. Nothing is sent for a membership that is over: librdkafka would send it with the next one.
+fn commit(consumer: &BaseConsumer<Context>, list: &TopicPartitionList) -> KafkaResult<()> {
+    if consumer.assignment_lost() {
+        return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::AssignmentLost));
+    }
+    consumer.commit(list, CommitMode::Sync)
 }
 
 fn offset_list(commits: &[Commit]) -> KafkaResult<TopicPartitionList> {
@@ -358,11 +369,12 @@ impl Session {
             Err(PositionError::Kafka(error)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
                 let mut notes = self.consumer.context().notes.lock().unwrap_or_else(PoisonError::into_inner);
-                if notes.is_empty() {
-                    notes.push(Note::Assign(partitions));
+                // Only this takes them away again before anything is read of them: a commit's verdict or further partitions don't.
+                if !notes.iter().any(|note| matches!(note, Note::Revoke { .. })) {
+                    notes.insert(0, Note::Assign(partitions));
                     return Event::Trouble(code);
                 }
-                // The group goes on already: what it says next takes them away again, before anything is read of them.
+                // The group goes on already.
                 let nothing = |partition| Assigned { partition, committed: None, range: None };
                 names(&partitions).into_iter().map(nothing).collect()
             }

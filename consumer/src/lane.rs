@@ -123,6 +123,11 @@ impl Unit {
         self.stash.push_back(stashed);
     }
 
+    /// The offset of the first record of a partition that waits.
+    pub(crate) fn first_stashed(&self, partition: i32) -> Option<i64> {
+        self.stash.iter().find(|stashed| stashed.partition == partition).map(|stashed| stashed.offset)
+    }
+
     /// Puts back what was taken out last.
     pub(crate) fn stash_again(&mut self, stashed: Stashed) {
         self.stash_bytes += stashed.bytes();

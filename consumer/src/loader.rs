@@ -23,6 +23,9 @@ use crate::topic::{Incoming, Outcome, Topic};
 
 /// How often a table is looked at anew for one batch before it is told to fail.
 const REFRESHES_MAX: u32 = 3;
+/// How much later than the first record of a range the client's statistics must be, to tell that no more of it comes: they are up to a second
+/// old in themselves, and may be of an earlier assignment.
+const STATISTICS_AFTER: Duration = Duration::from_secs(5);
 /// The time over which dead letters are counted for their limit.
 const DEAD_WINDOW: Duration = Duration::from_secs(60);
 
@@ -140,7 +143,7 @@ impl Loader {
     #[must_use]
     pub fn revocable(&self) -> bool {
         self.revoking.iter().all(|id| self.offsets.settled(*id))
-            && !self.offsets.committable().iter().any(|(id, _)| self.revoking.contains(id))
+            && !self.committable().any(|(id, _)| self.revoking.contains(&id))
     }
 
     /// Partitions are gone. Rows of a mirror that wait still may be inserted: their offsets aren't committed, and the rows converge with what
@@ -374,6 +377,7 @@ impl Loader {
                 table: (target.database.clone(), target.table.clone()),
                 again: again.is_some(),
                 confirmed: None,
+                present: None,
             }),
             _ => None,
         };
@@ -552,7 +556,7 @@ impl Loader {
 
     fn loaded(&mut self, load: &Load, rows: LoadedRows, now: Instant) {
         let lane = &mut self.lanes[load.topic];
-        if let Some(once) = &load.once {
+        if let Some(once) = load.once.as_ref().filter(|_| load.spans.iter().any(|span| self.offsets.is_current(span))) {
             let unit = lane.unit(load.unit);
             unit.recorded = unit.recorded.filter(|range| *range != once.range);
         }
@@ -642,10 +646,12 @@ impl Loader {
         let lane = &mut self.lanes[place];
         let of = lane.unit(unit);
         let range = of.recorded.or(of.replay);
+        // Of a partition that nothing was taken in of yet, its first record may be among those that wait.
+        let stashed: BTreeMap<_, _> = ids.iter().filter_map(|id| Some((*id, of.first_stashed(id.partition)?))).collect();
         of.clear();
         of.replay = range;
         for id in ids {
-            let from = self.offsets.acknowledged(id);
+            let from = self.offsets.acknowledged(id).or(stashed.get(&id).copied());
             lane.topic.reset(id.partition);
             self.offsets.assign(id, from);
             if let Some(range) = range {
@@ -688,12 +694,15 @@ impl Loader {
     }
 
     /// Kafka has nothing more of these partitions for now: a range that is repeated has no further record, and is as whole as it can be.
-    pub fn reached(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
+    ///
+    /// `at` is when that was known.
+    pub fn reached(&mut self, partitions: impl IntoIterator<Item = TopicPartition>, at: Instant) {
         for partition in partitions {
             let id = self.id(&partition);
             let unit = own_unit(id.partition);
             let of = self.lanes[id.topic].units.get(unit);
-            let ends = of.is_some_and(|of| of.replay.is_some() && !of.has_stash());
+            let later = |of: &Unit| of.opened.is_some_and(|opened| at.saturating_duration_since(opened) >= STATISTICS_AFTER);
+            let ends = of.is_some_and(|of| of.replay.is_some() && !of.has_stash() && later(of));
             if ends && self.offsets.unsealed_partition(id) {
                 self.seal(id.topic, unit);
             }
@@ -743,7 +752,7 @@ impl Loader {
     /// for it.
     #[must_use]
     pub fn commits(&self) -> (Vec<Commit>, bool) {
-        let committable: BTreeMap<_, _> = self.offsets.committable().into_iter().collect();
+        let committable: BTreeMap<_, _> = self.committable().collect();
         let mut urgent = false;
         let commits = self.offsets.assigned().filter_map(|id| {
             let unit = self.lanes.get(id.topic)?.units.get(own_unit(id.partition));
@@ -754,6 +763,17 @@ impl Loader {
         });
         let commits = commits.collect();
         (commits, urgent)
+    }
+
+    /// Offsets up to which everything is loaded. One within a recorded range waits for the rest of it: committing it would forget the range,
+    /// of which rows may be there already.
+    fn committable(&self) -> impl Iterator<Item = (PartitionId, i64)> {
+        let within_range = |id: &PartitionId, offset: i64| {
+            let unit = self.lanes.get(id.topic).and_then(|lane| lane.units.get(own_unit(id.partition)));
+            let recorded = unit.and_then(|unit| unit.recorded);
+            self.replays.get(id).copied().or(recorded).is_some_and(|range| offset < range.to)
+        };
+        self.offsets.committable().into_iter().filter(move |(id, offset)| !within_range(id, *offset))
     }
 
     /// The broker has these.
@@ -823,6 +843,9 @@ fn clean(place: usize, lane: &mut Lane) -> Option<Job> {
     lane.cleaning = true;
     Some(Job::Clean { topic: place, table: Arc::clone(&target.full_name), sql: target.cleanup() })
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {

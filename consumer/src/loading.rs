@@ -25,6 +25,8 @@ pub(crate) struct Loading<'a> {
     load: &'a mut Load,
     rows: u64,
     refused: Vec<Refused>,
+    /// Whether an insert was sent.
+    sent: bool,
 }
 
 /// A row that ClickHouse refuses.
@@ -37,7 +39,7 @@ struct Refused {
 
 impl<'a> Loading<'a> {
     pub(crate) fn new(jobs: &'a Jobs, load: &'a mut Load) -> Self {
-        Self { jobs, load, rows: 0, refused: Vec::new() }
+        Self { jobs, load, rows: 0, refused: Vec::new(), sent: false }
     }
 
     /// Loads all of it. Its blocks are dropped then, unless the range must be recorded again.
@@ -53,11 +55,41 @@ impl<'a> Loading<'a> {
         self.jobs.bury(&self.load.dead).await?;
         // The semaphore is never closed: without a permit the insert is still right, only less bounded.
         let _permit = self.jobs.inserts.acquire().await;
-        let present = self.present().await?;
+        let present = match self.load.once.as_mut().and_then(|once| once.present.take()) {
+            Some(present) => present,
+            None => self.present().await?,
+        };
+        let loaded = self.load_absent(&present).await;
+        // The question may take longer than a recording counts: its answer still holds when the range is recorded again.
+        if let (Err(Error::Unconfirmed), false, Some(once)) = (&loaded, self.sent, &mut self.load.once)
+            && once.again
+        {
+            once.present = Some(present);
+        }
+        loaded
+    }
+
+    /// Inserts the rows that the table doesn't have. Where ClickHouse refuses the content of some, halves of them, until each refused row stands
+    /// alone.
+    async fn load_absent(&mut self, present: &[i64]) -> Result<LoadedRows, Error> {
         let blocks: Vec<_> = self.load.blocks.iter().cloned().enumerate().collect();
         for (index, block) in blocks {
-            for rows in absent_rows(&block, &present) {
-                self.insert_or_bisect(&block, index, rows).await?;
+            let mut pieces = Pieces::of(&block);
+            while let Some(rows) = pieces.next(&block, present) {
+                let part = piece(self.load, &block, index, &rows);
+                match self.insert(&part).await {
+                    Ok(()) => {
+                        self.rows += u64::try_from(rows.len()).unwrap_or(0);
+                        pieces.done();
+                    }
+                    Err(error) if error.disposition() == Disposition::DeadLetter && rows.len() > 1 => pieces.refused(&rows),
+                    Err(error) if error.disposition() == Disposition::DeadLetter && self.refused.len() < REFUSED_MAX => {
+                        let Some((partition, offset)) = block.origins.get(rows.start) else { return Err(error) };
+                        self.refused.push(Refused { table: Arc::clone(&block.table), partition, offset, error });
+                        pieces.done();
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         let letters = self.letters().await?;
@@ -84,45 +116,8 @@ impl<'a> Loading<'a> {
         }
     }
 
-    /// Inserts some rows of a block; where ClickHouse refuses their content, halves of them, until each refused row stands alone.
-    async fn insert_or_bisect(&mut self, block: &SealedBlock, index: usize, rows: Range<usize>) -> Result<(), Error> {
-        let mut parts = vec![rows];
-        while let Some(rows) = parts.pop() {
-            let part = self.part(block, index, &rows);
-            match self.insert(&part).await {
-                Ok(()) => self.rows += u64::try_from(rows.len()).unwrap_or(0),
-                Err(error) if error.disposition() == Disposition::DeadLetter && rows.len() > 1 => {
-                    let middle = rows.start + rows.len() / 2;
-                    parts.push(middle..rows.end);
-                    parts.push(rows.start..middle);
-                }
-                Err(error) if error.disposition() == Disposition::DeadLetter && self.refused.len() < REFUSED_MAX => {
-                    let Some((partition, offset)) = block.origins.get(rows.start) else { return Err(error) };
-                    self.refused.push(Refused { table: Arc::clone(&block.table), partition, offset, error });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Some rows of a block, under a token that only they have: the same rows of the same range have it again.
-    fn part(&self, block: &SealedBlock, index: usize, rows: &Range<usize>) -> SealedBlock {
-        let whole = *rows == (0..block.rows.rows());
-        let token = self.load.once.as_ref().map(|once| {
-            let token = once.range.token(&once.partition.0, once.partition.1);
-            Arc::from(if whole { format!("{token}#{index}") } else { format!("{token}#{index}/{}-{}", rows.start, rows.end) })
-        });
-        let (of, origins) = if whole {
-            (block.rows.clone(), block.origins.clone())
-        } else {
-            (block.rows.slice(rows.clone()), block.origins.slice(rows.clone()))
-        };
-        SealedBlock { sql: Arc::clone(&block.sql), table: Arc::clone(&block.table), rows: of, origins, token }
-    }
-
     /// Sends a block until ClickHouse has it. After an unknown outcome it is sent again: its rows replace themselves, or its token is known.
-    async fn insert(&self, block: &SealedBlock) -> Result<(), Error> {
+    async fn insert(&mut self, block: &SealedBlock) -> Result<(), Error> {
         let what = format!("insert into {}", block.table);
         let mut retry = Retry::new(&what, self.jobs);
         let started = loop {
@@ -130,6 +125,7 @@ impl<'a> Loading<'a> {
                 return Err(Error::Unconfirmed);
             }
             let started = Instant::now();
+            self.sent = true;
             match self.jobs.clickhouse().insert(block).await {
                 Ok(()) => break started,
                 Err(error) => retry.failed(error).await?,
@@ -179,20 +175,59 @@ impl<'a> Loading<'a> {
     }
 }
 
-/// The rows of a block whose offsets the table doesn't have, in runs.
-fn absent_rows(block: &SealedBlock, present: &[i64]) -> Vec<Range<usize>> {
-    let rows = block.rows.rows();
-    if present.is_empty() {
-        return std::iter::once(0..rows).collect();
+/// The pieces of a block that are still to be inserted: the whole, halves, quarters …, and nothing else. So whoever repeats a range sends the same
+/// pieces under the same tokens, whatever an earlier try had found in the table.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    /// The last one is next.
+    left: Vec<Range<usize>>,
+}
+
+impl Pieces {
+    /// The whole of a block.
+    pub(crate) fn of(block: &SealedBlock) -> Self {
+        Self { left: std::iter::once(0..block.rows.rows()).collect() }
     }
-    let mut absent: Vec<Range<usize>> = Vec::new();
-    for row in 0..rows {
-        let there = block.origins.get(row).is_some_and(|(_, offset)| present.binary_search(&offset).is_ok());
-        match absent.last_mut() {
-            _ if there => {}
-            Some(run) if run.end == row => run.end += 1,
-            _ => absent.push(row..row + 1),
+
+    /// The next piece of which the table has no row.
+    pub(crate) fn next(&mut self, block: &SealedBlock, present: &[i64]) -> Option<Range<usize>> {
+        while let Some(rows) = self.left.last().cloned() {
+            let is_there = |row: usize| block.origins.get(row).is_some_and(|(_, offset)| present.binary_search(&offset).is_ok());
+            let there = if present.is_empty() { 0 } else { rows.clone().filter(|row| is_there(*row)).count() };
+            match there {
+                0 if !rows.is_empty() => return Some(rows),
+                there if there == rows.len() => self.done(),
+                _ => self.refused(&rows),
+            }
         }
+        None
     }
-    absent
+
+    /// The piece is in the table, or given up.
+    pub(crate) fn done(&mut self) {
+        self.left.pop();
+    }
+
+    /// The piece can't be inserted as a whole.
+    pub(crate) fn refused(&mut self, rows: &Range<usize>) {
+        self.left.pop();
+        let middle = rows.start + rows.len() / 2;
+        self.left.push(middle..rows.end);
+        self.left.push(rows.start..middle);
+    }
+}
+
+/// A piece of a block of a load, under a token that only it has: the same piece of the same range has it again.
+pub(crate) fn piece(load: &Load, block: &SealedBlock, index: usize, rows: &Range<usize>) -> SealedBlock {
+    let whole = *rows == (0..block.rows.rows());
+    let token = load.once.as_ref().map(|once| {
+        let token = once.range.token(&once.partition.0, once.partition.1);
+        Arc::from(if whole { format!("{token}#{index}") } else { format!("{token}#{index}/{}-{}", rows.start, rows.end) })
+    });
+    let (of, origins) = if whole {
+        (block.rows.clone(), block.origins.clone())
+    } else {
+        (block.rows.slice(rows.clone()), block.origins.slice(rows.clone()))
+    };
+    SealedBlock { sql: Arc::clone(&block.sql), table: Arc::clone(&block.table), rows: of, origins, token }
 }

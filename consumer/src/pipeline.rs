@@ -229,8 +229,11 @@ impl Pipeline {
         if now.duration_since(self.published) >= PUBLISH_INTERVAL {
             self.published = now;
             self.publish(self.state());
-            let reached = self.session.view().ends.into_iter().filter(|(_, end)| end.reached);
-            self.loader.reached(reached.map(|(partition, _)| partition));
+            let view = self.session.view();
+            if let Some(at) = view.at {
+                let reached = view.ends.into_iter().filter(|(_, end)| end.reached);
+                self.loader.reached(reached.map(|(partition, _)| partition), at);
+            }
             self.progress.record(&self.loader, &self.jobs, now);
         }
         Ok(())
@@ -310,7 +313,11 @@ impl Pipeline {
                 Event::CommitFailed(error) => {
                     self.commit_failed(&error, now);
                 }
-                Event::Trouble(code) => tracing::debug!(%code, "Kafka reports trouble; the client goes on trying"),
+                Event::Trouble(code) => {
+                    tracing::debug!(%code, "Kafka reports trouble; the client goes on trying");
+                    // It may have taken long: jobs, a stop and the other partitions mustn't wait for the next one.
+                    break;
+                }
                 Event::Failed(error) => return Err(error),
             }
             wait = Duration::ZERO;
@@ -330,7 +337,8 @@ impl Pipeline {
     }
 
     fn commit(&mut self, now: Instant) {
-        if self.committing {
+        // When the time to give partitions up is over, nothing new is begun that would have to be waited for.
+        if self.committing || self.revoking_until.is_some_and(|until| now >= until) {
             return;
         }
         let (commits, urgent) = self.loader.commits();
@@ -347,7 +355,8 @@ impl Pipeline {
     fn answer_rebalance(&mut self, now: Instant) -> Result<(), Error> {
         let Some(until) = self.revoking_until else { return Ok(()) };
         let done = self.loader.revocable();
-        if done || now >= until || self.session.assignment_lost() {
+        // A commit under way could arrive after the next owner's: the broker doesn't ask whose the partition is.
+        if done || (now >= until && !self.committing) || self.session.assignment_lost() {
             if !done {
                 tracing::warn!("partitions are given up before all that was read of them is loaded; it is read again by the next owner");
             }
