@@ -8,6 +8,9 @@ mod suite {
     mod bench;
     mod decode;
     mod faults;
+    mod group;
+    mod group_world;
+    mod letters;
     mod pipeline;
     mod support;
     mod values;
