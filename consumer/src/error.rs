@@ -283,7 +283,7 @@ impl Error {
 /// that nobody knows would hide it.
 #[must_use]
 pub fn clickhouse_code(code: u32) -> (Disposition, &'static str) {
-    use Disposition::{Retry, Stop};
+    use Disposition::{DeadLetter, Retry, Stop};
     match code {
         // Load and limits of the moment.
         159 | 160 | 201 | 202 | 203 | 204 | 241 | 439 | 473 | 745 => (Retry, "it is overloaded or at a limit; retried until it isn't"),
@@ -297,6 +297,7 @@ pub fn clickhouse_code(code: u32) -> (Disposition, &'static str) {
         198 | 209 | 210 | 279 | 32 => (Retry, "its network failed; retried"),
         // Aborted, cancelled, or another consumer was quicker.
         57 | 82 | 236 | 341 | 394 | 425 | 517 => (Retry, "it was interrupted, or another consumer did the same at once; retried"),
+        469 => (DeadLetter, "a row violates a constraint of the table: correct it at the source, or drop the constraint"),
         192..=194 | 516 => (Stop, "check clickhouse.user and clickhouse.password"),
         497 => (
             Stop,

@@ -25,7 +25,7 @@ async fn wait_logged(process: &Process, message: &str, times: usize) {
 async fn scale(world: &World, first: &mut Process) {
     world.settled(&mut [&mut *first]).await;
     world.moves_on(&world.all()).await;
-    println!("{}: {:?} until the first one loads", world.database, world.stop_of_loading());
+    world.stop_of_loading();
     let (mut b, mut c, mut d) = (world.start("b"), world.start("c"), world.start("d"));
     let of = world.settled(&mut [&mut *first, &mut b, &mut c, &mut d]).await;
     assert_eq!(of.iter().map(BTreeSet::len).collect::<Vec<_>>(), [3, 3, 3, 3], "{of:?}");
@@ -106,6 +106,44 @@ async fn end(mut world: World, members: Vec<Process>) {
     world.drop().await;
 }
 
+/// A member that is restarted before its session ends gets its partitions back, and the other ones notice nothing.
+async fn static_restart(world: &World, members: &mut Vec<Process>) {
+    for index in 0..members.len() {
+        let before = three(world, members).await;
+        let rebalances = |members: &[Process]| -> Vec<usize> { members.iter().map(|member| member.logged("partitions asked back")).collect() };
+        let old = members.remove(index);
+        let quiet = rebalances(members);
+        let name = old.name.rsplit('-').next().expect("a name").to_owned();
+        let ended = old.stop().await;
+        members.insert(index, world.start(&name));
+        assert_eq!(three(world, members).await, before, "each has what it had");
+        world.moves_on(&world.all()).await;
+        let returned = members.remove(index);
+        assert_eq!(rebalances(members), quiet, "{returned:?} came back unnoticed");
+        members.insert(index, returned);
+        println!("{}: {name} ended within {ended:?}", world.database);
+    }
+    println!("{}: a partition stood still for {:?} at most with each restarted", world.database, world.stop_of_loading());
+}
+
+/// A frozen member is replaced by another process under its name: the old one finds itself fenced, and says so.
+async fn fenced(world: &World, members: &mut Vec<Process>) {
+    let before = three(world, members).await;
+    let frozen = members.remove(2);
+    frozen.signal("STOP");
+    let name = frozen.name.rsplit('-').next().expect("a name").to_owned();
+    members.push(world.start(&name));
+    assert_eq!(three(world, members).await, before, "the new one has what the old one had");
+    world.moves_on(&world.all()).await;
+    frozen.signal("CONT");
+    let (code, log) = frozen.code(SETTLE).await;
+    let last = log.iter().rev().find(|line| line["level"] == "ERROR").expect("an error")["message"].to_string();
+    assert_eq!(code, Some(1), "{last}");
+    assert!(last.contains("group.instance.id"), "{last}");
+    world.moves_on(&world.all()).await;
+    println!("{}: a partition stood still for {:?} at most with one replaced", world.database, world.stop_of_loading());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_classic_group_scales_rolls_freezes_and_grows_under_load() {
     let Some(stack) = Stack::whole() else { return };
@@ -127,5 +165,31 @@ async fn a_group_whose_broker_assigns_scales_rolls_freezes_and_grows_under_load(
     let mut members = roll(&world, first).await;
     freeze(&world, &mut members).await;
     grow(&mut world, &mut members).await;
+    end(world, members).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn static_members_of_a_classic_group_come_back_unnoticed_and_fence_their_frozen_selves() {
+    let Some(stack) = Stack::whole() else { return };
+    let kafka = "group.instance.id: \"{name}\", session.timeout.ms: 10000, heartbeat.interval.ms: 1000, ";
+    let world = World::new(&stack, "static", PARTITIONS, kafka, "").await;
+    let mut first = world.start("a");
+    scale(&world, &mut first).await;
+    let mut members = vec![first, world.start("b"), world.start("c")];
+    three(&world, &mut members).await;
+    static_restart(&world, &mut members).await;
+    freeze(&world, &mut members).await;
+    fenced(&world, &mut members).await;
+    end(world, members).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn static_members_of_a_group_whose_broker_assigns_come_back_unnoticed() {
+    let Some(stack) = Stack::whole() else { return };
+    let world = World::new(&stack, "static848", PARTITIONS, "group.protocol: consumer, group.instance.id: \"{name}\", ", "").await;
+    let mut members = vec![world.start("a"), world.start("b"), world.start("c")];
+    three(&world, &mut members).await;
+    world.moves_on(&world.all()).await;
+    static_restart(&world, &mut members).await;
     end(world, members).await;
 }
