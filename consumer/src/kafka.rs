@@ -355,7 +355,7 @@ impl Session {
             Err(PositionError::Kafka(error)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
                 let mut notes = self.consumer.context().notes.lock().unwrap_or_else(PoisonError::into_inner);
-                if notes.is_empty() {
+                if !takes_back(&notes) {
                     notes.push(Note::Assign(partitions));
                     return Event::Trouble(code);
                 }
@@ -466,6 +466,14 @@ impl Session {
     }
 }
 
+/// Whether the group has more to say than the verdicts of commits.
+fn takes_back(notes: &[Note]) -> bool {
+    notes.iter().any(|note| match note {
+        Note::Revoke { .. } => true,
+        Note::Assign(_) | Note::Committed(_) | Note::CommitFailed(_) => false,
+    })
+}
+
 fn names(partitions: &TopicPartitionList) -> Vec<TopicPartition> {
     partitions.elements().into_iter().map(|element| (Arc::from(element.topic()), element.partition())).collect()
 }
@@ -475,6 +483,20 @@ fn names(partitions: &TopicPartitionList) -> Vec<TopicPartition> {
 pub fn header<'a>(record: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a [u8]> {
     let headers = record.headers()?;
     headers.iter().find(|header| header.key == name).and_then(|header| header.value)
+}
+
+/// Whether a commit was refused only because the group is about to share its partitions anew: it can be offered again at once.
+#[must_use]
+pub fn rebalances(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::RebalanceInProgress
+                | RDKafkaErrorCode::IllegalGeneration
+                | RDKafkaErrorCode::StaleMemberEpoch
+                | RDKafkaErrorCode::UnknownMemberId
+        )
+    )
 }
 
 /// What to do about an error that no retry heals; none for the others.
@@ -549,6 +571,14 @@ fn subscription(pattern: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commits_verdict_does_not_take_partitions_back() {
+        let refused = || Note::CommitFailed(KafkaError::ConsumerCommit(RDKafkaErrorCode::RebalanceInProgress));
+        assert!(!takes_back(&[]));
+        assert!(!takes_back(&[Note::Committed(Vec::new()), refused()]));
+        assert!(takes_back(&[refused(), Note::Revoke { partitions: TopicPartitionList::new(), lost: true }]));
+    }
 
     #[test]
     fn a_pattern_is_anchored_and_its_dots_are_dots() {

@@ -6,9 +6,14 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+
+use super::faults::{Fault, Proxy};
 use super::group_world::{Process, SETTLE, World};
 use super::pipeline::{Sender, create_topic, order, orders, wait_committed};
-use super::support::{Stack, Writer};
+use super::support::{Stack, Writer, settings};
 
 const PARTITIONS: i32 = 6;
 
@@ -96,6 +101,116 @@ async fn grow(world: &mut World, members: &mut [Process]) {
     let rows = format!("SELECT toString((count(), uniqExact(_offset))) AS v FROM `{}`.later", world.database);
     world.stack.wait_for(&rows, "(100,100)").await;
     wait_committed(&world.stack, &world.group, &writer.topic, 1).await;
+}
+
+/// A history's topic of six partitions, and the settings of its consumers.
+async fn history(stack: &Stack, name: &str, kafka: &str) -> (String, Writer, String) {
+    let database = stack.database(name);
+    let writer = Writer::new(stack, &orders(&database)).await;
+    create_topic(stack, &writer.topic, PARTITIONS).await;
+    let more = "drain_timeout: 2s\ntables: [{ topics: [\"*\"], mode: history }]\n";
+    let yaml = settings(stack, &format!("g-{database}"), &format!("t.{database}.*"), stack.get("CLICKHOUSE_URL"), more)
+        .replace("kafka: { ", &format!("kafka: {{ {kafka}"))
+        .replace("batch: { age_max: 100ms }", "batch: { age_max: 100ms, rows_max: 20 }");
+    (database, writer, yaml)
+}
+
+async fn paused_partitions_change_hands(name: &str, kafka: &str) {
+    let Some(stack) = Stack::whole() else { return };
+    let (database, writer, yaml) = history(&stack, name, kafka).await;
+    let sender = Sender::new(&stack, &writer.topic);
+    let send = |range: std::ops::Range<i32>| {
+        range.for_each(|id| sender.send(&writer.change("c", None, Some(&order(id, "x")), i64::from(id) + 1)));
+        sender.flush();
+    };
+    let rows = format!("SELECT toString((count(), uniqExact(_partition, _offset))) AS v FROM `{database}`.orders");
+    let proxy = Proxy::start(&stack).await;
+    let mut first = Process::start(&format!("{database}-a"), &yaml.replace(stack.get("CLICKHOUSE_URL"), &proxy.url));
+    send(0..600);
+    stack.wait_for(&rows, "(600,600)").await;
+    // Its inserts arrive, but it doesn't learn so: its batches fill, and all its partitions pause.
+    proxy.set(Fault::HoldResponse);
+    send(600..3_600);
+    proxy.wait_for_hits(4).await;
+    let mut second = Process::start(&format!("{database}-b"), &yaml);
+    let until = Instant::now() + SETTLE;
+    loop {
+        let (of, other) = (first.partitions().await, second.partitions().await);
+        if of.len() == 3 && other.len() == 3 {
+            assert!(of.is_disjoint(&other), "{of:?} {other:?}");
+            break;
+        }
+        assert!(Instant::now() < until, "{of:?} {other:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(first.log().iter().any(|line| line.to_string().contains("given up before all")), "its drain must have timed out");
+    proxy.set(Fault::None);
+    stack.wait_for(&rows, "(3600,3600)").await;
+    wait_committed(&stack, &format!("g-{database}"), &writer.topic, PARTITIONS).await;
+    // What paused is read on, by whoever has it; also when it comes back to the first one.
+    second.stop().await;
+    send(3_600..4_200);
+    stack.wait_for(&rows, "(4200,4200)").await;
+    wait_committed(&stack, &format!("g-{database}"), &writer.topic, PARTITIONS).await;
+    first.stop().await;
+    stack.drop_database(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paused_partitions_change_hands_in_a_classic_group() {
+    paused_partitions_change_hands("paused", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paused_partitions_change_hands_in_a_group_whose_broker_assigns() {
+    paused_partitions_change_hands("paused848", "group.protocol: consumer, ").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_deleted_does_not_hold_up_the_others() {
+    for kafka in ["", "group.protocol: consumer, "] {
+        let Some(stack) = Stack::whole() else { return };
+        let (database, writer, yaml) = history(&stack, "deleted", kafka).await;
+        let mut gone = orders(&database);
+        "gone".clone_into(&mut gone.table);
+        let gone = Writer::new(&stack, &gone).await;
+        create_topic(&stack, &gone.topic, PARTITIONS).await;
+        let (to_gone, sender) = (Sender::new(&stack, &gone.topic), Sender::new(&stack, &writer.topic));
+        let send = |to: &Sender, of: &Writer, range: std::ops::Range<i32>| {
+            range.for_each(|id| to.send(&of.change("c", None, Some(&order(id, "x")), i64::from(id) + 1)));
+        };
+        let consumer = Process::start(&database, &yaml);
+        let rows = |table: &str| format!("SELECT toString((count(), uniqExact(_partition, _offset))) AS v FROM `{database}`.{table}");
+        send(&to_gone, &gone, 0..300);
+        send(&sender, &writer, 0..300);
+        to_gone.flush();
+        sender.flush();
+        stack.wait_for(&rows("gone"), "(300,300)").await;
+        stack.wait_for(&rows("orders"), "(300,300)").await;
+        // Some of it is read, and not committed, as the topic goes.
+        send(&to_gone, &gone, 300..600);
+        to_gone.flush();
+        delete_topic(&stack, &gone.topic).await;
+        let deleted = Instant::now();
+        for round in 0..10 {
+            send(&sender, &writer, 300 + round * 100..400 + round * 100);
+            sender.flush();
+            let all = 400 + round * 100;
+            stack.wait_for(&rows("orders"), &format!("({all},{all})")).await;
+        }
+        wait_committed(&stack, &format!("g-{database}"), &writer.topic, PARTITIONS).await;
+        println!("{database}: the other topic was loaded on within {:?}", deleted.elapsed());
+        consumer.stop().await;
+        stack.drop_database(&database).await;
+    }
+}
+
+async fn delete_topic(stack: &Stack, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", stack.get("KAFKA_BROKERS")).create().expect("an admin client");
+    for result in admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("an answer") {
+        result.expect("deleted");
+    }
 }
 
 async fn end(mut world: World, members: Vec<Process>) {
