@@ -1,8 +1,9 @@
 //! The topics of records that can't be loaded: writing to them, reading them whole, and reading a refused record again where it stands.
 //!
-//! The record key is the place, `<topic>/<partition>/<offset>`, and the topic is compacted: a letter that is written twice is one, and a
-//! tombstone takes it away. The value is an Avro record ([`DEAD_LETTER_SCHEMA`]) with the original bytes; headers say the same for tools that
-//! don't read Avro. A client of Kafka and of the schema registry.
+//! The record key is the group and the place, `<group>/<topic>/<partition>/<offset>`, and the topic is compacted: a letter that is written twice
+//! is one, a tombstone takes it away, and groups that load the same topics have letters of their own. The value is an Avro record
+//! ([`DEAD_LETTER_SCHEMA`]) with the original bytes; headers say the same for tools that don't read Avro. A client of Kafka and of the schema
+//! registry.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +36,9 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// What of the consumer's Kafka properties the other clients need.
 const SHARED_PROPERTIES: [&str; 9] =
     ["bootstrap.servers", "security.", "sasl.", "ssl.", "enable.ssl.", "client.", "socket.", "broker.", "metadata."];
+
+/// The header that names the group that wrote a letter.
+const GROUP_HEADER: &str = "millrace.group";
 
 /// A record as it stands in its topic.
 #[derive(Debug, Clone, Default)]
@@ -142,7 +146,7 @@ impl DeadLetterQueue {
         let mut value = Vec::new();
         frame(id, &mut value);
         value.extend(self.encode(letter, i64::try_from(failed_at).unwrap_or(i64::MAX))?);
-        let key = key_of(&letter.place);
+        let key = key_of(&self.0.group, &letter.place);
         let headers = headers_of(letter, &self.0.group);
         let record = FutureRecord::to(&topic).key(&key).payload(&value).headers(headers);
         let sent = self.0.producer.send(record, TIMEOUT).await;
@@ -154,7 +158,7 @@ impl DeadLetterQueue {
     /// # Errors
     /// [`Error::DeadLetter`]
     pub async fn remove(&self, letter: &Letter) -> Result<(), Error> {
-        let key = key_of(&letter.place);
+        let key = key_of(&self.0.group, &letter.place);
         let record: FutureRecord<'_, String, [u8]> = FutureRecord::to(&letter.queue).key(&key);
         let sent = self.0.producer.send(record, TIMEOUT).await;
         sent.map(|_| ()).map_err(|(error, _)| failed(format!("remove a dead letter from '{}'", letter.queue), &error))
@@ -277,6 +281,8 @@ fn reading(config: &ClientConfig) -> ClientConfig {
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true")
+        // The end of a topic is told once the broker has waited so long for more.
+        .set("fetch.wait.max.ms", "10")
         .set("isolation.level", "read_committed");
     config
 }
@@ -323,6 +329,8 @@ fn read_all(inner: &Inner, topic: &str) -> Result<Vec<Letter>, Error> {
                 order += 1;
                 let key = record.key().unwrap_or_default().to_vec();
                 match record.payload() {
+                    // Other groups' letters, and what else may be there, aren't this one's to read.
+                    Some(_) if crate::kafka::header(&record, GROUP_HEADER) != Some(inner.group.as_bytes()) => None,
                     Some(value) => letters.insert(key, (order, decode(inner, topic, value)?)),
                     None => letters.remove(&key),
                 };
@@ -385,9 +393,9 @@ fn decode(inner: &Inner, queue: &str, value: &[u8]) -> Result<Letter, Error> {
     })
 }
 
-/// The record key: where the record stands.
-fn key_of(place: &Place) -> String {
-    format!("{}/{}/{}", place.topic, place.partition, place.offset)
+/// The record key: whose letter it is, and where its record stands.
+fn key_of(group: &str, place: &Place) -> String {
+    format!("{group}/{}/{}/{}", place.topic, place.partition, place.offset)
 }
 
 fn headers_of(letter: &DeadLetter, group: &str) -> OwnedHeaders {
@@ -400,7 +408,7 @@ fn headers_of(letter: &DeadLetter, group: &str) -> OwnedHeaders {
         ("millrace.offset", &offset),
         ("millrace.table", letter.table.as_deref().unwrap_or_default()),
         ("millrace.column", letter.column.as_deref().unwrap_or_default()),
-        ("millrace.group", group),
+        (GROUP_HEADER, group),
     ];
     headers.into_iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }))
 }

@@ -310,3 +310,54 @@ impl Error {
         }
     }
 }
+<<<<<<< HEAD
+=======
+
+/// What follows from ClickHouse's error codes (its `ErrorCodes.cpp`), and what to do. A code that isn't here stops: retrying an error
+/// that nobody knows would hide it.
+#[must_use]
+pub fn clickhouse_code(code: u32) -> (Disposition, &'static str) {
+    use Disposition::{DeadLetter, Retry, Stop};
+    match code {
+        // Load and limits of the moment.
+        159 | 160 | 201 | 202 | 203 | 204 | 241 | 439 | 473 | 745 => (Retry, "it is overloaded or at a limit; retried until it isn't"),
+        // Too many parts; no space.
+        252 | 243 => (Retry, "too many parts or no disk space; merges or an administrator must make room, retried until then"),
+        // Read-only tables, Keeper, replicas, other nodes, storage.
+        242 | 225 | 285 | 286 | 305 | 319 | 499 | 579 | 722 | 999 => {
+            (Retry, "a replica, Keeper or its storage is unavailable; retried until it is back")
+        }
+        // Network inside the cluster.
+        198 | 209 | 210 | 279 | 32 => (Retry, "its network failed; retried"),
+        // Aborted, cancelled, or another consumer was quicker.
+        57 | 82 | 236 | 341 | 394 | 425 | 517 => (Retry, "it was interrupted, or another consumer did the same at once; retried"),
+        469 => (DeadLetter, "a row violates a constraint of the table: correct it at the source, or drop the constraint"),
+        192..=194 | 516 => (Stop, "check clickhouse.user and clickhouse.password"),
+        497 => (
+            Stop,
+            "grant the user SELECT, INSERT, ALTER and CREATE TABLE on the database, and CREATE DATABASE or make the database by hand",
+        ),
+        164 => (Stop, "the user's profile is read-only (setting 'readonly'); give the user another profile"),
+        60 | 81 => (Stop, "the table or database was dropped while it was loaded; restart to make it anew"),
+        16 | 20 | 53 | 70 | 117 | 349 => (Stop, "the table was changed while it was loaded; restart to check it again"),
+        115 => (Stop, "this server is older than the consumer needs: 25.6 or newer"),
+        50 => (Stop, "this server doesn't know a type that the table needs; ClickHouse 25.6 or newer is needed"),
+        _ => (Stop, "look the code up in system.errors and the server's log"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waiting_heals_is_retried_and_the_rest_stops() {
+        for code in [159, 202, 241, 242, 243, 252, 319, 999] {
+            assert_eq!(clickhouse_code(code).0, Disposition::Retry, "{code}");
+        }
+        for code in [516, 497, 53, 60, 530, 0] {
+            assert_eq!(clickhouse_code(code).0, Disposition::Stop, "{code}");
+        }
+    }
+}
+>>>>>>> group

@@ -369,9 +369,14 @@ impl Session {
             Err(PositionError::Kafka(error)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
                 let mut notes = self.consumer.context().notes.lock().unwrap_or_else(PoisonError::into_inner);
+<<<<<<< HEAD
                 // Only this takes them away again before anything is read of them: a commit's verdict or further partitions don't.
                 if !notes.iter().any(|note| matches!(note, Note::Revoke { .. })) {
                     notes.insert(0, Note::Assign(partitions));
+=======
+                if !takes_back(&notes) {
+                    notes.push(Note::Assign(partitions));
+>>>>>>> group
                     return Event::Trouble(code);
                 }
                 // The group goes on already.
@@ -481,6 +486,14 @@ impl Session {
     }
 }
 
+/// Whether the group has more to say than the verdicts of commits.
+fn takes_back(notes: &[Note]) -> bool {
+    notes.iter().any(|note| match note {
+        Note::Revoke { .. } => true,
+        Note::Assign(_) | Note::Committed(_) | Note::CommitFailed(_) => false,
+    })
+}
+
 fn names(partitions: &TopicPartitionList) -> Vec<TopicPartition> {
     partitions.elements().into_iter().map(|element| (Arc::from(element.topic()), element.partition())).collect()
 }
@@ -513,6 +526,20 @@ pub fn parts<'a>(record: &'a BorrowedMessage<'_>) -> Parts<'a> {
     }
     let framed = |id, bytes: Option<&'a [u8]>| bytes.map(|bytes| frame::framed(id, bytes));
     Parts { key: framed(key_id, record.key()), value: framed(value_id, record.payload()), seq, dropped }
+}
+
+/// Whether a commit was refused only because the group is about to share its partitions anew: it can be offered again at once.
+#[must_use]
+pub fn rebalances(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::RebalanceInProgress
+                | RDKafkaErrorCode::IllegalGeneration
+                | RDKafkaErrorCode::StaleMemberEpoch
+                | RDKafkaErrorCode::UnknownMemberId
+        )
+    )
 }
 
 /// What to do about an error that no retry heals; none for the others.
@@ -587,6 +614,14 @@ fn subscription(pattern: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commits_verdict_does_not_take_partitions_back() {
+        let refused = || Note::CommitFailed(KafkaError::ConsumerCommit(RDKafkaErrorCode::RebalanceInProgress));
+        assert!(!takes_back(&[]));
+        assert!(!takes_back(&[Note::Committed(Vec::new()), refused()]));
+        assert!(takes_back(&[refused(), Note::Revoke { partitions: TopicPartitionList::new(), lost: true }]));
+    }
 
     #[test]
     fn a_pattern_is_anchored_and_its_dots_are_dots() {

@@ -127,6 +127,9 @@ struct Pipeline {
     revoking_until: Option<Instant>,
     stalled_since: Option<Instant>,
     committing: bool,
+    /// The last commit was refused.
+    commit_refused: bool,
+    /// It is told that commits fail.
     commit_failing: bool,
     commit_after: Instant,
     published: Instant,
@@ -159,6 +162,7 @@ impl Pipeline {
             revoking_until: None,
             stalled_since: None,
             committing: false,
+            commit_refused: false,
             commit_failing: false,
             commit_after: now,
             published: now,
@@ -304,6 +308,7 @@ impl Pipeline {
                 }
                 Event::Committed(offsets) => {
                     self.committing = false;
+                    self.commit_refused = false;
                     self.commit_after = now + COMMIT_INTERVAL;
                     self.loader.committed(&offsets);
                     if std::mem::take(&mut self.commit_failing) {
@@ -330,6 +335,12 @@ impl Pipeline {
 
     fn commit_failed(&mut self, error: &rdkafka::error::KafkaError, now: Instant) {
         self.committing = false;
+        self.commit_refused = true;
+        if kafka::rebalances(error) {
+            tracing::debug!(%error, "could not commit offsets while the group rebalances");
+            self.commit_after = now + COMMIT_INTERVAL;
+            return;
+        }
         self.commit_after = now + COMMIT_RETRY;
         if !std::mem::replace(&mut self.commit_failing, true) {
             tracing::warn!(%error, "could not commit offsets; trying again, and the rows stay loaded");
@@ -343,7 +354,7 @@ impl Pipeline {
         }
         let (commits, urgent) = self.loader.commits();
         // A range that waits to be recorded holds its insert up: it goes at once, unless the broker has just refused one.
-        let wait = !urgent || self.commit_failing;
+        let wait = !urgent || self.commit_refused;
         if commits.is_empty() || (wait && now < self.commit_after) {
             return;
         }

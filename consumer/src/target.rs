@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_schemas::registry::{FrameError, Registry, SchemaId};
+use millrace_schemas::registry::{FrameError, Registry, ResolvedSchema, SchemaId};
 
 use crate::clickhouse::ClickHouse;
 use crate::column::Column;
@@ -19,7 +19,7 @@ use crate::internal::is_about_no_table;
 use crate::native::Block;
 use crate::plan::{self, PlanColumn, RowOptions, RowPlan};
 use crate::rules::{Mode, Rules, TableRule};
-use crate::schema::{Node, Record};
+use crate::schema::{Node, Record, SchemaError};
 use crate::settings::ClickHouseSettings;
 use crate::types::ColumnType;
 

@@ -8,8 +8,14 @@ mod suite {
     mod bench;
     mod decode;
     mod faults;
+<<<<<<< HEAD
     mod modes;
     mod foreign;
+=======
+    mod group;
+    mod group_world;
+    mod letters;
+>>>>>>> group
     mod pipeline;
     mod support;
     mod tables;

@@ -14,7 +14,7 @@ use super::pipeline::{Sender, committed, count, create_topic, order, orders, wai
 use super::support::{PATIENCE, Running, Stack, Writer, settings};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+pub(crate) enum Fault {
     None,
     /// Connections are closed at once.
     Refuse,
@@ -27,14 +27,14 @@ enum Fault {
 }
 
 #[derive(Debug)]
-struct Proxy {
-    url: String,
+pub(crate) struct Proxy {
+    pub(crate) url: String,
     fault: Arc<watch::Sender<Fault>>,
     hits: Arc<AtomicUsize>,
 }
 
 impl Proxy {
-    async fn start(stack: &Stack) -> Self {
+    pub(crate) async fn start(stack: &Stack) -> Self {
         let upstream = stack.get("CLICKHOUSE_URL").trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -50,12 +50,12 @@ impl Proxy {
     }
 
     /// Sets a fault; connections that are open see it as well.
-    fn set(&self, fault: Fault) {
+    pub(crate) fn set(&self, fault: Fault) {
         self.hits.store(0, Ordering::Relaxed);
         self.fault.send_replace(fault);
     }
 
-    async fn wait_for_hits(&self, hits: usize) {
+    pub(crate) async fn wait_for_hits(&self, hits: usize) {
         let until = Instant::now() + PATIENCE;
         while self.hits.load(Ordering::Relaxed) < hits {
             assert!(Instant::now() < until, "the fault was met {} times only", self.hits.load(Ordering::Relaxed));

@@ -52,6 +52,8 @@ impl Sender {
             .set("bootstrap.servers", stack.get("KAFKA_BROKERS"))
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "1")
+            // Partitions that come are written to soon.
+            .set("topic.metadata.refresh.interval.ms", "1000")
             .create()
             .expect("a producer");
         Self { producer, topic: topic.to_owned() }
