@@ -23,7 +23,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -330,7 +330,7 @@ fn read_all(inner: &Inner, topic: &str) -> Result<Vec<Letter>, Error> {
                 let key = record.key().unwrap_or_default().to_vec();
                 match record.payload() {
                     // Other groups' letters, and what else may be there, aren't this one's to read.
-                    Some(_) if crate::kafka::header(&record, GROUP_HEADER) != Some(inner.group.as_bytes()) => None,
+                    Some(_) if group_of(&record) != Some(inner.group.as_bytes()) => None,
                     Some(value) => letters.insert(key, (order, decode(inner, topic, value)?)),
                     None => letters.remove(&key),
                 };
@@ -391,6 +391,11 @@ fn decode(inner: &Inner, queue: &str, value: &[u8]) -> Result<Letter, Error> {
         group: text(take("group")).unwrap_or_default(),
         failed_at_ms: number(take("failed_at_ms")),
     })
+}
+
+/// The group that wrote a letter, as its header says.
+fn group_of<'a>(record: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
+    record.headers()?.iter().find(|header| header.key == GROUP_HEADER)?.value
 }
 
 /// The record key: whose letter it is, and where its record stands.

@@ -72,7 +72,7 @@ fn printed(scalar: Scalar, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut wide = [0; 8];
     wide.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     let unsigned = u64::from_le_bytes(wide);
-    let spare = 64_u32.checked_sub(u32::try_from(bytes.len()).ok()?.saturating_mul(8)).unwrap_or(0);
+    let spare = 64_u32.saturating_sub(u32::try_from(bytes.len()).ok()?.saturating_mul(8));
     let signed = (unsigned.cast_signed()).checked_shl(spare).unwrap_or(0) >> spare.min(63);
     let mut out = Vec::new();
     match scalar {

@@ -369,14 +369,9 @@ impl Session {
             Err(PositionError::Kafka(error)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
                 let mut notes = self.consumer.context().notes.lock().unwrap_or_else(PoisonError::into_inner);
-<<<<<<< HEAD
                 // Only this takes them away again before anything is read of them: a commit's verdict or further partitions don't.
-                if !notes.iter().any(|note| matches!(note, Note::Revoke { .. })) {
-                    notes.insert(0, Note::Assign(partitions));
-=======
                 if !takes_back(&notes) {
-                    notes.push(Note::Assign(partitions));
->>>>>>> group
+                    notes.insert(0, Note::Assign(partitions));
                     return Event::Trouble(code);
                 }
                 // The group goes on already.

@@ -142,8 +142,7 @@ impl Loader {
     /// Whether all that was read of the partitions asked back is loaded and committed.
     #[must_use]
     pub fn revocable(&self) -> bool {
-        self.revoking.iter().all(|id| self.offsets.settled(*id))
-            && !self.committable().any(|(id, _)| self.revoking.contains(&id))
+        self.revoking.iter().all(|id| self.offsets.settled(*id)) && !self.committable().any(|(id, _)| self.revoking.contains(&id))
     }
 
     /// Partitions are gone. Rows of a mirror that wait still may be inserted: their offsets aren't committed, and the rows converge with what

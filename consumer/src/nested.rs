@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::column::{Column, ValueError};
 use crate::schema::{Kind, Node};
+use crate::text;
 use crate::types::{ColumnType, Decode, Mapping, Scalar};
 
 /// The longest text of one value. Items that take no bytes make a short record announce a text of any length.
@@ -438,7 +439,7 @@ impl Plain {
                 if bytes.len() > DECIMAL_BYTES_MAX {
                     return Err(NestedProblem::Decimal);
                 }
-                out.extend_from_slice(crate::plan::decimal_text(bytes, scale).as_bytes());
+                text::decimal(out, bytes, scale);
             }
             Self::Date => put_date(wire::take_long(input)?, out)?,
             Self::Time(digits) => {

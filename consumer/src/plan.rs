@@ -115,8 +115,6 @@ pub struct RowOptions<'a> {
     pub existing: &'a BTreeMap<String, ColumnType>,
     /// Whether these are the values before a change: named with [`BEFORE`] in front, and absent from most rows, so all can be NULL.
     pub before: bool,
-    /// Columns that aren't loaded, by the names that the plan would give them.
-    pub skip: &'a BTreeSet<Arc<str>>,
 }
 
 /// No columns that a table keeps, for [`RowOptions::existing`].
@@ -346,12 +344,7 @@ impl Step {
 }
 
 /// A field's step and its columns: none where it isn't loaded, and one for its SRID if it is a geometry.
-fn compile_field(
-    field: &Field,
-    slot: usize,
-    record: &Record,
-    options: &RowOptions<'_>,
-) -> Result<(Step, Vec<PlanColumn>), PlanError> {
+fn compile_field(field: &Field, slot: usize, record: &Record, options: &RowOptions<'_>) -> Result<(Step, Vec<PlanColumn>), PlanError> {
     let source_name = column_name(field);
     let in_table = |name: &str| if options.before { Arc::from(format!("{BEFORE}{name}")) } else { Arc::<str>::from(name) };
     let name = in_table(&source_name);
@@ -362,7 +355,10 @@ fn compile_field(
     if options.skip.contains(&name) {
         let skip = Some(Program::of(&field.node).map_err(|error| refused(error.to_string()))?);
         let unfit = Action::of(Unfit::DeadLetter, false, false);
-        return Ok((Step { decode: Decode::Text, null_branch: None, slot, null: None, unfit, in_key: false, srid: None, nested: None, skip }, Vec::new()));
+        return Ok((
+            Step { decode: Decode::Text, null_branch: None, slot, null: None, unfit, in_key: false, srid: None, nested: None, skip },
+            Vec::new(),
+        ));
     }
     let mapping = Mapping::of(&field.node).map_err(refused)?;
     let of_rule = |name: &str| options.rule.columns.get(name).and_then(|column| column.of.as_deref());
@@ -393,7 +389,17 @@ fn compile_field(
         srid = Some(Srid { null_branch, unfit: Action::of(options.rule.unfit.others, true, false), skipped });
         srid_column = (!skipped).then_some(PlanColumn { name, of: SRID_COLUMN, declared: None, renamed_from: None, default: None });
     }
-    let step = Step { decode: choice.decode, null_branch: mapping.null_branch, slot, null: choice.null, unfit: choice.unfit, in_key, srid, nested, skip: None };
+    let step = Step {
+        decode: choice.decode,
+        null_branch: mapping.null_branch,
+        slot,
+        null: choice.null,
+        unfit: choice.unfit,
+        in_key,
+        srid,
+        nested,
+        skip: None,
+    };
     let column = PlanColumn { renamed_from: told.map(in_table), declared: choice.declared, of: choice.of, default, name };
     Ok((step, std::iter::once(column).chain(srid_column).collect()))
 }
@@ -550,7 +556,8 @@ mod tests {
         assert_eq!(plan(of, &[]).expect("a plan").columns[0].renamed_from.as_deref(), Some("a"));
         let node = Node::parse(&format!(r#"{{"type":"record","name":"Value","fields":[{of}]}}"#)).expect("a schema");
         let rule = TableRule::default();
-        let options = RowOptions { key: &[], rule: &rule, mode: Mode::History, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before: true };
+        let options =
+            RowOptions { key: &[], rule: &rule, mode: Mode::History, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before: true };
         let before = RowPlan::compile(node.record().expect("a record"), &options).expect("a plan");
         assert_eq!((&*before.columns[0].name, before.columns[0].renamed_from.as_deref()), ("_before_b", Some("_before_a")));
     }
@@ -592,7 +599,8 @@ mod tests {
         let text = r#"{"type":"record","name":"Value","fields":[{"name":"a","type":{"type":"int","connect.type":"int8"}},
             {"name":"d","type":{"type":"int","connect.name":"io.debezium.time.Date"}},{"name":"z","type":"boolean"}]}"#;
         let node = Node::parse(text).expect("a schema");
-        let options = RowOptions { key: &[], rule: &rule, mode: Mode::Append, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before: false };
+        let options =
+            RowOptions { key: &[], rule: &rule, mode: Mode::Append, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before: false };
         let plan = RowPlan::compile(node.record().expect("a record"), &options).expect("a plan");
         let mut columns: Vec<_> = plan.columns.iter().map(|column| Column::new(column.of)).collect();
         let row = |a: i64, d: i64, z: u8| {
@@ -617,7 +625,8 @@ mod tests {
         let default = |policy| {
             let mut rule = TableRule::default();
             rule.unfit.dates = policy;
-            let options = RowOptions { key: &[], rule: &rule, mode: Mode::Append, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before: false };
+            let options =
+                RowOptions { key: &[], rule: &rule, mode: Mode::Append, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before: false };
             let plan = RowPlan::compile(node.record().expect("a record"), &options).map_err(|error| error.to_string())?;
             Ok::<_, String>(plan.columns[0].default.clone().map(|text| String::from_utf8(text).expect("text")))
         };

@@ -478,14 +478,8 @@ impl Preparer {
 impl Rows<'_> {
     fn compile(&self, adaptation: &Adaptation) -> Result<(RowPlan, Option<RowPlan>), Error> {
         let skip = adaptation.skip.union(self.skip).cloned().collect();
-        let options = RowOptions {
-            key: self.key,
-            rule: self.rule,
-            mode: self.mode,
-            before: false,
-            skip: &skip,
-            existing: &adaptation.existing,
-        };
+        let options =
+            RowOptions { key: self.key, rule: self.rule, mode: self.mode, before: false, skip: &skip, existing: &adaptation.existing };
         let compile = |options: &RowOptions<'_>| {
             let mut plan =
                 RowPlan::compile(self.record, options).map_err(|source| Error::Plan { topic: Arc::clone(self.topic), source })?;

@@ -154,7 +154,7 @@ mod tests {
     fn times_are_as_mysql_prints_them() {
         assert_eq!(written(|out| datetime(out, -1, 6)), "1969-12-31 23:59:59.999999");
         assert_eq!(written(|out| datetime(out, 253_402_300_799, 0)), "9999-12-31 23:59:59");
-        assert_eq!(written(|out| datetime(out, -62_167_219_200_00, 2)), "0000-01-01 00:00:00.00");
+        assert_eq!(written(|out| datetime(out, -6_216_721_920_000, 2)), "0000-01-01 00:00:00.00");
         assert_eq!(written(|out| time(out, -3_020_399_000_001, 6)), "-838:59:59.000001");
         assert_eq!(written(|out| time(out, 5, 1)), "00:00:00.5");
         assert_eq!(written(|out| date(out, 19_782)), "2024-02-29");

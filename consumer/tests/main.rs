@@ -8,14 +8,11 @@ mod suite {
     mod bench;
     mod decode;
     mod faults;
-<<<<<<< HEAD
-    mod modes;
     mod foreign;
-=======
     mod group;
     mod group_world;
     mod letters;
->>>>>>> group
+    mod modes;
     mod pipeline;
     mod support;
     mod tables;

@@ -17,7 +17,7 @@ use crate::clickhouse::SealedBlock;
 use crate::envelope::Envelope;
 use crate::error::clickhouse_code;
 use crate::loading::{Pieces, piece};
-use crate::plan::{RowOptions, RowPlan};
+use crate::plan::{NOTHING_KEPT, NOTHING_SKIPPED, RowOptions, RowPlan};
 use crate::schema::{Kind, Node};
 use crate::target::{Insert, Plan, Prepared, Request, Tombstones};
 
@@ -42,13 +42,13 @@ fn prepared(request: &Request, mode: Mode, rules: &Rules) -> Prepared {
         table: "t".to_owned(),
         full_name: Arc::from("`d`.`t`"),
         mode,
+        cluster: None,
         source: request.value.is_some().then(|| (b"d".to_vec(), b"t".to_vec())),
     });
     let rule = rules.of(TOPIC);
     let key = [Arc::from("id")];
-    let compile = |record: &crate::schema::Record, before| {
-        RowPlan::compile(record, &RowOptions { key: &key, rule: &rule, mode, before }).unwrap()
-    };
+    let options = |before| RowOptions { key: &key, rule: &rule, mode, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before };
+    let compile = |record: &crate::schema::Record, before| RowPlan::compile(record, &options(before)).unwrap();
     let insert = |rows: &[&RowPlan]| {
         let own = mode.own_columns().iter().map(|(name, of)| (Arc::from(*name), *of));
         let columns = rows.iter().flat_map(|row| &row.columns).map(|column| (Arc::clone(&column.name), column.of)).chain(own).collect();
@@ -115,9 +115,9 @@ impl Record {
             // What follows each delete.
             return Self { offset, key: before.key.clone(), value: None, bad: false, has_row: false };
         }
-        let (delete, bad) = (kind % 3 == 0, kind % 11 == 1);
+        let (delete, bad) = (kind.is_multiple_of(3), kind % 11 == 1);
         let mut value = Vec::new();
-        frame(if kind % 5 == 0 { 2 } else { 1 }, &mut value);
+        frame(if kind.is_multiple_of(5) { 2 } else { 1 }, &mut value);
         let mut row = Vec::new();
         long(&mut row, 1);
         long(&mut row, seq % 7);
@@ -133,7 +133,15 @@ impl Record {
     }
 
     fn incoming(&self, partition: i32) -> Incoming<'_> {
-        Incoming { partition, offset: self.offset, timestamp_ms: 1, key: Some(&self.key), value: self.value.as_deref(), seq: Some(b"1") }
+        Incoming {
+            partition,
+            offset: self.offset,
+            timestamp_ms: 1,
+            key: Some(&self.key),
+            value: self.value.as_deref(),
+            seq: Some(b"1"),
+            dropped: false,
+        }
     }
 }
 
@@ -275,7 +283,7 @@ impl World {
             20..50 => {
                 self.poll(who, rest);
             }
-            50..62 => self.turn(who, rest % 4 != 0),
+            50..62 => self.turn(who, !rest.is_multiple_of(4)),
             62..80 => {
                 self.work(who, rest, true);
             }
@@ -306,7 +314,8 @@ impl World {
     fn poll(&mut self, who: usize, pick: u16) -> bool {
         let paused = self.consumers[who].loader.paused();
         let of = &mut self.consumers[who];
-        let ready: Vec<i32> = of.positions.iter().filter(|(id, at)| **at < self.logs[usize::try_from(**id).unwrap()].len()).map(|(id, _)| *id).collect();
+        let ready: Vec<i32> =
+            of.positions.iter().filter(|(id, at)| **at < self.logs[usize::try_from(**id).unwrap()].len()).map(|(id, _)| *id).collect();
         let ready: Vec<i32> = ready.into_iter().filter(|id| !paused.contains(&partition(*id))).collect();
         let Some(id) = ready.get(usize::from(pick) % ready.len().max(1)).copied() else { return false };
         let at = of.positions.get_mut(&id).unwrap();
@@ -422,7 +431,11 @@ impl World {
             assert_eq!(self.owners.get(&id), Some(&who), "a commit for somebody else's partition");
             for record in &self.logs[usize::try_from(id).unwrap()] {
                 let there = self.table.rows.contains_key(&(id, record.offset)) || self.dead.contains(&(id, record.offset));
-                assert!(record.offset >= commit.offset || record.value.is_none() || there, "{id}/{} is committed and not loaded", record.offset);
+                assert!(
+                    record.offset >= commit.offset || record.value.is_none() || there,
+                    "{id}/{} is committed and not loaded",
+                    record.offset
+                );
             }
             self.committed.insert(id, (commit.offset, commit.range));
         }
@@ -509,11 +522,11 @@ impl World {
     /// Its inserts under way may arrive still, as may its commit.
     fn crash(&mut self, who: usize, pick: u16) {
         let mut of = std::mem::replace(&mut self.consumers[who], consumer(&self.rules));
-        if let Some(commits) = of.commit.take().filter(|_| !of.fenced && pick % 2 == 0) {
+        if let Some(commits) = of.commit.take().filter(|_| !of.fenced && pick.is_multiple_of(2)) {
             self.apply(who, &commits);
         }
         for task in &mut of.tasks {
-            if let Some((.., block)) = task.next().filter(|_| task.present.is_some() && pick % 3 != 0) {
+            if let Some((.., block)) = task.next().filter(|_| task.present.is_some() && !pick.is_multiple_of(3)) {
                 self.table.late.push(sent(&block));
             }
         }

@@ -1,6 +1,5 @@
 //! The plan against `apache-avro`: random schemas and values, encoded and decoded by the library, must become the same column bytes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use apache_avro::reader::datum::GenericDatumReader;
@@ -142,7 +141,14 @@ impl Row {
 fn compiled(schema: &str) -> (Envelope, RowPlan) {
     let node = Node::parse(schema).expect("a schema");
     let record = node.record().expect("a record").fields[0].node.record().expect("a row");
-    let options = RowOptions { key: &[], rule: &TableRule::default(), mode: Mode::Mirror, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT, before: false };
+    let options = RowOptions {
+        key: &[],
+        rule: &TableRule::default(),
+        mode: Mode::Mirror,
+        skip: &NOTHING_SKIPPED,
+        existing: &NOTHING_KEPT,
+        before: false,
+    };
     (Envelope::compile(&node).expect("an envelope"), RowPlan::compile(record, &options).expect("a plan"))
 }
 

@@ -1,7 +1,6 @@
 //! Topics that other writers wrote: nested values, flat records, references between schemas, Apicurio's ids, schemas that change, and records
 //! which Debezium itself wrote.
 
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use millrace_consumer::column::Column;
 use millrace_consumer::error::Error;
 use millrace_consumer::native::Block;
 use millrace_consumer::nested::Nested;
-use millrace_consumer::plan::{RowOptions, RowPlan};
+use millrace_consumer::plan::{NOTHING_KEPT, NOTHING_SKIPPED, RowOptions, RowPlan};
 use millrace_consumer::rules::{Mode, Rules, TableRule};
 use millrace_consumer::schema::Node;
 use millrace_consumer::target::Preparer;
@@ -78,7 +77,7 @@ fn value(bytes: Vec<u8>) -> Record {
 }
 
 fn keyed(key: Vec<u8>, value: Option<Vec<u8>>) -> Record {
-    Record { key: Some(key), value, seq: None }
+    Record { key: Some(key), value, ..Record::default() }
 }
 
 /// A request that the client itself has no need of.
@@ -409,7 +408,8 @@ async fn debezium(stack: &Stack, part: &str) -> (String, Vec<Record>) {
         Some(out)
     };
     let records = part["records"].as_array().expect("records").iter();
-    let records = records.map(|record| Record { key: bytes(key_id, &record["key"]), value: bytes(value_id, &record["value"]), seq: None });
+    let records =
+        records.map(|record| Record { key: bytes(key_id, &record["key"]), value: bytes(value_id, &record["value"]), ..Record::default() });
     (topic.to_owned(), records.collect())
 }
 
@@ -713,7 +713,7 @@ proptest! {
         let outer = format!(r#"{{"type":"record","name":"Row","fields":[{{"name":"c","type":{text}}}]}}"#);
         let node = Node::parse(&outer).expect("a node");
         let rule = TableRule::default();
-        let options = RowOptions { key: &[], rule: &rule, mode: Mode::Append, before: false, skip: &BTreeSet::new() };
+        let options = RowOptions { key: &[], rule: &rule, mode: Mode::Append, before: false, skip: &NOTHING_SKIPPED, existing: &NOTHING_KEPT };
         let plan = RowPlan::compile(node.record().expect("a record"), &options).expect("a plan");
         let mut block = Block::new([(Arc::from("c"), Column::new(plan.columns[0].of))]);
         block.row(|columns| plan.append(&bytes, columns)).expect("whole");

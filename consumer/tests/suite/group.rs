@@ -39,7 +39,11 @@ async fn scale(world: &World, first: &mut Process) {
     let ended = (d.stop().await, c.stop().await, b.stop().await);
     world.settled(&mut [&mut *first]).await;
     world.moves_on(&world.all()).await;
-    println!("{}: a partition stood still for {:?} at most from 4 to 1; the three ended within {ended:?}", world.database, world.stop_of_loading());
+    println!(
+        "{}: a partition stood still for {:?} at most from 4 to 1; the three ended within {ended:?}",
+        world.database,
+        world.stop_of_loading()
+    );
 }
 
 /// Waits until three members share the partitions.
@@ -225,7 +229,8 @@ async fn end(mut world: World, members: Vec<Process>) {
 async fn static_restart(world: &World, members: &mut Vec<Process>) {
     for index in 0..members.len() {
         let before = three(world, members).await;
-        let rebalances = |members: &[Process]| -> Vec<usize> { members.iter().map(|member| member.logged("partitions asked back")).collect() };
+        let rebalances =
+            |members: &[Process]| -> Vec<usize> { members.iter().map(|member| member.logged("partitions asked back")).collect() };
         let old = members.remove(index);
         let quiet = rebalances(members);
         let name = old.name.rsplit('-').next().expect("a name").to_owned();

@@ -10,7 +10,7 @@ use millrace_consumer::column::Column;
 use millrace_consumer::ddl;
 use millrace_consumer::error::Error;
 use millrace_consumer::native::Block;
-use millrace_consumer::plan::{PlanError, RowError, RowOptions, RowPlan};
+use millrace_consumer::plan::{NOTHING_SKIPPED, PlanError, RowError, RowOptions, RowPlan};
 use millrace_consumer::rules::{Mode, Rules, TableRule};
 use millrace_consumer::schema::Node;
 use millrace_consumer::types::ColumnType;
@@ -118,7 +118,8 @@ impl<'a> Filler<'a> {
         let text = format!(r#"{{"type":"record","name":"Value","fields":[{}]}}"#, fields.join(","));
         let node = Node::parse(&text).expect("a schema");
         let key = [Arc::from("id")];
-        let options = RowOptions { key: &key, rule: &self.rule, mode: Mode::Mirror, existing: &self.existing, before: false };
+        let options =
+            RowOptions { key: &key, rule: &self.rule, mode: Mode::Mirror, skip: &NOTHING_SKIPPED, existing: &self.existing, before: false };
         RowPlan::compile(node.record().expect("a record"), &options)
     }
 
@@ -145,7 +146,7 @@ impl<'a> Filler<'a> {
         let plan = self.plan().expect("a plan");
         let clickhouse = self.stack.clickhouse();
         let full_name = ddl::full_name(self.database, self.table);
-        clickhouse.execute("create database", &ddl::create_database(self.database)).await?;
+        clickhouse.execute("create database", &ddl::create_database(self.database, None)).await?;
         let columns = plan.columns.iter().map(|column| {
             let of = column.declared.as_ref().map_or_else(|| column.of.to_string(), ToString::to_string);
             let default = column.default.as_ref().map_or(String::new(), |text| format!(" DEFAULT {}", ddl::literal(text)));
