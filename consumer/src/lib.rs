@@ -35,6 +35,7 @@ pub mod schema;
 pub mod types;
 
 pub mod calendar;
+mod conversion;
 pub mod convert;
 mod defaults;
 pub mod number;

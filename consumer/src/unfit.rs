@@ -2,7 +2,8 @@
 
 use millrace_schemas::wire;
 
-use crate::column::{Column, ValueError, take_number};
+use crate::column::{Column, ValueError};
+use crate::conversion::take_number;
 use crate::number::Wide;
 use crate::rules::Unfit;
 use crate::types::{Decode, Number, Scalar, integer_bounds};
