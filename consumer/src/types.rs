@@ -556,7 +556,8 @@ fn timestamp(node: &Node, unit_digits: u8) -> Mapped {
 #[must_use]
 pub fn datetime_ticks(digits: u8) -> std::ops::RangeInclusive<i64> {
     let per_second = 10_i64.pow(u32::from(digits));
-    (DAYS.start() * DAY_SECONDS).saturating_mul(per_second)..=((DAYS.end() + 1) * DAY_SECONDS).saturating_mul(per_second).saturating_sub(1)
+    let (first, last) = (DAYS.start() * DAY_SECONDS, (DAYS.end() + 1) * DAY_SECONDS - 1);
+    first.saturating_mul(per_second)..=last.saturating_mul(per_second).saturating_add(per_second - 1)
 }
 
 /// The ticks that a TIME of so many digits has at most, and at least.

@@ -24,4 +24,5 @@ mod suite {
     mod values_table;
     mod values_text;
     mod values_unfit;
+    mod values_writers;
 }

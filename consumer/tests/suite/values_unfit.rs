@@ -402,3 +402,20 @@ async fn the_settings_reach_the_table_and_its_history() {
     assert_eq!((counts(false), counts(true)), (vec![("price".to_owned(), 2)], vec![("_before_price".to_owned(), 1)]));
     stack.drop_database(&database).await;
 }
+
+#[tokio::test]
+async fn a_key_is_never_made_to_fit() {
+    let Some(stack) = Stack::clickhouse_only() else { return };
+    for policy in ["clamp", "\"null\""] {
+        let database = stack.database("unfit_key");
+        let filler =
+            Filler::new(&stack, &database, "keys", rule(&format!("columns: {{ id: {{ type: Int8 }} }}, unfit: {{ others: {policy} }}")));
+        let rows: Vec<_> = [127, 128, 300].map(|id| (id, filler.row(id, &[]))).to_vec();
+        let filled = filler.fill(&rows).await.expect("filled");
+        let refused: Vec<_> = filled.refused.iter().map(|(id, error)| (*id, error.slot)).collect();
+        assert_eq!(refused, [(128, Some(0)), (300, Some(0))], "{policy}: two keys would have become one");
+        assert_eq!(filled.printed(&stack, "id").await.len(), 1, "{policy}");
+        assert_eq!(filled.plan.take_converted(), [], "{policy}");
+        stack.drop_database(&database).await;
+    }
+}
