@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use millrace_schemas::names;
 use millrace_schemas::registry::Registry;
 use millrace_schemas::service::http;
 use millrace_schemas::service::shutdown::Shutdown;

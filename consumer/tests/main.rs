@@ -8,8 +8,8 @@ mod suite {
     mod bench;
     mod decode;
     mod faults;
-    mod modes;
     mod foreign;
+    mod modes;
     mod pipeline;
     mod support;
     mod values;

@@ -78,7 +78,7 @@ fn value(bytes: Vec<u8>) -> Record {
 }
 
 fn keyed(key: Vec<u8>, value: Option<Vec<u8>>) -> Record {
-    Record { key: Some(key), value, seq: None }
+    Record { key: Some(key), value, ..Record::default() }
 }
 
 /// A request that the client itself has no need of.
@@ -409,7 +409,8 @@ async fn debezium(stack: &Stack, part: &str) -> (String, Vec<Record>) {
         Some(out)
     };
     let records = part["records"].as_array().expect("records").iter();
-    let records = records.map(|record| Record { key: bytes(key_id, &record["key"]), value: bytes(value_id, &record["value"]), seq: None });
+    let records =
+        records.map(|record| Record { key: bytes(key_id, &record["key"]), value: bytes(value_id, &record["value"]), ..Record::default() });
     (topic.to_owned(), records.collect())
 }
 
