@@ -230,7 +230,7 @@ impl Loader {
         match admitted {
             Ok(true) => {}
             Ok(false) => return Ok(true),
-            Err(error) => return self.fail(place, error).map(|()| true),
+            Err(error) => return self.stop_at_record(place, error).map(|()| true),
         }
         let unit = self.lanes[place].unit_of(record.partition);
         if self.lanes[place].unit(unit).replay.is_some_and(|range| record.offset >= range.to) {
@@ -299,12 +299,12 @@ impl Loader {
         let known = lane.topic.target().is_some();
         if matches!(error, Error::Frame { .. }) && !known && may_be_own(&lane.topic.name) {
             let left_out = lane.leave_out(lane.topic.place(record));
-            return left_out.or_else(|error| self.fail(place, error)).map(|()| true);
+            return left_out.or_else(|error| self.stop_at_record(place, error)).map(|()| true);
         }
         // A topic of which nothing could ever be read is no topic of this consumer: somebody should look before it is emptied into the dead letters.
         let first = !known && matches!(error, Error::Frame { .. } | Error::Envelope { .. });
         if error.disposition() != Disposition::DeadLetter || first {
-            return self.fail(place, error).map(|()| true);
+            return self.stop_at_record(place, error).map(|()| true);
         }
         let (count, since) = &mut lane.dead_of_minute;
         if since.is_none_or(|since| now.duration_since(since) >= DEAD_WINDOW) {
@@ -313,13 +313,21 @@ impl Loader {
         *count += 1;
         if *count > self.limits.dead_per_minute_max {
             let (topic, max) = (Arc::clone(&lane.topic.name), self.limits.dead_per_minute_max);
-            return self.fail(place, Error::TooManyDeadLetters { topic, max, last: error.to_string() }).map(|()| true);
+            return self.stop_at_record(place, Error::TooManyDeadLetters { topic, max, last: error.to_string() }).map(|()| true);
         }
         let table = lane.topic.target().map(|target| target.full_name.to_string());
         let letter = DeadLetter::new(record, lane.topic.place(record), &error, table);
         lane.units[unit].batch.bury(letter);
         self.taken(PartitionId { topic: place, partition: record.partition }, unit, record.offset, now);
         Ok(true)
+    }
+
+    /// A record can't be taken in, and nothing behind it: the consumer stops once what stands before it is loaded, or the topic alone does.
+    fn stop_at_record(&mut self, place: usize, error: Error) -> Result<(), Error> {
+        match self.lanes[place].topic.rule.on_failure {
+            OnFailure::Stop => Err(error),
+            OnFailure::Park => self.fail(place, error),
+        }
     }
 
     /// A topic can't be loaded any more: the consumer stops, or the topic alone.
@@ -598,7 +606,7 @@ impl Loader {
                 Some(asked) if self.offsets.admits(PartitionId { topic, partition: asked.partition }, place.offset) == Ok(true) => {
                     self.fail_record(topic, unit, &asked.incoming(), error, now).map(|_| ())
                 }
-                _ => self.fail(topic, error),
+                _ => self.stop_at_record(topic, error),
             };
         }
         if lane.clean_at.is_none() {
