@@ -281,6 +281,13 @@ impl ClickHouse {
     /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
     pub async fn offsets_present(&self, table: (&str, &str), partition: (&str, i32), range: (i64, i64)) -> Result<Vec<i64>, Error> {
         let full_name = ddl::full_name(table.0, table.1);
+        let what = format!("look which rows {full_name} has");
+        // Another replica may have taken them: what it has must be here before it is looked for.
+        let (database, name) = (ddl::literal(table.0.as_bytes()), ddl::literal(table.1.as_bytes()));
+        let sql = format!("SELECT engine FROM system.tables WHERE database = {database} AND name = {name}");
+        if self.rows(&what, &sql).await?.first().is_some_and(|row| text(row, "engine").starts_with("Replicated")) {
+            self.execute(&what, &format!("SYSTEM SYNC REPLICA {full_name} LIGHTWEIGHT")).await?;
+        }
         let sql = format!(
             "SELECT DISTINCT _offset AS o FROM {full_name} WHERE _topic = {} AND _partition = {} AND _offset >= {} AND _offset < {} \
              ORDER BY o SETTINGS select_sequential_consistency = 1, output_format_json_quote_64bit_integers = 0",
@@ -289,7 +296,7 @@ impl ClickHouse {
             range.0,
             range.1
         );
-        let rows = self.rows(&format!("look which rows {full_name} has"), &sql).await?;
+        let rows = self.rows(&what, &sql).await?;
         Ok(rows.iter().filter_map(|row| row.get("o")?.as_i64()).collect())
     }
 

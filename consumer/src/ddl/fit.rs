@@ -133,10 +133,10 @@ pub(super) fn check_table(wanted: &Wanted<'_>, existing: &Existing) -> Result<()
         Mode::History | Mode::Append => ("MergeTree", is_plain(&existing.engine)),
     };
     if !fits {
-        let engine = match existing.engine_full.split(" ORDER BY").next().unwrap_or_default() {
-            "" => &existing.engine,
-            engine => engine.split(" PARTITION BY").next().unwrap_or_default(),
-        };
+        let full = existing.engine_full.split(" ORDER BY").next().unwrap_or_default();
+        let full = full.split(" PARTITION BY").next().unwrap_or_default();
+        // Its parameters matter only where it is of the family.
+        let engine = if existing.engine.ends_with("MergeTree") { full } else { &existing.engine };
         return Err(Mismatch::Engine { engine: engine.to_owned(), needed, why: why_not(&existing.engine) });
     }
     if wanted.mode == Mode::Mirror {

@@ -182,7 +182,19 @@ fn quoted(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, quote: char) -> 
     let mut name = String::new();
     loop {
         match chars.next()? {
-            '\\' => name.push(chars.next()?),
+            '\\' => name.push(match chars.next()? {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                '0' => '\0',
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'a' => '\u{7}',
+                'v' => '\u{b}',
+                'e' => '\u{1b}',
+                'x' => char::from(u8::from_str_radix(&format!("{}{}", chars.next()?, chars.next()?), 16).ok()?),
+                c => c,
+            }),
             c if c == quote && chars.next_if_eq(&quote).is_some() => name.push(quote),
             c if c == quote => return Some(name),
             c => name.push(c),
@@ -235,9 +247,10 @@ pub fn columns_of(tokens: &[Token]) -> Vec<&str> {
 #[must_use]
 pub fn plain_elements(sorting_key: &str) -> Vec<String> {
     let Ok(tokens) = tokens(sorting_key) else { return Vec::new() };
+    let tokens = without_brackets(&tokens);
     let mut elements: Vec<Vec<&Token>> = vec![Vec::new()];
     let mut depth = 0_usize;
-    for token in &tokens {
+    for token in tokens {
         match token {
             Token::Sign('(' | '[') => depth += 1,
             Token::Sign(')' | ']') => depth = depth.saturating_sub(1),
@@ -256,6 +269,21 @@ pub fn plain_elements(sorting_key: &str) -> Vec<String> {
         _ => None,
     });
     plain.collect()
+}
+
+/// What stands in one pair of brackets around all.
+fn without_brackets(tokens: &[Token]) -> &[Token] {
+    let [Token::Sign('('), inner @ .., Token::Sign(')')] = tokens else { return tokens };
+    let mut depth = 0_usize;
+    for token in inner {
+        match token {
+            Token::Sign('(') => depth += 1,
+            Token::Sign(')') if depth == 0 => return tokens,
+            Token::Sign(')') => depth -= 1,
+            _ => {}
+        }
+    }
+    inner
 }
 
 #[cfg(test)]
@@ -309,5 +337,9 @@ mod tests {
             |text: &str| columns_of(&tokens(text).expect("an expression")).iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(found("toYYYYMM(`da``y`) + id MOD 4, \"x y\""), ["da`y", "id", "x y"]);
         assert_eq!(plain_elements("id, toDate(at), `a, b`, (c)"), ["id", "a, b"]);
+        assert_eq!(plain_elements(r"`a\nb`, `c\`\\\x01`"), ["a\nb", "c`\\\u{1}"]);
+        assert_eq!(plain_elements("(id)"), ["id"]);
+        assert_eq!(plain_elements("(id, `b`)"), ["id", "b"]);
+        assert_eq!(plain_elements("(id), (b)"), <[&str; 0]>::default());
     }
 }

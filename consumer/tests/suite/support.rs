@@ -66,11 +66,6 @@ impl Stack {
         &self.clickhouse
     }
 
-    /// What the client of ClickHouse is told.
-    pub(crate) fn clickhouse_settings(&self) -> ClickHouseSettings {
-        clickhouse_settings(&self.variables)
-    }
-
     /// Rules as the settings have them.
     pub(crate) fn rules(&self, tables: &str) -> Rules {
         read(Source::text("consumer.yaml", tables), Rules::read).expect("rules")

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use apache_avro::types::Value;
-use millrace_consumer::clickhouse::{ClickHouse, SealedBlock};
+use millrace_consumer::clickhouse::SealedBlock;
 use millrace_consumer::error::{Disposition, Error};
-use millrace_consumer::settings::ClickHouseSettings;
 use millrace_consumer::target::Preparer;
 use millrace_consumer::topic::{Incoming, Outcome, Topic};
 use millrace_schemas::shape::{ColumnType, TableShape, TextKind};
@@ -68,7 +67,7 @@ async fn a_table_is_made_as_its_rule_says() {
     let engine = stack.text(&format!("SELECT engine_full FROM system.tables WHERE database = '{made}' AND name = '{name}'")).await;
     for part in [
         "ReplacingMergeTree(_version, _deleted)",
-        "PARTITION BY toYYYYMM(day)",
+        "PARTITION BY (toYYYYMM(day))",
         "ORDER BY (day, id)",
         "TTL day + toIntervalYear(300)",
         "index_granularity = 1024",
@@ -244,9 +243,9 @@ async fn a_block_of_more_partitions_than_an_insert_may_have_is_inserted() {
     let database = stack.database("parted");
     let preparer = stack.preparer_with(stack.rules("tables: [{ topics: [\"*\"], mode: append, partition_by: id }]"));
     let writer = Writer::new(&stack, &item(&database)).await;
-    let block = sealed(&preparer, &writer, 0..250, "a").await;
+    let block = sealed(&preparer, &writer, 0..120, "a").await;
     stack.clickhouse().insert(&block).await.expect("inserted");
-    assert_eq!(stack.text(&format!("SELECT toString(uniqExact(_partition_id)) FROM `{database}`.item")).await, "250");
+    assert_eq!(stack.text(&format!("SELECT toString(uniqExact(_partition_id)) FROM `{database}`.item")).await, "120");
     stack.drop_database(&database).await;
 }
 
@@ -325,11 +324,10 @@ async fn a_table_made_by_hand_is_used_as_it_is_or_refused_in_one_line() {
     stack.drop_database(&database).await;
 }
 
-/// A client that makes each statement with a setting more.
-fn with_setting(stack: &Stack, setting: &str) -> ClickHouse {
-    let mut settings: ClickHouseSettings = stack.clickhouse_settings();
-    settings.urls.iter_mut().for_each(|url| url.push_str(&format!("/?{setting}")));
-    ClickHouse::new(&settings)
+/// The block's INSERT with settings of its own.
+fn with_settings(block: &SealedBlock, settings: &str) -> SealedBlock {
+    let sql = block.sql.replace(" FORMAT Native", &format!(" SETTINGS {settings} FORMAT Native"));
+    SealedBlock { sql: Arc::from(sql), ..block.clone() }
 }
 
 #[tokio::test]
@@ -340,26 +338,26 @@ async fn what_clickhouse_refuses_leads_where_its_code_says() {
     let writer = Writer::new(&stack, &item(&database)).await;
     let block = sealed(&preparer, &writer, 0..2, "a").await;
     let table = format!("`{database}`.item");
-    let expect = async |client: &ClickHouse, what: &str, code: u32, disposition: Disposition| {
-        let error = client.insert(&block).await.expect_err(what);
+    let expect = async |block: &SealedBlock, what: &str, code: u32, disposition: Disposition| {
+        let error = stack.clickhouse().insert(block).await.expect_err(what);
         match &error {
             Error::ClickHouse { code: found, .. } => assert_eq!((*found, error.disposition()), (code, disposition), "{what}: {error}"),
             other => panic!("{what}: {other}"),
         }
     };
     let run = async |sql: String| stack.clickhouse().execute("change", &sql).await.expect("changed");
-    expect(&with_setting(&stack, "readonly=1"), "read-only", 164, Disposition::Stop).await;
-    expect(&with_setting(&stack, "max_memory_usage=1&max_untracked_memory=1"), "no memory", 241, Disposition::Retry).await;
-    expect(&with_setting(&stack, "nope=1"), "an unknown setting", 115, Disposition::Stop).await;
+    expect(&with_settings(&block, "readonly = 1"), "read-only", 164, Disposition::Stop).await;
+    expect(&with_settings(&block, "max_memory_usage = 1, max_untracked_memory = 1"), "no memory", 241, Disposition::Retry).await;
+    expect(&with_settings(&block, "nope = 1"), "an unknown setting", 115, Disposition::Stop).await;
     run(format!("ALTER TABLE {table} ADD CONSTRAINT few CHECK id < 1")).await;
-    expect(stack.clickhouse(), "a constraint", 469, Disposition::DeadLetter).await;
+    expect(&block, "a constraint", 469, Disposition::DeadLetter).await;
     run(format!("ALTER TABLE {table} DROP CONSTRAINT few")).await;
     run(format!("ALTER TABLE {table} MODIFY COLUMN note UInt8 DEFAULT 0")).await;
-    expect(stack.clickhouse(), "a text that is no number", 6, Disposition::DeadLetter).await;
+    expect(&block, "a text that is no number", 6, Disposition::DeadLetter).await;
     run(format!("ALTER TABLE {table} DROP COLUMN note")).await;
-    expect(stack.clickhouse(), "a column less", 16, Disposition::Refresh).await;
+    expect(&block, "a column less", 16, Disposition::Refresh).await;
     run(format!("ALTER TABLE {table} ADD COLUMN note Nullable(String) MATERIALIZED 'x'")).await;
-    expect(stack.clickhouse(), "a computed column", 44, Disposition::Refresh).await;
+    expect(&block, "a computed column", 44, Disposition::Refresh).await;
     run(format!("ALTER TABLE {table} MODIFY COLUMN note REMOVE MATERIALIZED")).await;
     run(format!("ALTER TABLE {table} MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1")).await;
     run(format!("SYSTEM STOP MERGES {table}")).await;
@@ -368,7 +366,7 @@ async fn what_clickhouse_refuses_leads_where_its_code_says() {
     let error = stack.clickhouse().insert(&second).await.expect_err("too many parts");
     assert!(matches!(error, Error::ClickHouse { code: 252, .. }) && error.disposition() == Disposition::Retry, "{error}");
     run(format!("DROP TABLE {table} SYNC")).await;
-    expect(stack.clickhouse(), "a dropped table", 60, Disposition::Refresh).await;
+    expect(&block, "a dropped table", 60, Disposition::Refresh).await;
     run(format!("DROP DATABASE `{database}`")).await;
-    expect(stack.clickhouse(), "a dropped database", 81, Disposition::Refresh).await;
+    expect(&block, "a dropped database", 81, Disposition::Refresh).await;
 }

@@ -78,9 +78,9 @@ async fn a_dropped_column_goes_and_older_records_neither_fail_nor_bring_it_back(
     load_one(&stack, &preparer, &old, &created(&old, &[2, 20], 2)).await.expect("its column is still there");
     assert_eq!(stack.text(&format!("SELECT toString(sum(a)) FROM `{database}`.t")).await, "30");
     load_one(&stack, &preparer, &new, &created(&new, &[3], 3)).await.expect("loaded");
-    assert_eq!(columns(&stack, &database, "t").await, "id mine _version _deleted", "the user's own column stays");
+    assert_eq!(columns(&stack, &database, "t").await, "id _version _deleted mine", "the user's own column stays");
     load_one(&stack, &preparer, &old, &created(&old, &[4, 40], 4)).await.expect("an older record");
-    assert_eq!(columns(&stack, &database, "t").await, "id mine _version _deleted");
+    assert_eq!(columns(&stack, &database, "t").await, "id _version _deleted mine");
     assert_eq!(columns(&stack, &database, "t_current").await, "id mine");
     assert_eq!(stack.text(&format!("SELECT toString(count()) FROM `{database}`.t_current")).await, "4");
     // It comes again, under the same name: all records load into it.
@@ -123,7 +123,7 @@ async fn a_table_that_is_kept_takes_what_it_can_hold() {
 async fn consumers_that_race_with_old_and_new_schemas_end_at_the_same_table() {
     let Some(stack) = Stack::clickhouse_only() else { return };
     let evolve = "rename: apply, drop: apply";
-    for round in 0..8 {
+    for round in 0..4 {
         let database = stack.database("race");
         let big = ColumnType::BigInt { unsigned: false };
         // a becomes b; gone goes; n becomes wider and can be NULL; extra comes.
