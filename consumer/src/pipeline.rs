@@ -130,7 +130,8 @@ struct Pipeline {
     /// Until when partitions that were asked back may be loaded.
     revoking_until: Option<Instant>,
     stalled_since: Option<Instant>,
-    committing: bool,
+    /// The partitions of the commit that is under way.
+    committing: Option<Vec<kafka::TopicPartition>>,
     commit_failing: bool,
     commit_after: Instant,
     published: Instant,
@@ -162,7 +163,7 @@ impl Pipeline {
             phase: Phase::Running,
             revoking_until: None,
             stalled_since: None,
-            committing: false,
+            committing: None,
             commit_failing: false,
             commit_after: now,
             published: now,
@@ -308,7 +309,7 @@ impl Pipeline {
                     self.loader.forget(&partitions);
                 }
                 Event::Committed(offsets) => {
-                    self.committing = false;
+                    self.committing = None;
                     self.commit_after = now + COMMIT_INTERVAL;
                     self.loader.committed(&offsets);
                     if std::mem::take(&mut self.commit_failing) {
@@ -334,7 +335,7 @@ impl Pipeline {
     }
 
     fn commit_failed(&mut self, error: &rdkafka::error::KafkaError, now: Instant) {
-        self.committing = false;
+        self.committing = None;
         self.commit_after = now + COMMIT_RETRY;
         if !std::mem::replace(&mut self.commit_failing, true) {
             tracing::warn!(%error, "could not commit offsets; trying again, and the rows stay loaded");
@@ -343,7 +344,7 @@ impl Pipeline {
 
     fn commit(&mut self, now: Instant) {
         // When the time to give partitions up is over, nothing new is begun that would have to be waited for.
-        if self.committing || self.revoking_until.is_some_and(|until| now >= until) {
+        if self.committing.is_some() || self.revoking_until.is_some_and(|until| now >= until) {
             return;
         }
         let (commits, urgent) = self.loader.commits();
@@ -352,16 +353,17 @@ impl Pipeline {
         if commits.is_empty() || (wait && now < self.commit_after) {
             return;
         }
-        self.committing = true;
+        self.committing = Some(commits.iter().map(|commit| commit.partition.clone()).collect());
         self.session.commit(commits);
     }
 
     /// Gives partitions up once what was read of them is loaded and committed, or the time for it is over.
     fn answer_rebalance(&mut self, now: Instant) -> Result<(), Error> {
         let Some(until) = self.revoking_until else { return Ok(()) };
-        let done = self.loader.revocable();
         // A commit under way could arrive after the next owner's: the broker doesn't ask whose the partition is.
-        if done || (now >= until && !self.committing) || self.session.assignment_lost() {
+        let committing = self.committing.iter().flatten().any(|partition| self.loader.is_revoking(partition));
+        let done = self.loader.revocable() && !committing;
+        if done || (now >= until && !committing) || self.session.assignment_lost() {
             if !done {
                 tracing::warn!("partitions are given up before all that was read of them is loaded; it is read again by the next owner");
             }
