@@ -29,18 +29,18 @@ pub mod schema;
 pub mod types;
 
 pub mod batch;
-pub mod budget;
 pub mod column;
+pub mod budget;
 pub mod dead_letter;
 pub mod dead_letter_queue;
 pub mod dlq;
 pub mod job;
 mod lane;
 mod loading;
+pub mod ranges;
 pub mod native;
 pub mod plan;
 pub mod progress;
-pub mod ranges;
 
 pub mod ddl;
 pub mod target;

@@ -26,9 +26,7 @@ pub struct Range {
 
 /// Metadata that another version of the consumer wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the group's committed offset has the metadata '{0}', which this version doesn't know; go on with the version that wrote it until it has committed without, or reset the group's offset"
-)]
+#[error("the group's committed offset has the metadata '{0}', which this version doesn't know; go on with the version that wrote it until it has committed without, or reset the group's offset")]
 pub struct UnknownMetadata(String);
 
 impl Range {

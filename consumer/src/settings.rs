@@ -133,11 +133,7 @@ impl Settings {
         let rules = Arc::new(Rules::read(r));
         let batch = r.section("batch", "When a table's rows are inserted: at whichever bound is reached first.", BatchSettings::read);
         let dead_letters = r.section("dead_letters", "Records that can't be loaded: each goes alone to a topic of its own, the rest is loaded. `millrace-consumer dlq` works on them.", DeadLetterSettings::read);
-        let progress = r.section(
-            "progress",
-            "A table in ClickHouse that tells how far each partition is applied, and up to which commit at the source.",
-            ProgressSettings::read,
-        );
+        let progress = r.section("progress", "A table in ClickHouse that tells how far each partition is applied, and up to which commit at the source.", ProgressSettings::read);
         let memory_max = r.bytes("memory_max", 512 * MIB, 16 * MIB..=1024 * 1024 * MIB, "Memory that the rows of all tables may take, waiting and being inserted. When it is reached, reading pauses. librdkafka's own queue comes on top (`queued.max.messages.kbytes`, 64 MiB).");
         let insert_concurrency =
             r.integer("insert_concurrency", Some(4), 1..=64, "inserts", "How many tables are inserted into at the same time.");
@@ -270,8 +266,7 @@ impl DeadLetterSettings {
 
 impl ProgressSettings {
     fn read(r: &mut Reader) -> Self {
-        let text =
-            r.text("table", Some("_millrace.progress"), "Database and table, made if they aren't there; `none`: there is no such table.");
+        let text = r.text("table", Some("_millrace.progress"), "Database and table, made if they aren't there; `none`: there is no such table.");
         let table = text.split_once('.').map(|(database, table)| (database.to_owned(), table.to_owned()));
         if table.as_ref().is_none_or(|(database, table)| database.is_empty() || table.is_empty()) && text != "none" {
             r.invalid("table", "must be database.table, or none");

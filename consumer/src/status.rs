@@ -103,11 +103,7 @@ impl Metrics {
         registry.register("errors", "Errors that stopped the consumer", metrics.errors.clone());
         registry.register("refused_values", "Values that their column can't hold exactly", metrics.refused_values.clone());
         registry.register("dead_letters", "Records that can't be loaded and went to the dead letters", metrics.dead_letters.clone());
-        registry.register(
-            "converted_values",
-            "Values that were made to fit their column, by the setting unfit",
-            metrics.converted_values.clone(),
-        );
+        registry.register("converted_values", "Values that were made to fit their column, by the setting unfit", metrics.converted_values.clone());
         registry.register("parked_tables", "Tables that failed and are loaded no more", metrics.parked.clone());
         registry.register("lag_records", "Records between what is committed and the partition's end", metrics.lag.clone());
         registry.register("memory_bytes", "Memory of all rows, waiting and being inserted", metrics.memory.clone());
@@ -116,8 +112,11 @@ impl Metrics {
 
     /// Counts a dead letter.
     pub fn dead_letter(&self, letter: &DeadLetter) {
-        let label =
-            DeadLabel { topic: letter.place.topic.to_string(), column: letter.column.clone().unwrap_or_default(), kind: letter.kind };
+        let label = DeadLabel {
+            topic: letter.place.topic.to_string(),
+            column: letter.column.clone().unwrap_or_default(),
+            kind: letter.kind,
+        };
         self.dead_letters.get_or_create(&label).inc();
     }
 

@@ -22,7 +22,7 @@ async fn whatever_happens_on_the_way_each_change_is_loaded_once() {
         (Fault::FailAfterWrite, 2, 20),
         (Fault::FailAfterWrite, 1, 10),
         // So many that each held insert was given up, its recording got old, and it was recorded and asked for again.
-        (Fault::HoldResponse, 1, 14),
+        (Fault::HoldResponse, 1, 9),
         (Fault::RespondSlowly(400), 1, 10),
     ] {
         gate.set(fault, one_in);
@@ -83,7 +83,7 @@ async fn a_range_is_repeated_although_the_question_for_it_takes_longer_than_its_
     // What was held comes late; each range is asked for, and its answer lasts longer than ClickHouse is waited for by the others.
     gate.set(Fault::AnswerSlowly(LATER_THAN_A_RECORDING_MS), 1);
     let settings = world.directory.join("a.yaml");
-    let text = std::fs::read_to_string(&settings).expect("settings").replace("timeout: 3s", "timeout: 30s");
+    let text = std::fs::read_to_string(&settings).expect("settings").replace("timeout: 6s", "timeout: 30s");
     std::fs::write(&settings, text).expect("settings");
     consumer.start_again().expect("started");
     gate.wait_for_hits(1).await;

@@ -159,7 +159,7 @@ async fn a_topic_that_gets_more_partitions_is_loaded_whole() {
             made.expect("more partitions");
         }
         let new = format!("SELECT toString(uniqExact(_partition)) AS v FROM `{}`.events", world.database);
-        stack.wait_for(&new, &wider.to_string()).await;
+        world.wait_for(&new, &wider.to_string()).await;
         world.judge(wider).await;
         for consumer in &mut consumers {
             stop(consumer).await;

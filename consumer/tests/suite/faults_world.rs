@@ -26,17 +26,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::pipeline::{create_topic, wait_committed};
-use super::support::{PATIENCE, Record, Stack, Writer, column, shape};
+use super::pipeline::{committed, create_topic, ends};
+use super::support::{Record, Stack, Writer, column, shape};
 
 pub(crate) const PARTITIONS: i32 = 4;
+/// How long a condition may take to come true, while much else goes on.
+const PATIENCE: Duration = Duration::from_secs(150);
 /// Keys of each table.
 const KEYS: u64 = 300;
 /// A day that no column holds.
 const BAD_DAY: i32 = 1_000_000;
 /// The pace of the load: so many changes of each table, then a pause.
-const CHANGES: usize = 5;
-const PAUSE: Duration = Duration::from_millis(6);
+const CHANGES: usize = 3;
+const PAUSE: Duration = Duration::from_millis(10);
 /// Resident memory of a consumer that is bounded to 32 MiB of rows, with librdkafka's queue, code and a debug build's rest.
 const MEMORY_MAX_MIB: u64 = 400;
 
@@ -103,8 +105,8 @@ impl World {
             "group: {}\ntopics: [\"t.{}.*\"]\ntopics_refresh: 1s\n\
              kafka: {{ bootstrap.servers: \"{}\", fetch.wait.max.ms: 50{kafka} }}\n\
              registry: {{ url: {} }}\n\
-             clickhouse: {{ url: {clickhouse}, user: {}, password: {}, timeout: 3s }}\n\
-             http: {{ listen: {http} }}\nbatch: {{ age_max: 50ms, rows_max: 200, bytes_max: 4MiB }}\nmemory_max: 32MiB\n\
+             clickhouse: {{ url: {clickhouse}, user: {}, password: {}, timeout: 6s }}\n\
+             http: {{ listen: {http} }}\nbatch: {{ age_max: 50ms, rows_max: 1000, bytes_max: 4MiB }}\nmemory_max: 32MiB\n\
              retry: {{ backoff_min: 20ms, backoff_max: 200ms }}\ndrain_timeout: 5s\nprogress: {{ table: none }}\n\
              dead_letters: {{ topic: \"{}-dead\" }}\ntables: [ {{ topics: [\"*.events\"], mode: history }} ]\n",
             self.group,
@@ -131,7 +133,7 @@ impl World {
     pub(crate) async fn flowing(&self) {
         for table in ["orders", "events"] {
             let sql = format!("SELECT toString(count() > 100) AS v FROM `{}`.{table}", self.database);
-            self.stack.wait_for(&sql, "1").await;
+            self.wait_for(&sql, "1").await;
         }
         let window = format!("ALTER TABLE `{}`.events MODIFY SETTING non_replicated_deduplication_window = 1000", self.database);
         self.stack.clickhouse().execute("remember tokens", &window).await.expect("altered");
@@ -142,7 +144,16 @@ impl World {
         let count = format!("SELECT toString(count()) AS v FROM `{}`.{table}", self.database);
         let before: u64 = self.stack.text(&count).await.parse().expect("a number");
         let sql = format!("SELECT toString(count() >= {}) AS v FROM `{}`.{table}", before + rows, self.database);
-        self.stack.wait_for(&sql, "1").await;
+        self.wait_for(&sql, "1").await;
+    }
+
+    /// Waits until a query's only value is this.
+    pub(crate) async fn wait_for(&self, sql: &str, value: &str) {
+        let holds = async || {
+            let rows = self.stack.clickhouse().rows("ask", sql).await.unwrap_or_default();
+            rows.first().and_then(|row| row["v"].as_str()) == Some(value)
+        };
+        until(sql, holds).await;
     }
 
     /// Records that were sent by now.
@@ -161,7 +172,8 @@ impl World {
         let mut dead = BTreeSet::new();
         for of in 0..2 {
             let topic = self.writers[of][0].topic.clone();
-            wait_committed(&self.stack, &self.group, &topic, partitions).await;
+            let ends: BTreeMap<_, _> = ends(&self.stack, &topic, partitions).into_iter().filter(|(_, end)| *end > 0).collect();
+            until("all is committed", async || committed(&self.stack, &self.group, &topic, partitions) == ends).await;
             let (stack, writers) = (self.stack.clone(), Arc::clone(&self.writers));
             let changes = tokio::task::spawn_blocking(move || read_back(&stack, &writers[of])).await.expect("read");
             assert!(changes.len() > 1_000, "a load of {} changes is none", changes.len());
