@@ -142,7 +142,15 @@ impl World {
     /// Waits until a table has so many rows more.
     pub(crate) async fn more_rows(&self, table: &str, rows: u64) {
         let count = format!("SELECT toString(count()) AS v FROM `{}`.{table}", self.database);
-        let before: u64 = self.stack.text(&count).await.parse().expect("a number");
+        let mut before = None;
+        // A server that was just started again may have cut this client's connection.
+        until("rows can be counted", async || {
+            let rows = self.stack.clickhouse().rows("count", &count).await.unwrap_or_default();
+            before = rows.first().and_then(|row| row["v"].as_str()?.parse::<u64>().ok());
+            before.is_some()
+        })
+        .await;
+        let before = before.unwrap_or_default();
         let sql = format!("SELECT toString(count() >= {}) AS v FROM `{}`.{table}", before + rows, self.database);
         self.wait_for(&sql, "1").await;
     }
