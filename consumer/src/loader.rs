@@ -14,7 +14,7 @@ use crate::error::{Disposition, Error, Place};
 use crate::internal::may_be_own;
 use crate::job::{Applied, Done, Job, Load, LoadedRows, Once};
 use crate::kafka::{Commit, TopicPartition};
-use crate::lane::{Lane, Loaded, SHARED, Unit, own_unit, partition_of};
+use crate::lane::{Lane, Loaded, SHARED, Stashed, Unit, own_unit, partition_of};
 use crate::offsets::{Offsets, PartitionId, Span};
 use crate::ranges::Range;
 use crate::rules::{Mode, OnFailure, Rules};
@@ -143,6 +143,12 @@ impl Loader {
     #[must_use]
     pub fn revocable(&self) -> bool {
         self.revoking.iter().all(|id| self.offsets.settled(*id)) && !self.committable().any(|(id, _)| self.revoking.contains(&id))
+    }
+
+    /// Whether a partition is asked back.
+    #[must_use]
+    pub fn is_revoking(&self, (topic, partition): &TopicPartition) -> bool {
+        self.places.get(topic).is_some_and(|place| self.revoking.contains(&PartitionId { topic: *place, partition: *partition }))
     }
 
     /// Partitions are gone. Rows of a mirror that wait still may be inserted: their offsets aren't committed, and the rows converge with what
@@ -602,7 +608,14 @@ impl Loader {
             // The record that asked stands first among those that wait.
             let unit = lane.unit_of(place.partition);
             let asked = if error.disposition() == Disposition::DeadLetter { lane.unit(unit).unstash() } else { None };
+            let is_asked = |stashed: &Stashed| (stashed.partition, stashed.incoming().offset) == (place.partition, place.offset);
             return match asked {
+                // It was given up meanwhile: the others ask for themselves.
+                None if error.disposition() == Disposition::DeadLetter => Ok(()),
+                Some(other) if !is_asked(&other) => {
+                    lane.unit(unit).stash_again(other);
+                    Ok(())
+                }
                 Some(asked) if self.offsets.admits(PartitionId { topic, partition: asked.partition }, place.offset) == Ok(true) => {
                     self.fail_record(topic, unit, &asked.incoming(), error, now).map(|_| ())
                 }

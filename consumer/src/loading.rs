@@ -231,3 +231,61 @@ pub(crate) fn piece(load: &Load, block: &SealedBlock, index: usize, rows: &Range
     };
     SealedBlock { sql: Arc::clone(&block.sql), table: Arc::clone(&block.table), rows: of, origins, token }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Origins;
+    use crate::native::Block;
+    use proptest::prelude::*;
+
+    fn block(rows: usize) -> SealedBlock {
+        let mut origins = Origins::default();
+        let mut block = Block::new(std::iter::empty());
+        for offset in 0..rows {
+            origins.push(0, i64::try_from(offset).unwrap());
+            block.row(|_| Ok::<(), ()>(())).unwrap();
+        }
+        SealedBlock { sql: Arc::from(""), table: Arc::from(""), rows: block.freeze(), origins, token: None }
+    }
+
+    proptest! {
+        /// An insert of a former owner may arrive late: it must be one that the next owner would send as well, under the same token.
+        #[test]
+        fn whoever_repeats_a_range_sends_pieces_that_a_first_try_could_have_sent(
+            rows in 1..70_usize,
+            present in prop::collection::btree_set(0..70_i64, 0..70),
+            bad in prop::collection::btree_set(0..70_usize, 0..4),
+        ) {
+            let block = block(rows);
+            let present: Vec<i64> = present.into_iter().filter(|offset| !bad.contains(&usize::try_from(*offset).unwrap())).collect();
+            let mut halves = vec![0..rows];
+            let mut possible = Vec::new();
+            while let Some(piece) = halves.pop() {
+                if piece.len() > 1 {
+                    let middle = piece.start + piece.len() / 2;
+                    halves.extend([piece.start..middle, middle..piece.end]);
+                }
+                possible.push(piece);
+            }
+            let mut there: Vec<usize> = present.iter().map(|offset| usize::try_from(*offset).unwrap()).filter(|row| *row < rows).collect();
+            let mut refused = Vec::new();
+            let mut pieces = Pieces::of(&block);
+            while let Some(piece) = pieces.next(&block, &present) {
+                prop_assert!(possible.contains(&piece));
+                match (piece.clone().any(|row| bad.contains(&row)), piece.len()) {
+                    (false, _) => there.extend(piece),
+                    (true, 1) => refused.push(piece.start),
+                    (true, _) => {
+                        pieces.refused(&piece);
+                        continue;
+                    }
+                }
+                pieces.done();
+            }
+            there.extend(refused);
+            there.sort_unstable();
+            prop_assert_eq!(there, (0..rows).collect::<Vec<_>>());
+        }
+    }
+}

@@ -125,7 +125,8 @@ struct Pipeline {
     /// Until when partitions that were asked back may be loaded.
     revoking_until: Option<Instant>,
     stalled_since: Option<Instant>,
-    committing: bool,
+    /// The partitions of the commit that is under way.
+    committing: Option<Vec<kafka::TopicPartition>>,
     /// The last commit was refused.
     commit_refused: bool,
     /// It is told that commits fail.
@@ -160,7 +161,7 @@ impl Pipeline {
             phase: Phase::Running,
             revoking_until: None,
             stalled_since: None,
-            committing: false,
+            committing: None,
             commit_refused: false,
             commit_failing: false,
             commit_after: now,
@@ -306,7 +307,7 @@ impl Pipeline {
                     self.loader.forget(&partitions);
                 }
                 Event::Committed(offsets) => {
-                    self.committing = false;
+                    self.committing = None;
                     self.commit_refused = false;
                     self.commit_after = now + COMMIT_INTERVAL;
                     self.loader.committed(&offsets);
@@ -333,7 +334,7 @@ impl Pipeline {
     }
 
     fn commit_failed(&mut self, error: &rdkafka::error::KafkaError, now: Instant) {
-        self.committing = false;
+        self.committing = None;
         self.commit_refused = true;
         if kafka::rebalances(error) {
             tracing::debug!(%error, "could not commit offsets while the group rebalances");
@@ -348,7 +349,7 @@ impl Pipeline {
 
     fn commit(&mut self, now: Instant) {
         // When the time to give partitions up is over, nothing new is begun that would have to be waited for.
-        if self.committing || self.revoking_until.is_some_and(|until| now >= until) {
+        if self.committing.is_some() || self.revoking_until.is_some_and(|until| now >= until) {
             return;
         }
         let (commits, urgent) = self.loader.commits();
@@ -357,16 +358,17 @@ impl Pipeline {
         if commits.is_empty() || (wait && now < self.commit_after) {
             return;
         }
-        self.committing = true;
+        self.committing = Some(commits.iter().map(|commit| commit.partition.clone()).collect());
         self.session.commit(commits);
     }
 
     /// Gives partitions up once what was read of them is loaded and committed, or the time for it is over.
     fn answer_rebalance(&mut self, now: Instant) -> Result<(), Error> {
         let Some(until) = self.revoking_until else { return Ok(()) };
-        let done = self.loader.revocable();
         // A commit under way could arrive after the next owner's: the broker doesn't ask whose the partition is.
-        if done || (now >= until && !self.committing) || self.session.assignment_lost() {
+        let committing = self.committing.iter().flatten().any(|partition| self.loader.is_revoking(partition));
+        let done = self.loader.revocable() && !committing;
+        if done || (now >= until && !committing) || self.session.assignment_lost() {
             if !done {
                 tracing::warn!("partitions are given up before all that was read of them is loaded; it is read again by the next owner");
             }

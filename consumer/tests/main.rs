@@ -8,6 +8,10 @@ mod suite {
     mod bench;
     mod decode;
     mod faults;
+    mod faults_clickhouse;
+    mod faults_group;
+    mod faults_kafka;
+    mod faults_world;
     mod foreign;
     mod group;
     mod group_world;

@@ -94,15 +94,20 @@ def binary_users(user, password):
     return root
 
 
-def wheel_users(user, password):
+def wheel_users(user, password, settings):
     root = xml.Element("clickhouse")
-    profile = element(root, "profiles/default")
+    profiles = element(root, "profiles")
+    profile = element(profiles, "default")
     # A server has these two off; clickhouse-local turns them on.
     element(profile, "implicit_select", "0")
     element(profile, "allow_introspection_functions", "0")
     element(root, "quotas/default")
     users = element(root, "users")
-    add_user(users, user, password, "::/0")
+    # What is set for the user mustn't hold for clickhouse-local's own session.
+    given = element(profiles, "given")
+    for setting in ["implicit_select=0", "allow_introspection_functions=0", *settings]:
+        element(given, *setting.split("=", 1))
+    add_user(users, user, password, "::/0").find("profile").text = "given"
     # clickhouse-local's own session is `default` without a password: it may do only what this launcher needs.
     grants = element(add_user(users, "default", "", HOST), "grants")
     for grant in ("GRANT SYSTEM LISTEN ON *.*", "GRANT SELECT ON system.numbers"):
@@ -127,7 +132,7 @@ def prepare_wheel(arguments):
         if not statement.exists():
             statement.write_text(f"ATTACH DATABASE _ UUID '{uuid.uuid4()}'\nENGINE = Atomic\n")
     write_private(arguments.data / "config.xml", wheel_config(arguments.data, arguments.port))
-    write_private(arguments.data / "users.xml", wheel_users(arguments.user, arguments.password))
+    write_private(arguments.data / "users.xml", wheel_users(arguments.user, arguments.password, arguments.set))
 
 
 def become_binary(arguments):
@@ -168,6 +173,7 @@ def main():
     parser.add_argument("--data", required=True, type=pathlib.Path)
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--user", required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the user's profile (with --engine)")
     arguments = parser.parse_args()
     arguments.data = arguments.data.absolute()
     arguments.password = os.environ.get("CLICKHOUSE_PASSWORD", "")

@@ -3,6 +3,7 @@
 //!
 //! They run what `deploy/local/stack` has put into its cache. What isn't there is told as `None`, after a line that says why.
 
+mod clickhouse;
 mod disk;
 mod kafka;
 mod mariadb;
@@ -16,6 +17,7 @@ use std::pin::Pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+pub use self::clickhouse::ClickHouseServer;
 pub use self::disk::Disk;
 pub use self::kafka::KafkaServer;
 pub use self::mariadb::MariaDbServer;

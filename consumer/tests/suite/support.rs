@@ -62,6 +62,17 @@ impl Stack {
         self.variables.get(name).map_or("", String::as_str)
     }
 
+    /// The same, but for one server of a test's own: its variable and its address.
+    pub(crate) fn but(&self, name: &str, address: &str) -> Self {
+        let mut variables = self.variables.clone();
+        variables.insert(name.to_owned(), address.to_owned());
+        if name == "CLICKHOUSE_URL" {
+            // The user and password that such a server has.
+            variables.extend(["CLICKHOUSE_USER", "CLICKHOUSE_PASSWORD"].map(|name| (name.to_owned(), "millrace".to_owned())));
+        }
+        Self { clickhouse: clickhouse(&variables), registry: self.registry.clone(), variables }
+    }
+
     pub(crate) fn clickhouse(&self) -> &ClickHouse {
         &self.clickhouse
     }
@@ -176,9 +187,9 @@ pub(crate) fn encode(schema: &Schema, value: Value) -> Vec<u8> {
 pub(crate) struct Writer {
     pub(crate) topic: String,
     pub(crate) shape: TableShape,
-    value: Schema,
+    pub(crate) value: Schema,
     key: Option<Schema>,
-    value_id: u32,
+    pub(crate) value_id: u32,
     key_id: Option<u32>,
     value_text: String,
 }
