@@ -110,7 +110,11 @@ impl DeadLetterQueue {
     pub fn new(settings: &Settings, registry: Registry) -> Result<Self, Error> {
         let config = shared_config(&settings.kafka);
         let mut producing = config.clone();
-        producing.set("enable.idempotence", "true").set("acks", "all").set("message.timeout.ms", "20000").set("message.max.bytes", "1000000000");
+        producing
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("message.timeout.ms", "20000")
+            .set("message.max.bytes", "1000000000");
         let producer = producing.create().map_err(Error::KafkaProperties)?;
         let schema = Schema::parse_str(DEAD_LETTER_SCHEMA).map_err(|error| Error::Defect(format!("the dead letters' schema: {error}")))?;
         Ok(Self(Arc::new(Inner {

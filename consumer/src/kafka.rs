@@ -3,7 +3,7 @@
 //! librdkafka asks the application before it gives partitions up. The callback here only notes the question; [`Session::release`]
 //! answers it once the partitions' rows are in ClickHouse. Polling goes on meanwhile, so that the membership stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -187,14 +187,44 @@ impl ConsumerContext for Context {
 /// only to a callback which the binding doesn't set.
 fn commit_all(consumer: &BaseConsumer<Context>, requests: &Receiver<Vec<Commit>>) {
     for offsets in requests {
-        let list = offset_list(&offsets);
-        let note = match list.and_then(|list| consumer.commit(&list, CommitMode::Sync)) {
-            Ok(()) => Note::Committed(offsets),
-            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Note::Committed(Vec::new()),
-            Err(error) => Note::CommitFailed(error),
-        };
-        consumer.context().note(note);
+        let (taken, refused) = commit_once(consumer, offsets);
+        if let Some(taken) = taken {
+            consumer.context().note(Note::Committed(taken));
+        }
+        if let Some(error) = refused {
+            consumer.context().note(Note::CommitFailed(error));
+        }
     }
+}
+
+/// Commits a list and waits for the verdict: what Kafka has, and why it hasn't the rest. Where one of its topics is at fault, which may have been
+/// deleted, the other ones are committed without it.
+fn commit_once(consumer: &BaseConsumer<Context>, offsets: Vec<Commit>) -> (Option<Vec<Commit>>, Option<KafkaError>) {
+    let commit = |offsets: &[Commit]| offset_list(offsets).and_then(|list| consumer.commit(&list, CommitMode::Sync));
+    let error = match commit(&offsets) {
+        Ok(()) => return (Some(offsets), None),
+        Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => return (Some(Vec::new()), None),
+        Err(error) => error,
+    };
+    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
+        return (None, Some(error));
+    }
+    let (mut taken, mut refused) = (Vec::new(), None);
+    for of_topic in by_topic(offsets) {
+        match commit(&of_topic) {
+            Ok(()) => taken.extend(of_topic),
+            Err(error) => refused = Some(error),
+        }
+    }
+    (Some(taken), refused)
+}
+
+fn by_topic(offsets: Vec<Commit>) -> Vec<Vec<Commit>> {
+    let mut topics: BTreeMap<Arc<str>, Vec<Commit>> = BTreeMap::new();
+    for offset in offsets {
+        topics.entry(Arc::clone(&offset.partition.0)).or_default().push(offset);
+    }
+    topics.into_values().collect()
 }
 
 fn offset_list(commits: &[Commit]) -> KafkaResult<TopicPartitionList> {

@@ -433,11 +433,15 @@ impl World {
         let table = format!("`{}`.audit", self.database);
         let rows = self.stack.texts(&format!("SELECT toString(_partition), toString(count()), toString(uniqExact(_offset)), toString(min(_offset)), toString(max(_offset)) FROM {table} WHERE _topic = '{}' GROUP BY _partition ORDER BY _partition", topics[1])).await;
         let expected = held[1].iter().filter(|(_, end)| **end > 0);
-        let expected: Vec<_> =
-            expected.map(|(partition, end)| vec![partition.to_string(), end.to_string(), end.to_string(), "0".to_owned(), (end - 1).to_string()]).collect();
+        let expected: Vec<_> = expected
+            .map(|(partition, end)| vec![partition.to_string(), end.to_string(), end.to_string(), "0".to_owned(), (end - 1).to_string()])
+            .collect();
         assert_eq!(rows, expected, "each record once in the history: partition, rows, offsets, first, last");
 
-        let mirror = self.stack.texts(&format!("SELECT toString(id), note, toString(_version) FROM `{}`.orders FINAL ORDER BY id", self.database)).await;
+        let mirror = self
+            .stack
+            .texts(&format!("SELECT toString(id), note, toString(_version) FROM `{}`.orders FINAL ORDER BY id", self.database))
+            .await;
         let there = latest.iter().filter(|(_, (_, there))| *there);
         let expected: Vec<_> = there.map(|(key, (seq, _))| vec![key.to_string(), format!("{seq:010}"), seq.to_string()]).collect();
         assert_eq!(mirror, expected, "the mirror is the fold of the changes by key");

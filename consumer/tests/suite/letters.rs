@@ -218,7 +218,9 @@ async fn bytes_that_are_no_record_of_the_topic_go_to_the_dead_letters() {
     records.iter().for_each(|(record, _)| sender.send(record));
     sender.flush();
     let consumer = Running::start(&settings(&stack, &group, &writer.topic, stack.get("CLICKHOUSE_URL"), ""));
-    stack.wait_for(&format!("SELECT toString(groupArray(id)) AS v FROM (SELECT id FROM `{database}`.orders FINAL ORDER BY id)"), "[0,8]").await;
+    stack
+        .wait_for(&format!("SELECT toString(groupArray(id)) AS v FROM (SELECT id FROM `{database}`.orders FINAL ORDER BY id)"), "[0,8]")
+        .await;
     wait_committed(&stack, &group, &writer.topic, 1).await;
     let found = letters(&stack, &dead(&database)).await;
     let expected: Vec<_> = (0_i64..).zip(&records).filter_map(|(offset, (record, kind))| Some((offset, record, (*kind)?))).collect();
@@ -450,9 +452,15 @@ async fn dead_letters_are_listed_shown_loaded_after_all_and_dropped() {
 
     let (code, shown, _) = dlq(file, &["show", &all[1]]).await;
     let shown: serde_json::Value = serde_json::from_str(shown.trim()).expect("one JSON object");
-    assert_eq!((code, &shown["place"], &shown["kind"], &shown["group"]), (0, &all[1].as_str().into(), &"clickhouse".into(), &buried.group.as_str().into()));
+    assert_eq!(
+        (code, &shown["place"], &shown["kind"], &shown["group"]),
+        (0, &all[1].as_str().into(), &"clickhouse".into(), &buried.group.as_str().into())
+    );
     assert!(shown["value"]["avro"].to_string().contains("loud"), "{shown}");
-    assert!(shown["key"]["schema_id"].as_u64().is_some() && shown["value"]["bytes"].as_str().is_some_and(|hex| hex.starts_with("00")), "{shown}");
+    assert!(
+        shown["key"]["schema_id"].as_u64().is_some() && shown["value"]["bytes"].as_str().is_some_and(|hex| hex.starts_with("00")),
+        "{shown}"
+    );
 
     // Nothing is mended: each stays, and why is told.
     let (code, out, err) = dlq(file, &["retry", "--all"]).await;
@@ -589,7 +597,15 @@ async fn dlq_ends_with_the_code_that_its_help_names() {
     let (code, out, err) = dlq(&file, &["drop", &format!("{database}.d.t/0/5")]).await;
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
     assert!(err.contains("no dead letter") && err.contains("offset 5"), "{err}");
-    for wrong in [&["retry"][..], &["drop"], &["drop", "--all", "a.b.c/0/1"], &["retry", "a.b.c/0"], &["show", "a/b"], &["list", "--output", "xml"], &["bury"]] {
+    for wrong in [
+        &["retry"][..],
+        &["drop"],
+        &["drop", "--all", "a.b.c/0/1"],
+        &["retry", "a.b.c/0"],
+        &["show", "a/b"],
+        &["list", "--output", "xml"],
+        &["bury"],
+    ] {
         let (code, out, err) = dlq(&file, wrong).await;
         assert_eq!((code, out.as_str()), (2, ""), "{wrong:?}: {err}");
         assert!(!err.is_empty(), "{wrong:?}");
@@ -600,5 +616,9 @@ async fn dlq_ends_with_the_code_that_its_help_names() {
     let asked = Instant::now();
     let (code, out, err) = dlq(&away, &["list"]).await;
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
-    assert!(err.contains("look for topics of dead letters") && asked.elapsed() < Duration::from_secs(30), "{err} after {:?}", asked.elapsed());
+    assert!(
+        err.contains("look for topics of dead letters") && asked.elapsed() < Duration::from_secs(30),
+        "{err} after {:?}",
+        asked.elapsed()
+    );
 }
