@@ -1,7 +1,8 @@
 //! The Kafka consumer, polled by one thread: records, and rebalances as typed events that are answered when what they take away is loaded.
 //!
 //! librdkafka asks the application before it gives partitions up. The callback here only notes the question; [`Session::release`]
-//! answers it once the partitions' rows are in ClickHouse. Polling goes on meanwhile, so that the membership stays.
+//! answers it once the partitions' rows are in ClickHouse. Polling goes on meanwhile, so that the membership stays; but librdkafka fetches
+//! nothing until it is answered, of the other partitions neither.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,8 +50,8 @@ pub enum Event<'a> {
     Lost(Vec<TopicPartition>),
     /// The broker has these offsets.
     Committed(Vec<Commit>),
-    /// The broker doesn't; they are offered again.
-    CommitFailed(KafkaError),
+    /// The broker doesn't have them; they are offered again.
+    CommitFailed(KafkaError, Vec<Commit>),
     /// Something that may heal by itself.
     Trouble(RDKafkaErrorCode),
     /// Something that doesn't.
@@ -87,7 +88,7 @@ enum Note {
     Assign(TopicPartitionList),
     Revoke { partitions: TopicPartitionList, lost: bool },
     Committed(Vec<Commit>),
-    CommitFailed(KafkaError),
+    CommitFailed(KafkaError, Vec<Commit>),
 }
 
 /// What librdkafka's statistics tell.
@@ -188,35 +189,45 @@ impl ConsumerContext for Context {
 fn commit_all(consumer: &BaseConsumer<Context>, requests: &Receiver<Vec<Commit>>) {
     for offsets in requests {
         let (taken, refused) = commit_once(consumer, offsets);
-        if let Some(taken) = taken {
+        if !taken.is_empty() || refused.is_none() {
             consumer.context().note(Note::Committed(taken));
         }
-        if let Some(error) = refused {
-            consumer.context().note(Note::CommitFailed(error));
+        if let Some((error, refused)) = refused {
+            consumer.context().note(Note::CommitFailed(error, refused));
         }
     }
 }
 
-/// Commits a list and waits for the verdict: what Kafka has, and why it hasn't the rest. Where one of its topics is at fault, which may have been
+/// Commits a list and waits for the verdict: what Kafka has, and what it hasn't, and why. Where one of its topics is at fault, which may have been
 /// deleted, the other ones are committed without it.
-fn commit_once(consumer: &BaseConsumer<Context>, offsets: Vec<Commit>) -> (Option<Vec<Commit>>, Option<KafkaError>) {
+fn commit_once(consumer: &BaseConsumer<Context>, offsets: Vec<Commit>) -> (Vec<Commit>, Option<(KafkaError, Vec<Commit>)>) {
     let commit = |offsets: &[Commit]| offset_list(offsets).and_then(|list| consumer.commit(&list, CommitMode::Sync));
     let error = match commit(&offsets) {
-        Ok(()) => return (Some(offsets), None),
-        Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => return (Some(Vec::new()), None),
+        Ok(()) => return (offsets, None),
+        Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => return (Vec::new(), None),
         Err(error) => error,
     };
-    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
-        return (None, Some(error));
+    if !topic_is_gone(&error) {
+        return (Vec::new(), Some((error, offsets)));
     }
-    let (mut taken, mut refused) = (Vec::new(), None);
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    let mut why = error;
     for of_topic in by_topic(offsets) {
         match commit(&of_topic) {
             Ok(()) => taken.extend(of_topic),
-            Err(error) => refused = Some(error),
+            Err(error) => {
+                why = error;
+                refused.extend(of_topic);
+            }
         }
     }
-    (Some(taken), refused)
+    (taken, (!refused.is_empty()).then_some((why, refused)))
+}
+
+/// Whether a commit was refused because Kafka doesn't know the topic.
+#[must_use]
+pub fn topic_is_gone(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition)
 }
 
 fn by_topic(offsets: Vec<Commit>) -> Vec<Vec<Commit>> {
@@ -373,7 +384,7 @@ impl Session {
                 }
             }
             Note::Committed(offsets) => Event::Committed(offsets),
-            Note::CommitFailed(error) => Event::CommitFailed(error),
+            Note::CommitFailed(error, refused) => Event::CommitFailed(error, refused),
         }
     }
 
@@ -500,7 +511,7 @@ impl Session {
 fn takes_back(notes: &[Note]) -> bool {
     notes.iter().any(|note| match note {
         Note::Revoke { .. } => true,
-        Note::Assign(_) | Note::Committed(_) | Note::CommitFailed(_) => false,
+        Note::Assign(_) | Note::Committed(_) | Note::CommitFailed(..) => false,
     })
 }
 
@@ -604,7 +615,7 @@ mod tests {
 
     #[test]
     fn a_commits_verdict_does_not_take_partitions_back() {
-        let refused = || Note::CommitFailed(KafkaError::ConsumerCommit(RDKafkaErrorCode::RebalanceInProgress));
+        let refused = || Note::CommitFailed(KafkaError::ConsumerCommit(RDKafkaErrorCode::RebalanceInProgress), Vec::new());
         assert!(!takes_back(&[]));
         assert!(!takes_back(&[Note::Committed(Vec::new()), refused()]));
         assert!(takes_back(&[refused(), Note::Revoke { partitions: TopicPartitionList::new(), lost: true }]));

@@ -317,8 +317,11 @@ impl Pipeline {
                         tracing::info!("offsets are committed again");
                     }
                 }
-                Event::CommitFailed(error) => {
+                Event::CommitFailed(error, refused) => {
                     self.commit_failed(&error, now);
+                    if kafka::topic_is_gone(&error) {
+                        self.loader.abandon_revoked(refused.iter().map(|commit| &commit.partition));
+                    }
                 }
                 Event::Trouble(code) => tracing::debug!(%code, "Kafka reports trouble; the client goes on trying"),
                 Event::Failed(error) => return Err(error),
