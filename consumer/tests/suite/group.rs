@@ -184,7 +184,10 @@ async fn a_deleted_topic_holds_nothing_up(name: &str, kafka: &str) {
     };
     let proxy = Proxy::start(&stack).await;
     // What can't be committed any more would be waited for so long, and nothing else be read meanwhile.
-    let yaml = yaml.replace("drain_timeout: 2s", "drain_timeout: 120s").replace(stack.get("CLICKHOUSE_URL"), &proxy.url);
+    let yaml = yaml
+        .replace("drain_timeout: 2s", "drain_timeout: 120s")
+        .replace("rows_max: 20 ", "rows_max: 20000 ")
+        .replace(stack.get("CLICKHOUSE_URL"), &proxy.url);
     let consumer = Process::start(&database, &yaml);
     let rows = |table: &str| format!("SELECT toString((count(), uniqExact(_partition, _offset))) AS v FROM `{database}`.{table}");
     send(&to_gone, &gone, 0..300);
