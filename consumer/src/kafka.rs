@@ -1,10 +1,11 @@
 //! The Kafka consumer, polled by one thread: records, and rebalances as typed events that are answered when what they take away is loaded.
 //!
 //! librdkafka asks the application before it gives partitions up. The callback here only notes the question; [`Session::release`]
-//! answers it once the partitions' rows are in ClickHouse. Polling goes on meanwhile, so that the membership stays.
+//! answers it once the partitions' rows are in ClickHouse. Polling goes on meanwhile, so that the membership stays; but librdkafka fetches
+//! nothing until it is answered, of the other partitions neither.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,16 +51,23 @@ pub enum Event<'a> {
     Revoking(Vec<TopicPartition>),
     /// Partitions are gone already; already accepted.
     Lost(Vec<TopicPartition>),
-    /// The broker has these offsets.
-    Committed(Vec<Commit>),
-    /// The broker doesn't; they are offered again.
-    CommitFailed(KafkaError),
+    /// The broker has answered a commit.
+    Committed(Verdict),
     /// Something that may heal by itself.
     Trouble(RDKafkaErrorCode),
     /// Something that doesn't.
     Failed(Error),
     /// Nothing for now.
     Idle,
+}
+
+/// What became of a commit.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// What the broker has.
+    pub taken: Vec<Commit>,
+    /// What it hasn't, and why; it is offered again.
+    pub refused: Option<(KafkaError, Vec<Commit>)>,
 }
 
 /// An offset to be committed.
@@ -89,8 +97,7 @@ pub struct Assigned {
 enum Note {
     Assign(TopicPartitionList),
     Revoke { partitions: TopicPartitionList, lost: bool },
-    Committed(Vec<Commit>),
-    CommitFailed(KafkaError),
+    Committed(Verdict),
 }
 
 /// What librdkafka's statistics tell.
@@ -193,18 +200,53 @@ impl ConsumerContext for Context {
 /// only to a callback which the binding doesn't set.
 fn commit_all(consumer: &BaseConsumer<Context>, requests: &Receiver<Vec<Commit>>) {
     for offsets in requests {
-        let list = offset_list(&offsets);
-        let note = match list.and_then(|list| commit(consumer, &list)) {
-            Ok(()) => Note::Committed(offsets),
-            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Note::Committed(Vec::new()),
-            Err(error) => Note::CommitFailed(error),
-        };
-        consumer.context().note(note);
+        let (taken, refused) = commit_once(consumer, offsets);
+        consumer.context().note(Note::Committed(Verdict { taken, refused }));
     }
 }
 
+/// Commits a list and waits for the verdict: what Kafka has, and what it hasn't, and why. Where one of its topics is at fault, which may have been
+/// deleted, the other ones are committed without it.
+fn commit_once(consumer: &BaseConsumer<Context>, offsets: Vec<Commit>) -> (Vec<Commit>, Option<(KafkaError, Vec<Commit>)>) {
+    let commit = |offsets: &[Commit]| offset_list(offsets).and_then(|list| send(consumer, &list));
+    let error = match commit(&offsets) {
+        Ok(()) => return (offsets, None),
+        Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => return (Vec::new(), None),
+        Err(error) => error,
+    };
+    if !topic_is_gone(&error) {
+        return (Vec::new(), Some((error, offsets)));
+    }
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    let mut why = error;
+    for of_topic in by_topic(offsets) {
+        match commit(&of_topic) {
+            Ok(()) => taken.extend(of_topic),
+            Err(error) => {
+                why = error;
+                refused.extend(of_topic);
+            }
+        }
+    }
+    (taken, (!refused.is_empty()).then_some((why, refused)))
+}
+
+/// Whether a commit was refused because Kafka doesn't know the topic.
+#[must_use]
+pub fn topic_is_gone(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition)
+}
+
+fn by_topic(offsets: Vec<Commit>) -> Vec<Vec<Commit>> {
+    let mut topics: BTreeMap<Arc<str>, Vec<Commit>> = BTreeMap::new();
+    for offset in offsets {
+        topics.entry(Arc::clone(&offset.partition.0)).or_default().push(offset);
+    }
+    topics.into_values().collect()
+}
+
 /// Commits and waits. Nothing is sent for a membership that is over: librdkafka would send it with the next one.
-fn commit(consumer: &BaseConsumer<Context>, list: &TopicPartitionList) -> KafkaResult<()> {
+fn send(consumer: &BaseConsumer<Context>, list: &TopicPartitionList) -> KafkaResult<()> {
     if consumer.assignment_lost() {
         return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::AssignmentLost));
     }
@@ -356,8 +398,7 @@ impl Session {
                     Err(error) => Event::Failed(Error::Defect(format!("could not give lost partitions up: {error}"))),
                 }
             }
-            Note::Committed(offsets) => Event::Committed(offsets),
-            Note::CommitFailed(error) => Event::CommitFailed(error),
+            Note::Committed(verdict) => Event::Committed(verdict),
         }
     }
 
@@ -485,7 +526,7 @@ impl Session {
 fn takes_back(notes: &[Note]) -> bool {
     notes.iter().any(|note| match note {
         Note::Revoke { .. } => true,
-        Note::Assign(_) | Note::Committed(_) | Note::CommitFailed(_) => false,
+        Note::Assign(_) | Note::Committed(_) => false,
     })
 }
 
@@ -612,9 +653,12 @@ mod tests {
 
     #[test]
     fn a_commits_verdict_does_not_take_partitions_back() {
-        let refused = || Note::CommitFailed(KafkaError::ConsumerCommit(RDKafkaErrorCode::RebalanceInProgress));
+        let refused = || {
+            let error = KafkaError::ConsumerCommit(RDKafkaErrorCode::RebalanceInProgress);
+            Note::Committed(Verdict { taken: Vec::new(), refused: Some((error, Vec::new())) })
+        };
         assert!(!takes_back(&[]));
-        assert!(!takes_back(&[Note::Committed(Vec::new()), refused()]));
+        assert!(!takes_back(&[Note::Committed(Verdict::default()), refused()]));
         assert!(takes_back(&[refused(), Note::Revoke { partitions: TopicPartitionList::new(), lost: true }]));
     }
 

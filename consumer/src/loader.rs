@@ -174,6 +174,12 @@ impl Loader {
         }
     }
 
+    /// Of these partitions nothing can be committed: where they are asked back, nothing of them is waited for.
+    pub fn abandon_revoked<'a>(&mut self, partitions: impl Iterator<Item = &'a TopicPartition>) {
+        let abandoned: Vec<_> = partitions.filter(|partition| self.is_revoking(partition)).cloned().collect();
+        self.forget(&abandoned);
+    }
+
     /// The partitions asked back are gone.
     pub fn released(&mut self) {
         let gone: Vec<_> = self.revoking.iter().filter_map(|id| self.named(*id)).collect();
@@ -880,6 +886,24 @@ mod tests {
             memory_max: 1 << 20,
             dead_per_minute_max: 10,
         }
+    }
+
+    #[test]
+    fn what_can_not_be_committed_is_not_waited_for_when_it_is_asked_back() {
+        let mut loader = Loader::new(limits(), Arc::default());
+        let (gone, here): (TopicPartition, TopicPartition) = ((Arc::from("s.d.gone"), 0), (Arc::from("s.d.here"), 0));
+        for partition in [&gone, &here] {
+            loader.assign(partition, Some(0), None);
+            let id = loader.id(partition);
+            loader.offsets.polled(id, 0);
+        }
+        loader.abandon_revoked([&here].into_iter());
+        assert_eq!(loader.assigned().count(), 2, "it isn't asked back");
+        loader.revoke(std::slice::from_ref(&gone));
+        assert!(!loader.revocable());
+        loader.abandon_revoked([&gone, &here].into_iter());
+        assert!(loader.revocable());
+        assert_eq!(loader.assigned().filter_map(|id| loader.named(id)).collect::<Vec<_>>(), [here]);
     }
 
     #[test]

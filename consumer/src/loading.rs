@@ -259,7 +259,7 @@ mod tests {
         ) {
             let block = block(rows);
             let present: Vec<i64> = present.into_iter().filter(|offset| !bad.contains(&usize::try_from(*offset).unwrap())).collect();
-            let mut halves = vec![0..rows];
+            let mut halves: Vec<_> = std::iter::once(0..rows).collect();
             let mut possible = Vec::new();
             while let Some(piece) = halves.pop() {
                 if piece.len() > 1 {

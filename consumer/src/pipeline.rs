@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::dead_letter_queue::DeadLetterQueue;
 use crate::error::Error;
 use crate::jobs::{Jobs, Message};
-use crate::kafka::{self, Assigned, Event, Session};
+use crate::kafka::{self, Assigned, Event, Session, Verdict};
 use crate::loader::{Limits, Loader, TableView};
 use crate::plan::RowPlan;
 use crate::progress::Recorder;
@@ -306,18 +306,7 @@ impl Pipeline {
                     self.revoking_until = None;
                     self.loader.forget(&partitions);
                 }
-                Event::Committed(offsets) => {
-                    self.committing = None;
-                    self.commit_refused = false;
-                    self.commit_after = now + COMMIT_INTERVAL;
-                    self.loader.committed(&offsets);
-                    if std::mem::take(&mut self.commit_failing) {
-                        tracing::info!("offsets are committed again");
-                    }
-                }
-                Event::CommitFailed(error) => {
-                    self.commit_failed(&error, now);
-                }
+                Event::Committed(verdict) => self.committed(verdict, now),
                 Event::Trouble(code) => {
                     tracing::debug!(%code, "Kafka reports trouble; the client goes on trying");
                     // It may have taken long: jobs, a stop and the other partitions mustn't wait for the next one.
@@ -333,8 +322,24 @@ impl Pipeline {
         Ok(())
     }
 
-    fn commit_failed(&mut self, error: &rdkafka::error::KafkaError, now: Instant) {
+    fn committed(&mut self, Verdict { taken, refused }: Verdict, now: Instant) {
         self.committing = None;
+        self.loader.committed(&taken);
+        if let Some((error, refused)) = refused {
+            self.commit_failed(&error, now);
+            if kafka::topic_is_gone(&error) {
+                self.loader.abandon_revoked(refused.iter().map(|commit| &commit.partition));
+            }
+            return;
+        }
+        self.commit_refused = false;
+        self.commit_after = now + COMMIT_INTERVAL;
+        if std::mem::take(&mut self.commit_failing) {
+            tracing::info!("offsets are committed again");
+        }
+    }
+
+    fn commit_failed(&mut self, error: &rdkafka::error::KafkaError, now: Instant) {
         self.commit_refused = true;
         if kafka::rebalances(error) {
             tracing::debug!(%error, "could not commit offsets while the group rebalances");

@@ -658,6 +658,7 @@ impl World {
     }
 
     /// What is to be loaded, once all that is to be prepared is.
+    #[allow(clippy::vec_box, reason = "as they are in their jobs, and go back")]
     fn loads(&mut self, now: Instant) -> Vec<Box<Load>> {
         let mut loads = Vec::new();
         for _ in 0..3 {

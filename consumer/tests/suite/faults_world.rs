@@ -382,7 +382,7 @@ fn read_back(stack: &Stack, writers: &[Writer; 2]) -> Vec<Change> {
     read_all(stack, &writers[0].topic, |partition, offset, _, value| {
         let Some(value) = value else { return };
         let (id, mut body) = unframe(value).expect("framed");
-        let writer = writers.iter().find(|writer| writer.value_id == id).expect("a known schema");
+        let writer = writers.iter().find(|writer| id == writer.value_id.into()).expect("a known schema");
         let reader = GenericDatumReader::builder(&writer.value).build().expect("a reader");
         let envelope = reader.read_value(&mut body).expect("a record");
         let Value::String(op) = field(&envelope, "op") else { panic!("op") };

@@ -175,7 +175,7 @@ impl Drop for Process {
             let _ = self.child.kill();
             let _ = self.child.wait();
             if std::thread::panicking() {
-                let tail: Vec<_> = self.log().iter().rev().take(30).rev().map(ToString::to_string).collect();
+                let tail: Vec<_> = self.log().iter().rev().take(80).rev().map(ToString::to_string).collect();
                 println!("{self:?}:\n{}", tail.join("\n"));
             }
         }
