@@ -315,7 +315,8 @@ fn write(writers: &[[Writer; 2]; 2], brokers: &str, mut random: Random, stopping
             }
         }
         producer.poll(Duration::ZERO);
-        std::thread::sleep(PAUSE); // A workload has a pace; nothing is awaited by it.
+        #[allow(clippy::disallowed_methods, reason = "a workload has a pace; nothing is awaited by it")]
+        std::thread::sleep(PAUSE);
     }
     producer.flush(PATIENCE).expect("sent");
 }
