@@ -90,6 +90,8 @@ pub struct Chunk {
     pub high: FilePosition,
     /// The range that they are of.
     pub range: u32,
+    /// What the range is by: the key's columns with their types and collations.
+    pub key: Arc<[String]>,
     /// The last row's key; none where there is no row.
     pub after: Option<String>,
     /// Whether the range has no more.

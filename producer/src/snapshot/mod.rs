@@ -23,8 +23,7 @@ pub use self::plan::Plan;
 
 use self::message::{Chunk, Hold, Reading, SnapshotMessage};
 use self::plan::{Job, Next, Work};
-use self::table::Described;
-pub(crate) use self::table::key_columns;
+use self::table::{Described, key_columns};
 use crate::capture::{ChunkOutcome, EncodedRows, Opened, PreparedTable, SnapshotOrigin};
 use crate::encode::{Conversions, KeySpans};
 use crate::error::Error;
@@ -308,7 +307,8 @@ impl Worker {
         let done = !cut && rows.len() < usize::try_from(rows_max).unwrap_or(usize::MAX);
         let (ack, answer) = oneshot::channel();
         let (reading, table, epoch) = (job.reading.clone(), Arc::clone(&described.prepared), described.opened.epoch);
-        Ok((Chunk { reading, table, epoch, rows, origin, high, range: range.id, after, done, ack }, answer))
+        let key = Arc::clone(&described.key);
+        Ok((Chunk { reading, table, epoch, rows, origin, high, range: range.id, key, after, done, ack }, answer))
     }
 
     /// Reads a table whole, while the stream stands still.
@@ -406,7 +406,7 @@ impl Shared {
             self.send(SnapshotMessage::Remember { reading: job.reading.clone(), progress: TableProgress::finished(0) }).await?;
             return Ok(None);
         };
-        let key = key_columns(&table.shape);
+        let key = key_columns(&table);
         if *job.key.get_or_init(|| key.clone()) != key {
             tracing::info!(table = name, "the table has another key now: its rows are read from the beginning");
             let progress = TableProgress { key, ..TableProgress::fresh(job.condition.clone()) };
@@ -423,7 +423,7 @@ impl Shared {
         }
         let version = job.new_version();
         let reader = ChunkReader::new(&table, job.condition.as_deref());
-        let described = Arc::new(Described { version, table, prepared, reader, opened });
+        let described = Arc::new(Described { version, table, key: key.into(), prepared, reader, opened });
         *current = Some(Arc::clone(&described));
         Ok(Some(described))
     }
