@@ -296,9 +296,9 @@ impl Writer {
 
     fn snapshot_message(&mut self, message: SnapshotMessage) -> Result<(), Error> {
         match message {
-            SnapshotMessage::Open { topic, ack } => {
+            SnapshotMessage::Open { database, table, ack } => {
                 // Who asked may be gone with an error, which ends the session elsewhere; so for every answer below.
-                let _ = ack.send(self.parts.capture.open(topic));
+                let _ = ack.send(self.parts.capture.open(&database, &table));
             }
             SnapshotMessage::Chunk(chunk) => {
                 self.pending.push(Pending::Chunk(chunk));

@@ -20,6 +20,9 @@ pub const COLUMN_SCALE: &str = "__debezium.source.column.scale";
 /// Parameter of a column's schema: the column's name where Avro's rules changed it (Debezium's name).
 pub const COLUMN_NAME: &str = "__debezium.source.column.name";
 
+/// Parameter of a column's schema: the name it had in the schema before, where a statement renamed it.
+pub const RENAMED_FROM: &str = "millrace.column.renamed.from";
+
 /// Kafka's limit for a topic's name, in bytes (`org.apache.kafka.common.internals.Topic`).
 pub const TOPIC_LEN_MAX: usize = 249;
 

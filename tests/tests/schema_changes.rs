@@ -19,6 +19,7 @@ mod modify;
 mod pt_osc;
 mod recreate;
 mod rename;
+mod rename_hint;
 mod rename_into;
 mod reorder;
 mod truncate;

@@ -417,7 +417,7 @@ async fn all_are_read(producer: &Process, world: &World, table: &str, rows: usiz
 }
 
 /// Sends a signal by the command line.
-fn signal(world: &World, arguments: &[&str]) -> Result<()> {
+pub(crate) fn signal(world: &World, arguments: &[&str]) -> Result<()> {
     let config = world.directory.join("producer.yaml");
     let output = Command::new(Binary::Producer.path()?).arg("signal").arg("--config").arg(config).args(arguments).output()?;
     if output.status.success() {

@@ -2,7 +2,7 @@
 
 use millrace_schemas::{names, registry};
 
-use super::{Capture, CaptureError, LogEvent, LoggedTable, Need, Record, Sink, Step};
+use super::{Capture, CaptureError, LogEvent, LoggedTable, Need, PreparedTable, Record, Sink, Step};
 use crate::binlog::event::QueryEvent;
 use crate::ddl::apply::Known;
 use crate::ddl::history::{Context, Effects, Entry, History, Name, TableChange};
@@ -59,6 +59,11 @@ impl Capture {
     /// A table that the log describes is this one.
     pub fn describe(&mut self, known: Known) {
         self.schemas.news.extend(self.schemas.history.described(known));
+    }
+
+    /// Rows of a table are published that were read.
+    pub(super) fn rows_read(&mut self, table: &PreparedTable) {
+        self.schemas.history.rows_read(table.plan.shape());
     }
 
     /// What is to be remembered of tables with the next commit.
@@ -223,7 +228,7 @@ mod tests {
 
     use super::*;
     use crate::binlog::event::kind;
-    use crate::capture::{Learned, PreparedTable};
+    use crate::capture::Learned;
     use crate::ddl::apply;
     use crate::encode::TablePlan;
     use crate::position::place::{FilePosition, Position};

@@ -13,7 +13,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use millrace_schemas::shape::TableShape;
+
 use super::apply::{self, Known};
+use super::renames::Renames;
 use super::stated::Stated;
 use super::{Ddl, SqlMode, TableName, charset_is_named};
 
@@ -57,6 +60,8 @@ pub struct Entry {
     pub unknown: Option<Unknown>,
     /// The defaults that its columns began with. They follow the statements also where nothing else is known.
     pub stated: Stated,
+    /// Its renamed columns. They follow the statements also where nothing else is known.
+    pub renames: Renames,
     /// A truncate must go out before its next row.
     pub truncate: bool,
     /// Its columns are to be announced once they are known.
@@ -192,7 +197,9 @@ impl History {
         let is_news = entry.unannounced || entry.known.as_ref().is_some_and(|before| !is_same(before, &known));
         let mut stated = entry.stated.clone();
         stated.retain(&known.shape);
-        let after = Entry { known: Some(known.clone()), stated, truncate: entry.truncate, ..Entry::default() };
+        let mut renames = entry.renames.clone();
+        renames.publish(&known.shape);
+        let after = Entry { known: Some(known.clone()), stated, renames, truncate: entry.truncate, ..Entry::default() };
         if *entry != after {
             *entry = after;
             if keep {
@@ -200,6 +207,14 @@ impl History {
             }
         }
         is_news.then_some(TableChange { kind: ChangeKind::Alter, name, table: Some(known) })
+    }
+
+    /// Rows of a table of this shape are published, by a reading of it.
+    pub fn rows_read(&mut self, shape: &TableShape) {
+        let name = (shape.database.clone(), shape.table.clone());
+        if self.entries.get_mut(&name).is_some_and(|entry| entry.renames.publish(shape)) {
+            self.changed.insert(name);
+        }
     }
 
     /// Takes a statement of the log. `selected`: which tables are captured.
@@ -297,8 +312,9 @@ impl History {
         let entry = self.entries.entry(name.clone()).or_default();
         if context.exact {
             entry.stated.alter(context.text, context.exact, context.mode);
+            entry.renames.alter(context.text, context.mode, entry.known.as_ref().map(|known| &known.shape));
         } else {
-            entry.stated = Stated::default();
+            (entry.stated, entry.renames) = (Stated::default(), Renames::default());
         }
         if let Some(known) = &entry.known {
             (entry.known, entry.unknown) = split(exactly(context, || apply::alter(known, context.text, context.mode)));
@@ -582,6 +598,48 @@ mod tests {
         assert_eq!(story.history.get(&name("u")).map(|moved| &moved.stated), Some(&entry.stated));
         story.run("DROP TABLE u");
         assert_eq!(story.history.get(&name("u")).map(|gone| gone.stated.columns().len()), Some(0));
+    }
+
+    #[test]
+    fn a_renamed_column_is_told_with_the_table_of_its_name() {
+        let told = |story: &Story, table: &str| {
+            let renames = story.history.get(&name(table)).map(|entry| entry.renames.told()).unwrap_or_default();
+            renames.into_iter().map(|(name, from)| format!("{name} from {from}")).collect::<Vec<_>>()
+        };
+        for minimal in [true, false] {
+            let mut story = Story::new(minimal, &["t"]);
+            story.run("ALTER TABLE t RENAME COLUMN t_v TO w");
+            assert_eq!(told(&story, "t"), ["w from t_v"]);
+            assert!(story.history.take_changed().iter().any(|(_, entry)| !entry.renames.columns().is_empty()), "it is remembered");
+            let known =
+                apply::create("CREATE TABLE t (id INT PRIMARY KEY, w INT)", SqlMode::default(), ("d", "t"), None).expect("understood");
+            story.history.rows_read(&known.shape);
+            assert!(
+                story.history.take_changed().iter().any(|(_, entry)| entry.renames.columns()[0].published),
+                "so is that it is published"
+            );
+            story.run("ALTER TABLE t CHANGE w x INT");
+            assert_eq!(told(&story, "t"), ["x from w"]);
+            story.run("ALTER TABLE t RENAME COLUMN x TO y, RENAME TO u");
+            assert_eq!(told(&story, "u"), [""; 0], "its topic has no schema before");
+            story.run("DROP TABLE u");
+            story.run("CREATE TABLE u (y INT PRIMARY KEY)");
+            assert_eq!(told(&story, "u"), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_renamed_column_is_told_until_rows_of_another_table_come() {
+        let mut story = Story::new(false, &["t"]);
+        story.run("ALTER TABLE t RENAME COLUMN t_v TO w");
+        let known = |columns: &str| {
+            apply::create(&format!("CREATE TABLE t ({columns})"), SqlMode::default(), ("d", "t"), None).expect("understood")
+        };
+        story.history.described(known("id INT PRIMARY KEY, w INT"));
+        let renames = story.history.get(&name("t")).map(|entry| entry.renames.clone()).expect("followed");
+        assert!(renames.columns()[0].published);
+        story.history.described(known("id INT PRIMARY KEY, other INT"));
+        assert_eq!(story.history.get(&name("t")).map(|entry| entry.renames.columns().len()), Some(0));
     }
 
     #[test]

@@ -324,7 +324,7 @@ impl Worker {
             let hold = Hold { reading: job.reading.clone(), table: Arc::clone(&described.prepared), opened: opened.clone(), high, ack };
             if !shared.ask(SnapshotMessage::Hold(hold), answer).await? {
                 select::close_view(&mut self.rows).await?;
-                let now = shared.open(described.prepared.plan.topic()).await?;
+                let now = shared.open(&job.reading.database, &job.reading.table).await?;
                 if now.epoch != opened.epoch {
                     *job.described.lock().await = None;
                     return Ok(Read::Again);
@@ -390,8 +390,7 @@ impl Shared {
         }
         self.open_ahead().await?;
         let name = &job.reading.name;
-        let topic = self.snapshot.tables.topic(&job.reading.database, &job.reading.table);
-        let opened = self.open(&topic).await?;
+        let opened = self.open(&job.reading.database, &job.reading.table).await?;
         let (table, estimate) = {
             let mut beside = self.beside.lock().await;
             let table = catalog::table(&mut beside, &job.reading.database, &job.reading.table, &KeyOverrides::new()).await?;
@@ -413,7 +412,7 @@ impl Shared {
             self.send(SnapshotMessage::Remember { reading: job.reading.clone(), progress }).await?;
             return Ok(None);
         }
-        let prepared = self.snapshot.tables.prepare(table.shape.clone()).await?;
+        let prepared = self.snapshot.tables.prepare(table.shape.clone(), opened.renamed.clone()).await?;
         if job.chunk_rows.load(Ordering::Relaxed) == 0 {
             self.snapshot.status.table_estimate(name, estimate.rows);
             tracing::info!(table = name, rows_estimate = estimate.rows, "reading rows");
@@ -442,14 +441,14 @@ impl Shared {
             return Ok(());
         }
         for (database, table) in self.snapshot.plan.upcoming(OPENED_AHEAD) {
-            self.open(&self.snapshot.tables.topic(&database, &table)).await?;
+            self.open(&database, &table).await?;
         }
         Ok(())
     }
 
-    async fn open(&self, topic: &str) -> Result<Opened, Error> {
+    async fn open(&self, database: &str, table: &str) -> Result<Opened, Error> {
         let (ack, answer) = oneshot::channel();
-        self.ask(SnapshotMessage::Open { topic: topic.to_owned(), ack }, answer).await
+        self.ask(SnapshotMessage::Open { database: database.to_owned(), table: table.to_owned(), ack }, answer).await
     }
 
     fn push(
