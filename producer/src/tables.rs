@@ -335,7 +335,7 @@ impl Tables {
         Err(Error::Unnamed { position: position(), table: format!("{database}.{table}"), before, now })
     }
 
-    /// The table of that name as the catalogue has it now; none if there is none.
+    /// The table of that name as the catalogue has it now, to be truncated. If it is gone, what its topic needs for that; none if nothing of it was ever published.
     ///
     /// # Errors
     /// As [`Tables::prepare`].
@@ -350,8 +350,23 @@ impl Tables {
         };
         match found {
             Some(Listed { shape, renamed }) => self.prepare(shape, renamed).await.map(Some),
-            None => Ok(None),
+            None => self.published(name).await,
         }
+    }
+
+    /// A table of which only the topic is left, as its schemas in the registry tell it: no rows can be encoded, but that there are none.
+    async fn published(&self, (database, table): (String, String)) -> Result<Option<Arc<PreparedTable>>, Error> {
+        let topic = self.topic(&database, &table);
+        let Some(value_id) = self.registry.latest(&names::value_subject(&topic)).await? else { return Ok(None) };
+        let keyed = self.registry.latest(&names::key_subject(&topic)).await?.is_some();
+        let truncate_key_id = match keyed {
+            true => Some(self.registry.register(&names::truncate_subject(&self.prefix), avro::TRUNCATE_KEY_SCHEMA).await?),
+            false => None,
+        };
+        self.topics.ensure_tables(&[(&topic, keyed)]).await?;
+        let shape = TableShape { database, table, columns: Vec::new(), key: Vec::new() };
+        let plan = self.plan(Listed { shape, renamed: RenamedFrom::new() })?;
+        Ok(Some(Arc::new(PreparedTable { plan, key_id: None, truncate_key_id, value_id })))
     }
 
     async fn look_up(&self, database: &str, table: &str) -> Result<Option<Table>, Error> {

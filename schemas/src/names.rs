@@ -11,6 +11,9 @@ pub const NEW_KEY_HEADER: &str = "__debezium.newkey";
 /// Header of the create half of a key change: the old key, framed as record keys are (Debezium's name).
 pub const OLD_KEY_HEADER: &str = "__debezium.oldkey";
 
+/// Header of the truncate that a DROP of the table publishes: `true`.
+pub const DROPPED_HEADER: &str = "millrace.dropped";
+
 /// Parameter of a column's schema: the MySQL type's name, such as `INT UNSIGNED` (Debezium's name).
 pub const COLUMN_TYPE: &str = "__debezium.source.column.type";
 /// Parameter of a column's schema: characters, bytes, bits, decimal precision or fractional digits (Debezium's name).

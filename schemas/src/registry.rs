@@ -228,6 +228,25 @@ impl Registry {
         }
     }
 
+    /// The id of a subject's newest schema; None if it has none. Asks the registry each time.
+    ///
+    /// # Errors
+    ///
+    /// As the call failed.
+    pub async fn latest(&self, subject: &str) -> Result<Option<u32>, RegistryError> {
+        let path = encode(subject);
+        let what = format!("get the newest schema of subject \"{subject}\"");
+        let found = self.call(&what, Some(subject), async |settings| perform_sr_call(settings, SrCall::GetLatest(&path)).await);
+        match found.await {
+            Ok(found) => match found.id {
+                Some(id) => Ok(Some(id)),
+                None => Err(self.malformed(&what, "the answer has no \"id\"")),
+            },
+            Err(RegistryError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the subject's rules would allow this schema. A subject without versions allows any, and
     /// so does a registry that has no such check: it will check when the schema is registered.
     ///

@@ -8,6 +8,7 @@ mod add;
 mod change;
 mod charset;
 mod drop;
+mod dropped;
 mod during_snapshot;
 mod generated;
 mod gh_ost;

@@ -6,6 +6,7 @@
 //!
 //! | Statement | What follows |
 //! | --- | --- |
+//! | `DROP` | A truncate with a header that says so, in the topic of the name that the table has then. A rename is no drop. |
 //! | `DROP`, then `CREATE` | A truncate goes out before the new table's first row: its topic then tells the new table only. |
 //! | `RENAME t TO old, new TO t`, in one statement or two | The rows keep flowing under `t`: the tools of schema change copied them. Nothing is truncated or read again. |
 //! | `RENAME a TO x, b TO a, x TO b`, all captured | Two tables have changed places: both are truncated and read again. |
@@ -114,6 +115,8 @@ pub struct Effects {
     pub read: Vec<Name>,
     /// Captured tables whose rows changed without a row event.
     pub rows_unlogged: Vec<Name>,
+    /// Captured tables that were dropped, by the names that they had then.
+    pub dropped: Vec<Name>,
 }
 
 /// See the module.
@@ -326,6 +329,7 @@ impl History {
         let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.presence == Presence::Here) else { return };
         *entry = Entry { presence: Presence::Dropped, ..Entry::default() };
         self.announce(name, ChangeKind::Drop, effects);
+        effects.dropped.push(name.clone());
     }
 
     fn rename(&mut self, pairs: &[(Name, Name)], captured: impl Fn(&Name) -> bool, context: &Context<'_>, effects: &mut Effects) {
@@ -459,7 +463,8 @@ mod tests {
     fn a_dropped_table_that_is_made_again_is_truncated_first() {
         for minimal in [true, false] {
             let mut story = Story::new(minimal, &["t"]);
-            assert_eq!(story.run("DROP TABLE IF EXISTS t, u").changes.len(), 1, "u never was");
+            let dropped = story.run("DROP TABLE IF EXISTS t, u");
+            assert_eq!((dropped.changes.len(), dropped.dropped), (1, vec![name("t")]), "u never was");
             assert!(!story.waits("t"));
             assert_eq!(story.run("CREATE TABLE IF NOT EXISTS t (id INT PRIMARY KEY)").read, []);
             assert!(story.waits("t"));
@@ -480,7 +485,8 @@ mod tests {
     #[test]
     fn a_dropped_database_takes_its_tables_along() {
         let mut story = Story::new(true, &["t", "u"]);
-        assert_eq!(story.run("DROP DATABASE d").changes.len(), 2);
+        assert_eq!(story.run("DROP DATABASE d").dropped, [name("t"), name("u")]);
+        assert_eq!(story.run("DROP DATABASE d"), Effects::default());
         story.run("CREATE TABLE u (id INT PRIMARY KEY)");
         assert!(story.waits("u") && !story.waits("t"));
     }
@@ -492,8 +498,9 @@ mod tests {
         {
             let mut story = Story::new(true, &["t"]);
             let effects: Vec<Effects> = statements.iter().map(|statement| story.run(statement)).collect();
-            assert!(effects.iter().all(|effects| effects.read.is_empty()), "{statements:?}");
+            assert!(effects.iter().all(|effects| effects.read.is_empty() && effects.dropped.is_empty()), "{statements:?}");
             assert!(!story.waits("t"));
+            assert_eq!(story.run("DROP TABLE IF EXISTS _t_old, _t_del"), Effects::default(), "what it was called isn't what it is called");
             let entry = story.history.get(&name("t")).expect("followed");
             assert!(entry.unannounced && entry.known.is_none() && entry.unknown.is_some(), "the new table wasn't followed: {entry:?}");
         }
@@ -507,8 +514,9 @@ mod tests {
         let effects = story.run("RENAME TABLE t TO t_old, t_new TO t");
         assert_eq!(story.columns("t"), Some(vec!["id", "t_v", "more"]));
         assert_eq!(story.columns("t_old"), Some(vec!["id", "t_v"]));
-        assert_eq!(effects.read, [name("t_old")], "its rows are in the topic of t only");
+        assert_eq!((effects.read, effects.dropped), (vec![name("t_old")], Vec::new()), "its rows are in the topic of t only");
         assert!(!story.waits("t"));
+        assert_eq!(story.run("DROP TABLE t_old").dropped, [name("t_old")]);
     }
 
     #[test]
