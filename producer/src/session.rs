@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use millrace_schemas::registry::Registry;
 use millrace_schemas::service::shutdown::Shutdown;
+use millrace_schemas::shape::TableShape;
 use millrace_schemas::{avro, names};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -29,7 +30,7 @@ use crate::source::catalog::{self, KeyOverrides};
 use crate::source::log::LogStream;
 use crate::source::{Connector, Replay, Session, SourceError, SourceSettings, server};
 use crate::status::{self, Status};
-use crate::tables::{Charsets, Tables};
+use crate::tables::{Charsets, Listed, Tables};
 use crate::writer::{self, Inputs, LogQueue, Remembered, Writer};
 
 /// Snapshot messages that may wait for the writer; each chunk is answered before the next is sent.
@@ -125,7 +126,11 @@ async fn connect(settings: &Settings, registry: &Arc<Registry>, status: &Arc<Sta
         year_has_signedness,
         lookups,
     ));
-    tables.list(listed.iter().map(|table| table.shape.clone()))?;
+    let renamed = |shape: &TableShape| {
+        let entry = schemas.get(&(shape.database.clone(), shape.table.clone()));
+        entry.map(|entry| entry.renames.told()).unwrap_or_default()
+    };
+    tables.list(listed.iter().map(|table| Listed { renamed: renamed(&table.shape), shape: table.shape.clone() }))?;
 
     let plan = Arc::new(Plan::new(&control));
     let mut new = BTreeSet::new();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError};
 
-use millrace_schemas::avro::{self, SchemaOptions};
+use millrace_schemas::avro::{self, RenamedFrom, SchemaOptions};
 use millrace_schemas::names;
 use millrace_schemas::registry::Registry;
 use millrace_schemas::shape::{ColumnType, TableShape};
@@ -96,6 +96,15 @@ const REGISTERED_AT_ONCE: usize = 4;
 /// Topics that one request makes. A broker makes them one after the other, and whoever needs one topic at once waits for those before.
 const TOPICS_AT_ONCE: usize = 25;
 
+/// A table that the start found.
+#[derive(Clone)]
+pub struct Listed {
+    /// What it is.
+    pub shape: TableShape,
+    /// What is remembered of renamed columns.
+    pub renamed: RenamedFrom,
+}
+
 /// See the module.
 pub struct Tables {
     prefix: String,
@@ -108,7 +117,7 @@ pub struct Tables {
     session: tokio::sync::Mutex<Session>,
     known: std::sync::Mutex<HashMap<(String, String), Arc<PreparedTable>>>,
     /// Tables that the start found and that aren't prepared yet.
-    listed: std::sync::Mutex<BTreeMap<(String, String), TableShape>>,
+    listed: std::sync::Mutex<BTreeMap<(String, String), Listed>>,
     by_topic: std::sync::Mutex<HashMap<String, String>>,
 }
 
@@ -143,16 +152,17 @@ impl Tables {
         names::table_topic(&self.prefix, database, table)
     }
 
-    /// Makes a table ready: topic, schemas, plan. A shape that is known already costs nothing.
+    /// Makes a table ready: topic, schemas, plan. What is known already costs nothing. `renamed`: what its schema is to say of renamed columns.
     ///
     /// # Errors
     /// The registry's refusal, a topic that can't be made, a character set that can't be decoded.
-    pub async fn prepare(&self, shape: TableShape) -> Result<Arc<PreparedTable>, Error> {
+    pub async fn prepare(&self, shape: TableShape, mut renamed: RenamedFrom) -> Result<Arc<PreparedTable>, Error> {
         let name = (shape.database.clone(), shape.table.clone());
-        if let Some(known) = self.known(&name).filter(|known| known.plan.shape() == &shape) {
+        renamed.retain(|name, _| shape.columns.iter().any(|column| column.name == *name));
+        if let Some(known) = self.known(&name).filter(|known| known.plan.shape() == &shape && known.plan.renamed() == &renamed) {
             return Ok(known);
         }
-        let plan = self.plan(shape)?;
+        let plan = self.plan(Listed { shape, renamed })?;
         self.topics.ensure_tables(&[(plan.topic(), plan.has_key())]).await?;
         Ok(self.remember(register(Arc::clone(&self.registry), self.prefix.clone(), plan).await?))
     }
@@ -161,11 +171,11 @@ impl Tables {
     ///
     /// # Errors
     /// A character set that can't be decoded, two tables with one topic.
-    pub fn list(&self, shapes: impl Iterator<Item = TableShape>) -> Result<(), Error> {
+    pub fn list(&self, tables: impl Iterator<Item = Listed>) -> Result<(), Error> {
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        for shape in shapes {
-            self.plan(shape.clone())?;
-            listed.insert((shape.database.clone(), shape.table.clone()), shape);
+        for table in tables {
+            self.plan(table.clone())?;
+            listed.insert((table.shape.database.clone(), table.shape.table.clone()), table);
         }
         Ok(())
     }
@@ -180,8 +190,8 @@ impl Tables {
         loop {
             let next = self.listed_after(after.as_ref());
             let Some(last) = next.last() else { break };
-            after = Some((last.database.clone(), last.table.clone()));
-            let plans = next.into_iter().map(|shape| self.plan(shape)).collect::<Result<Vec<_>, _>>()?;
+            after = Some((last.shape.database.clone(), last.shape.table.clone()));
+            let plans = next.into_iter().map(|table| self.plan(table)).collect::<Result<Vec<_>, _>>()?;
             let topics: Vec<_> = plans.iter().map(|plan| (plan.topic(), plan.has_key())).collect();
             self.topics.ensure_tables(&topics).await?;
             for plan in plans {
@@ -200,22 +210,26 @@ impl Tables {
     }
 
     /// The next of the tables that aren't prepared yet, by name.
-    fn listed_after(&self, after: Option<&(String, String)>) -> Vec<TableShape> {
+    fn listed_after(&self, after: Option<&(String, String)>) -> Vec<Listed> {
         let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        listed.range((from, Bound::Unbounded)).take(TOPICS_AT_ONCE).map(|(_, shape)| shape.clone()).collect()
+        listed.range((from, Bound::Unbounded)).take(TOPICS_AT_ONCE).map(|(_, table)| table.clone()).collect()
     }
 
     /// What a table was when it was prepared last, or else when the start found it.
     fn last_shape(&self, name: &(String, String)) -> Option<TableShape> {
-        let listed = || self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        self.known(name).map(|known| known.plan.shape().clone()).or_else(listed)
+        self.known(name).map(|known| known.plan.shape().clone()).or_else(|| self.listed(name).map(|listed| listed.shape))
     }
 
-    fn plan(&self, shape: TableShape) -> Result<TablePlan, Error> {
+    fn listed(&self, name: &(String, String)) -> Option<Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn plan(&self, Listed { shape, renamed }: Listed) -> Result<TablePlan, Error> {
         let table = format!("{}.{}", shape.database, shape.table);
         let plan = TablePlan::new(&self.prefix, shape, self.options, |charset| self.charsets.charsets.get(charset).cloned())
-            .map_err(|charset| Error::Charset { table: table.clone(), charset })?;
+            .map_err(|charset| Error::Charset { table: table.clone(), charset })?
+            .with_renamed(renamed);
         self.claim_topic(plan.topic(), &table)?;
         Ok(plan)
     }
@@ -242,13 +256,13 @@ impl Tables {
     /// As [`Tables::prepare`]; a description that can't be read, or that names no columns and fits nothing known, with `position` to say where.
     pub async fn described(&self, description: &[u8], entry: Option<&Entry>, position: impl Fn() -> String) -> Result<Described, Error> {
         match TableMap::parse(description, &self.charsets, self.year_has_signedness) {
-            Ok(map) => self.named_by_the_log(map, &stated(entry)).await,
+            Ok(map) => self.named_by_the_log(map, &stated(entry), renamed(entry)).await,
             Err(TableMapError::Minimal) => self.named_elsewhere(description, entry, position).await,
             Err(cause) => Err(wrong(description, cause, position())),
         }
     }
 
-    async fn named_by_the_log(&self, map: TableMap, stated: &Stated) -> Result<Described, Error> {
+    async fn named_by_the_log(&self, map: TableMap, stated: &Stated, renamed: RenamedFrom) -> Result<Described, Error> {
         let name = (map.shape.database.clone(), map.shape.table.clone());
         let layouts = map.layouts.into();
         let primary = !map.shape.key.is_empty();
@@ -262,7 +276,7 @@ impl Tables {
                 shape
             }
         };
-        let table = self.prepare(shape).await?;
+        let table = self.prepare(shape, renamed).await?;
         Ok(Described::new(LoggedTable { table, layouts }, primary, None))
     }
 
@@ -283,7 +297,7 @@ impl Tables {
                             with_defaults(map.shape, &stated, listed.as_ref())
                         }
                     };
-                    let table = self.prepare(shape).await?;
+                    let table = self.prepare(shape, renamed(entry)).await?;
                     let logged = LoggedTable { table, layouts: map.layouts.into() };
                     return Ok(Described::new(logged, known.primary, known.charset.clone()));
                 }
@@ -307,7 +321,7 @@ impl Tables {
                         );
                     }
                     let primary = listed.has_primary_key();
-                    let logged = LoggedTable { table: self.prepare(map.shape).await?, layouts: map.layouts.into() };
+                    let logged = LoggedTable { table: self.prepare(map.shape, renamed(entry)).await?, layouts: map.layouts.into() };
                     return Ok(Described::new(logged, primary, None));
                 }
                 Err(TableMapError::Misfit(what)) => format!("the server's description of it now doesn't fit: {what}"),
@@ -321,19 +335,38 @@ impl Tables {
         Err(Error::Unnamed { position: position(), table: format!("{database}.{table}"), before, now })
     }
 
-    /// The table of that name as the catalogue has it now; none if there is none.
+    /// The table of that name as the catalogue has it now, to be truncated. If it is gone, what its topic needs for that; none if nothing of it was ever published.
     ///
     /// # Errors
     /// As [`Tables::prepare`].
     pub async fn named(&self, database: &str, table: &str) -> Result<Option<Arc<PreparedTable>>, Error> {
-        let shape = match self.last_shape(&(database.to_owned(), table.to_owned())) {
-            Some(shape) => Some(shape),
-            None => self.look_up(database, table).await?.map(|table| table.shape),
-        };
-        match shape {
-            Some(shape) => self.prepare(shape).await.map(Some),
-            None => Ok(None),
+        let name = (database.to_owned(), table.to_owned());
+        if let Some(known) = self.known(&name) {
+            return Ok(Some(known));
         }
+        let found = match self.listed(&name) {
+            Some(listed) => Some(listed),
+            None => self.look_up(database, table).await?.map(|table| Listed { shape: table.shape, renamed: RenamedFrom::new() }),
+        };
+        match found {
+            Some(Listed { shape, renamed }) => self.prepare(shape, renamed).await.map(Some),
+            None => self.published(name).await,
+        }
+    }
+
+    /// A table of which only the topic is left, as its schemas in the registry tell it: no rows can be encoded, but that there are none.
+    async fn published(&self, (database, table): (String, String)) -> Result<Option<Arc<PreparedTable>>, Error> {
+        let topic = self.topic(&database, &table);
+        let Some(value_id) = self.registry.latest(&names::value_subject(&topic)).await? else { return Ok(None) };
+        let keyed = self.registry.latest(&names::key_subject(&topic)).await?.is_some();
+        let truncate_key_id = match keyed {
+            true => Some(self.registry.register(&names::truncate_subject(&self.prefix), avro::TRUNCATE_KEY_SCHEMA).await?),
+            false => None,
+        };
+        self.topics.ensure_tables(&[(&topic, keyed)]).await?;
+        let shape = TableShape { database, table, columns: Vec::new(), key: Vec::new() };
+        let plan = self.plan(Listed { shape, renamed: RenamedFrom::new() })?;
+        Ok(Some(Arc::new(PreparedTable { plan, key_id: None, truncate_key_id, value_id })))
     }
 
     async fn look_up(&self, database: &str, table: &str) -> Result<Option<Table>, Error> {
@@ -358,6 +391,11 @@ impl Tables {
 /// The defaults that a table's columns began with, as far as statements say.
 fn stated(entry: Option<&Entry>) -> Stated {
     entry.map(|entry| entry.stated.clone()).unwrap_or_default()
+}
+
+/// What schemas are to say of its renamed columns.
+fn renamed(entry: Option<&Entry>) -> RenamedFrom {
+    entry.map(|entry| entry.renames.told()).unwrap_or_default()
 }
 
 /// The shape with the defaults that its columns began with; where statements don't say them, those that the catalogue has for columns that are still the same.

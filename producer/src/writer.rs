@@ -25,8 +25,8 @@ use crate::publish::history::entry_record;
 use crate::publish::progress::{Control, KeyRange, TableProgress, control_record, position_record, table_record};
 use crate::publish::{PublishError, Publisher};
 use crate::signal::Received;
+use crate::snapshot::Plan;
 use crate::snapshot::message::{Chunk, Hold, Reading, SnapshotMessage};
-use crate::snapshot::{Plan, key_columns};
 use crate::source::Replay;
 use crate::source::log::RawEvent;
 use crate::status::{Held, Status};
@@ -296,9 +296,9 @@ impl Writer {
 
     fn snapshot_message(&mut self, message: SnapshotMessage) -> Result<(), Error> {
         match message {
-            SnapshotMessage::Open { topic, ack } => {
+            SnapshotMessage::Open { database, table, ack } => {
                 // Who asked may be gone with an error, which ends the session elsewhere; so for every answer below.
-                let _ = ack.send(self.parts.capture.open(topic));
+                let _ = ack.send(self.parts.capture.open(&database, &table));
             }
             SnapshotMessage::Chunk(chunk) => {
                 self.pending.push(Pending::Chunk(chunk));
@@ -359,10 +359,9 @@ impl Writer {
 
     /// A chunk of a reading is published: its range goes on after it, or is done.
     fn chunk_published(&mut self, chunk: &Chunk) {
-        let shape = chunk.table.plan.shape();
         let progress = self.tables.entry(chunk.reading.name.clone()).or_insert_with(|| TableProgress::fresh(None));
         progress.rows += chunk.rows.len() as u64;
-        progress.key = key_columns(shape);
+        progress.key = chunk.key.to_vec();
         if chunk.done {
             progress.ranges.retain(|range| range.id != chunk.range);
         } else if let Some(range) = progress.ranges.iter_mut().find(|range| range.id == chunk.range) {

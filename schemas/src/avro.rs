@@ -3,7 +3,7 @@
 //! `docs/reference/topics.md` is this module in words. The order of fields and of union branches made here is what the producer's encoder
 //! writes; the tests hold both against `apache-avro`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -73,13 +73,22 @@ impl Nullability {
     }
 }
 
+/// The names that renamed columns had in the schema before, by their names now.
+pub type RenamedFrom = BTreeMap<String, String>;
+
 /// The schema of a topic's values.
 #[must_use]
 pub fn value_schema(shape: &TableShape, topic: &str, options: SchemaOptions) -> String {
+    value_schema_after(shape, &RenamedFrom::new(), topic, options)
+}
+
+/// The schema of a topic's values, of a table with renamed columns.
+#[must_use]
+pub fn value_schema_after(shape: &TableShape, renamed: &RenamedFrom, topic: &str, options: SchemaOptions) -> String {
     let namespace = names::namespace(topic);
     let mut defined = HashSet::new();
     let columns: Vec<Value> =
-        unique_names(shape).zip(&shape.columns).map(|(name, column)| value_field(&name, column, options, &mut defined)).collect();
+        unique_names(shape).zip(&shape.columns).map(|(name, column)| value_field(&name, column, renamed, options, &mut defined)).collect();
     let value = json!({"type": "record", "name": "Value", "fields": columns, "connect.name": format!("{namespace}.Value")});
     let time = |name: &str| json!({"name": name, "type": ["null", "long"], "default": null});
     json!({
@@ -110,7 +119,7 @@ pub fn key_schema(shape: &TableShape, topic: &str) -> Option<String> {
         .key
         .iter()
         .filter_map(|&index| Some((names.get(index)?, shape.columns.get(index)?)))
-        .map(|(name, column)| json!({"name": name, "type": annotated(name, column, &mut HashSet::new())}))
+        .map(|(name, column)| json!({"name": name, "type": annotated(name, column, &RenamedFrom::new(), &mut HashSet::new())}))
         .collect();
     Some(
         json!({"type": "record", "name": "Key", "namespace": namespace, "fields": fields, "connect.name": format!("{namespace}.Key")})
@@ -140,8 +149,8 @@ fn unique_names(shape: &TableShape) -> impl Iterator<Item = String> {
     result.into_iter()
 }
 
-fn value_field(name: &str, column: &Column, options: SchemaOptions, defined: &mut HashSet<&'static str>) -> Value {
-    let of_type = annotated(name, column, defined);
+fn value_field(name: &str, column: &Column, renamed: &RenamedFrom, options: SchemaOptions, defined: &mut HashSet<&'static str>) -> Value {
+    let of_type = annotated(name, column, renamed, defined);
     let default = column.default.as_ref().map(default_value);
     match Nullability::of(column, options) {
         Nullability::Required => match default {
@@ -165,7 +174,7 @@ fn default_value(default: &DefaultValue) -> Value {
 }
 
 /// A column's type with the parameters and the semantic name that Debezium gives it. A record is defined where it comes first, and named after that.
-fn annotated(name: &str, column: &Column, defined: &mut HashSet<&'static str>) -> Value {
+fn annotated(name: &str, column: &Column, renamed: &RenamedFrom, defined: &mut HashSet<&'static str>) -> Value {
     let (base, semantic) = base_type(&column.kind);
     if let (ColumnType::Geometry { .. }, Some(record)) = (&column.kind, semantic)
         && !defined.insert(record)
@@ -183,6 +192,9 @@ fn annotated(name: &str, column: &Column, defined: &mut HashSet<&'static str>) -
     }
     if name != column.name {
         put(names::COLUMN_NAME, column.name.clone());
+    }
+    if let Some(from) = renamed.get(&column.name) {
+        put(names::RENAMED_FROM, from.clone());
     }
     match &column.kind {
         ColumnType::Bit { bits } if *bits > 1 => {
@@ -348,6 +360,15 @@ mod tests {
         assert_eq!(fields[2]["name"], "__2", "two columns never share a name");
         assert_eq!(fields[2]["type"]["connect.parameters"][names::COLUMN_NAME], "ü");
         assert_eq!(fields[3]["name"], "_");
+        let renamed = RenamedFrom::from([("ü".to_owned(), "u".to_owned()), ("_".to_owned(), "ä".to_owned())]);
+        let schema = value_schema_after(&shape, &renamed, "p.d.t", SchemaOptions::default());
+        apache_avro::Schema::parse_str(&schema).expect("a valid schema");
+        let json: Value = serde_json::from_str(&schema).expect("json");
+        let fields = &json["fields"][0]["type"][1]["fields"];
+        let from = |of_type: &Value| of_type["connect.parameters"][names::RENAMED_FROM].clone();
+        assert_eq!(from(&fields[2]["type"]), "u");
+        assert_eq!(from(&fields[3]["type"][1]), "ä");
+        assert_eq!(from(&fields[0]["type"][0]), Value::Null);
         assert_eq!(key_schema(&shape, "p.d.t"), None);
     }
 }

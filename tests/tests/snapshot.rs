@@ -182,6 +182,49 @@ fn signals_read_tables_again_or_add_them_and_pause_and_stop() {
     });
 }
 
+/// Under the one collation all of `B…` come before all of `a…`, under the other one after them: who goes on after a `B` in the new order misses every `a`.
+async fn collation_changes(world: &World, with_restart: bool) -> Result<()> {
+    const ROWS: usize = 20_000;
+    let mut mysql = world.mysql().await?;
+    mysql.run("CREATE TABLE t (id VARCHAR(20) COLLATE utf8mb4_bin PRIMARY KEY, v INT)").await?;
+    mysql.run("SET SESSION cte_max_recursion_depth = 1000000").await?;
+    let numbers = format!("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})");
+    mysql.run(&format!("INSERT INTO t {numbers} SELECT CONCAT(IF(i MOD 2, 'a', 'B'), LPAD(i, 6, '0')), i FROM n")).await?;
+    let mut settings = world.producer_settings()?;
+    settings["snapshot"] = json!({ "chunk_rows": 10, "workers": 1 });
+    let mut producer = world.start(Binary::Producer, "producer", &settings)?;
+    producer.ready().await?;
+    until("some rows are read", WITHIN, async || Ok(Probe::of(rows_read(&producer).await >= 100, || "not yet".to_owned()))).await?;
+    signal(world, &["pause"])?;
+    outcome(&producer, "pause", "paused").await?;
+    let read = rows_read(&producer).await;
+    world.note(&format!("paused after {read} rows"));
+    must(read < ROWS as u64 / 2, || format!("{read} rows were read before the change: give it more rows"))?;
+    if with_restart {
+        producer.kill()?;
+    }
+    mysql.run("ALTER TABLE t MODIFY id VARCHAR(20) COLLATE utf8mb4_0900_ai_ci").await?;
+    if with_restart {
+        producer.start_again()?;
+        producer.ready().await?;
+    }
+    signal(world, &["resume"])?;
+    streams(&mut producer).await?;
+    let keys = keys_read(world, "t").await?.len();
+    must(keys == ROWS, || format!("{keys} rows of {ROWS} were published"))?;
+    must(producer.log()?.contains("the table has another key now"), || "the change wasn't seen".to_owned())
+}
+
+#[test]
+fn no_row_is_missed_where_the_collation_of_the_key_changes_while_rows_are_read() {
+    scenario("collation", async |world| collation_changes(world, false).await);
+}
+
+#[test]
+fn no_row_is_missed_where_the_collation_of_the_key_changes_while_nobody_reads() {
+    scenario("collation_down", async |world| collation_changes(world, true).await);
+}
+
 #[test]
 fn a_bad_message_in_the_topic_of_signals_is_told_again_after_no_restart() {
     scenario("badsignal", async |world| {
@@ -374,7 +417,7 @@ async fn all_are_read(producer: &Process, world: &World, table: &str, rows: usiz
 }
 
 /// Sends a signal by the command line.
-fn signal(world: &World, arguments: &[&str]) -> Result<()> {
+pub(crate) fn signal(world: &World, arguments: &[&str]) -> Result<()> {
     let config = world.directory.join("producer.yaml");
     let output = Command::new(Binary::Producer.path()?).arg("signal").arg("--config").arg(config).args(arguments).output()?;
     if output.status.success() {

@@ -209,7 +209,20 @@ impl Capture {
     ) -> Result<(), CaptureError<S::Error>> {
         self.invalidate(table);
         self.set_source(event, table);
-        self.send_truncate(table, handled_us, sink)
+        self.send_truncate(table, None, handled_us, sink)
+    }
+
+    /// Tells that the table was dropped: who doesn't know the header takes it for a truncate.
+    pub(super) fn truncate_dropped<S: Sink>(
+        &mut self,
+        event: LogEvent<'_>,
+        table: &PreparedTable,
+        handled_us: i64,
+        sink: &mut S,
+    ) -> Result<(), CaptureError<S::Error>> {
+        self.invalidate(table);
+        self.set_source(event, table);
+        self.send_truncate(table, Some((names::DROPPED_HEADER, b"true")), handled_us, sink)
     }
 
     /// Empties a table's topic before its rows are read once more, as rows without a key would stand there twice.
@@ -233,10 +246,16 @@ impl Capture {
             thread: None,
             query: None,
         });
-        self.send_truncate(table, handled_us, sink)
+        self.send_truncate(table, None, handled_us, sink)
     }
 
-    fn send_truncate<S: Sink>(&mut self, table: &PreparedTable, handled_us: i64, sink: &mut S) -> Result<(), CaptureError<S::Error>> {
+    fn send_truncate<S: Sink>(
+        &mut self,
+        table: &PreparedTable,
+        header: Option<(&'static str, &[u8])>,
+        handled_us: i64,
+        sink: &mut S,
+    ) -> Result<(), CaptureError<S::Error>> {
         let seq = self.clock.tick();
         fill_value(&mut self.buffers, table, Operation::Truncate, 0, seq, handled_us);
         self.buffers.key.clear();
@@ -244,7 +263,7 @@ impl Capture {
             registry::frame(id, &mut self.buffers.key);
         }
         let key = table.truncate_key_id.map(|_| self.buffers.key.as_slice());
-        let record = Record { topic: table.plan.topic(), key, value: Some(&self.buffers.value), header: None };
+        let record = Record { topic: table.plan.topic(), key, value: Some(&self.buffers.value), header };
         sink.send_to_all(record).map_err(CaptureError::Sink)
     }
 }

@@ -2,7 +2,7 @@
 
 use millrace_schemas::{names, registry};
 
-use super::{Capture, CaptureError, LogEvent, LoggedTable, Need, Record, Sink, Step};
+use super::{Capture, CaptureError, LogEvent, LoggedTable, Need, PreparedTable, Record, Sink, Step};
 use crate::binlog::event::QueryEvent;
 use crate::ddl::apply::Known;
 use crate::ddl::history::{Context, Effects, Entry, History, Name, TableChange};
@@ -37,8 +37,8 @@ pub(super) struct Schemas {
 
 struct Pending {
     effects: Effects,
-    /// Tables to be truncated now.
-    truncates: Vec<Name>,
+    /// Tables to be truncated now, and whether that is because they were dropped.
+    truncates: Vec<(Name, bool)>,
 }
 
 impl Capture {
@@ -59,6 +59,11 @@ impl Capture {
     /// A table that the log describes is this one.
     pub fn describe(&mut self, known: Known) {
         self.schemas.news.extend(self.schemas.history.described(known));
+    }
+
+    /// Rows of a table are published that were read.
+    pub(super) fn rows_read(&mut self, table: &PreparedTable) {
+        self.schemas.history.rows_read(table.plan.shape());
     }
 
     /// What is to be remembered of tables with the next commit.
@@ -104,13 +109,14 @@ impl Capture {
                 self.take_statement(ddl, &context)
             }
         };
-        while let Some(name) = pending.truncates.last() {
+        while let Some((name, dropped)) = pending.truncates.last() {
             match (self.named.get(name).cloned(), self.gone.take()) {
+                (Some(table), _) if *dropped => self.truncate_dropped(event, &table, handled_us, sink)?,
                 (Some(table), _) => {
                     self.truncate(event, &table, handled_us, sink)?;
                     self.schemas.history.truncated(name);
                 }
-                // It waits for the table's first row, should there be one.
+                // Nothing of a dropped table was ever published; any other one waits for its first row, should there be one.
                 (None, Some(gone)) if gone == *name => {}
                 (None, _) => {
                     let (database, table) = name.clone();
@@ -120,7 +126,7 @@ impl Capture {
             }
             pending.truncates.pop();
         }
-        let Effects { changes, read, rows_unlogged } = pending.effects;
+        let Effects { changes, read, rows_unlogged, dropped: _ } = pending.effects;
         if let Some(first) = changes.first() {
             self.announce(event, &first.name, Some(&text), &changes, handled_us, sink)?;
         }
@@ -138,14 +144,16 @@ impl Capture {
     fn take_statement(&mut self, ddl: &Ddl, context: &Context<'_>) -> Pending {
         let mut history = std::mem::take(&mut self.schemas.history);
         let effects = history.statement(ddl, context, |database, table| self.is_selected(database, table));
-        let mut truncates: Vec<Name> = match ddl {
+        let mut truncates: Vec<(Name, bool)> = match ddl {
             Ddl::Truncate { table } => Some(history.name(table, context)).filter(|(database, table)| self.is_selected(database, table)),
             _ => None,
         }
         .into_iter()
+        .map(|name| (name, false))
         .collect();
         let must = |change: &&TableChange| history.get(&change.name).is_some_and(|entry| entry.truncate);
-        truncates.extend(effects.changes.iter().filter(must).map(|change| change.name.clone()));
+        truncates.extend(effects.changes.iter().filter(must).map(|change| (change.name.clone(), false)));
+        truncates.extend(effects.dropped.iter().map(|name| (name.clone(), true)));
         self.schemas.history = history;
         if effects.changes.is_empty() && truncates.is_empty() {
             self.schemas.ignored += 1;
@@ -223,7 +231,7 @@ mod tests {
 
     use super::*;
     use crate::binlog::event::kind;
-    use crate::capture::{Learned, PreparedTable};
+    use crate::capture::Learned;
     use crate::ddl::apply;
     use crate::encode::TablePlan;
     use crate::position::place::{FilePosition, Position};
@@ -232,6 +240,15 @@ mod tests {
     #[derive(Default)]
     struct Topics(Vec<String>);
 
+    /// Runs a DROP of `t`, of which nothing is published if it isn't `known`.
+    fn drop_table(capture: &mut Capture, statement: &str, pos: u32, known: bool, topics: &mut Topics) {
+        let need = Step::NeedTable(Need::Named { database: "d".to_owned(), table: "t".to_owned() });
+        assert_eq!(run(capture, statement, pos, topics), need);
+        assert!(!capture.has_entries(), "the position is still before it");
+        capture.learn(Learned::Named("d".to_owned(), "t".to_owned(), known.then(|| table().1)));
+        assert_eq!(run(capture, statement, pos, topics), Step::Done);
+    }
+
     impl Sink for Topics {
         type Error = std::convert::Infallible;
         fn send(&mut self, record: Record<'_>) -> Result<(), Self::Error> {
@@ -239,7 +256,12 @@ mod tests {
             Ok(())
         }
         fn send_to_all(&mut self, record: Record<'_>) -> Result<(), Self::Error> {
-            self.0.push(format!("truncate {}", record.topic));
+            let what = match record.header {
+                None => "truncate",
+                Some((names::DROPPED_HEADER, b"true")) => "drop",
+                Some(other) => panic!("{other:?}"),
+            };
+            self.0.push(format!("{what} {}", record.topic));
             Ok(())
         }
     }
@@ -288,7 +310,7 @@ mod tests {
     #[test]
     fn a_statement_that_waits_for_a_table_is_taken_once_and_remembered_only_then() {
         let (mut capture, mut topics) = (capture(), Topics::default());
-        assert_eq!(run(&mut capture, "DROP TABLE t", 10, &mut topics), Step::Done);
+        drop_table(&mut capture, "DROP TABLE t", 10, false, &mut topics);
         assert_eq!(capture.take_entries().len(), 1);
         let create = "CREATE TABLE t (k INT PRIMARY KEY)";
         let need = Step::NeedTable(Need::Named { database: "d".to_owned(), table: "t".to_owned() });
@@ -305,7 +327,7 @@ mod tests {
     #[test]
     fn a_table_that_is_gone_again_waits_for_its_first_row() {
         let (mut capture, mut topics) = (capture(), Topics::default());
-        run(&mut capture, "DROP TABLE t", 10, &mut topics);
+        drop_table(&mut capture, "DROP TABLE t", 10, false, &mut topics);
         let create = "CREATE TABLE t (k INT PRIMARY KEY)";
         run(&mut capture, create, 20, &mut topics);
         capture.learn(Learned::Named("d".to_owned(), "t".to_owned(), None));
@@ -326,6 +348,30 @@ mod tests {
         assert_eq!(topics.0.last().map(String::as_str), Some("truncate p.d.t"));
         assert_eq!(capture.event(map, 0, &mut topics).expect("a description"), Step::Done);
         assert_eq!(topics.0.len(), 3, "once");
+    }
+
+    #[test]
+    fn a_dropped_table_is_told_in_its_topic() {
+        for statement in ["DROP TABLE IF EXISTS _x, t", "DROP DATABASE d"] {
+            let (mut capture, mut topics) = (capture(), Topics::default());
+            drop_table(&mut capture, statement, 10, true, &mut topics);
+            assert_eq!(topics.0, ["drop p.d.t", "p.schema-changes"], "{statement}");
+            assert_eq!(run(&mut capture, "DROP TABLE IF EXISTS t", 20, &mut topics), Step::Done);
+            assert_eq!(run(&mut capture, "CREATE TABLE t (k INT PRIMARY KEY)", 30, &mut topics), Step::Done);
+            assert_eq!(topics.0[2..], ["truncate p.d.t", "p.schema-changes"], "it is no drop, and nothing is left of the old one");
+        }
+    }
+
+    #[test]
+    fn a_table_that_took_the_name_of_another_is_not_told_that_that_is_dropped() {
+        let (mut capture, mut topics) = (capture(), Topics::default());
+        run(&mut capture, "RENAME TABLE t TO _t_del, _t_gho TO t", 10, &mut topics);
+        for (statement, pos) in [("DROP TABLE _t_del", 20), ("DROP TEMPORARY TABLE t", 30), ("DROP VIEW t", 40)] {
+            assert_eq!(run(&mut capture, statement, pos, &mut topics), Step::Done, "{statement}");
+        }
+        assert_eq!(topics.0, ["p.schema-changes"]);
+        drop_table(&mut capture, "DROP TABLE t", 50, true, &mut topics);
+        assert_eq!(topics.0[1..], ["drop p.d.t", "p.schema-changes"]);
     }
 
     #[test]

@@ -306,7 +306,7 @@ impl Producer {
             return;
         }
         let Some(opened) = &range.opened else {
-            range.opened = Some(self.capture.open(self.table.plan.topic().to_owned()));
+            range.opened = Some(self.capture.open("d", "t"));
             return;
         };
         if let Some((rows, after, done)) = range.read.take() {

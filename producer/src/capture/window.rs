@@ -16,6 +16,9 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
+use millrace_schemas::avro::RenamedFrom;
+use millrace_schemas::names;
+
 use super::rows::set_key;
 use super::{Capture, CaptureError, PreparedTable, Sink};
 use crate::encode::KeySpans;
@@ -111,6 +114,8 @@ pub struct Opened {
     pub published: Option<GtidSet>,
     /// The table's changes so far, to compare with later.
     pub changes: u64,
+    /// What its schema is to say of renamed columns.
+    pub renamed: RenamedFrom,
 }
 
 /// A table of which rows are being read.
@@ -152,8 +157,10 @@ impl Track {
 }
 
 impl Capture {
-    /// Notes the changed keys of the table of this topic from now on, if they aren't already, and says what that is worth.
-    pub fn open(&mut self, topic: String) -> Opened {
+    /// Notes the changed keys of a table from now on, if they aren't already, and says what that is worth.
+    pub fn open(&mut self, database: &str, table: &str) -> Opened {
+        let topic = names::table_topic(&self.name, database, table);
+        let renamed = self.entry(database, table).map(|entry| entry.renames.told()).unwrap_or_default();
         let track = self.tracks.entry(topic).or_insert_with(Track::new);
         let (epoch, since, changes) = (track.epoch, track.since, track.changes);
         let mut published = self.position.gtids.clone();
@@ -162,7 +169,7 @@ impl Capture {
         {
             set.insert(sid, *number);
         }
-        Opened { epoch, since, published, changes }
+        Opened { epoch, since, published, changes, renamed }
     }
 
     /// The rows of the table of this topic are read: its keys needn't be noted any more.
@@ -288,6 +295,9 @@ impl Capture {
                 self.send(table, Operation::Read, 0, handled_us, sink)?;
                 sent += 1;
             }
+        }
+        if sent > 0 {
+            self.rows_read(table);
         }
         Ok(sent)
     }

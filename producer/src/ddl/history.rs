@@ -6,6 +6,7 @@
 //!
 //! | Statement | What follows |
 //! | --- | --- |
+//! | `DROP` | A truncate with a header that says so, in the topic of the name that the table has then. A rename is no drop. |
 //! | `DROP`, then `CREATE` | A truncate goes out before the new table's first row: its topic then tells the new table only. |
 //! | `RENAME t TO old, new TO t`, in one statement or two | The rows keep flowing under `t`: the tools of schema change copied them. Nothing is truncated or read again. |
 //! | `RENAME a TO x, b TO a, x TO b`, all captured | Two tables have changed places: both are truncated and read again. |
@@ -13,7 +14,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use millrace_schemas::shape::TableShape;
+
 use super::apply::{self, Known};
+use super::renames::Renames;
 use super::stated::Stated;
 use super::{Ddl, SqlMode, TableName, charset_is_named};
 
@@ -57,6 +61,8 @@ pub struct Entry {
     pub unknown: Option<Unknown>,
     /// The defaults that its columns began with. They follow the statements also where nothing else is known.
     pub stated: Stated,
+    /// Its renamed columns. They follow the statements also where nothing else is known.
+    pub renames: Renames,
     /// A truncate must go out before its next row.
     pub truncate: bool,
     /// Its columns are to be announced once they are known.
@@ -109,6 +115,8 @@ pub struct Effects {
     pub read: Vec<Name>,
     /// Captured tables whose rows changed without a row event.
     pub rows_unlogged: Vec<Name>,
+    /// Captured tables that were dropped, by the names that they had then.
+    pub dropped: Vec<Name>,
 }
 
 /// See the module.
@@ -192,7 +200,9 @@ impl History {
         let is_news = entry.unannounced || entry.known.as_ref().is_some_and(|before| !is_same(before, &known));
         let mut stated = entry.stated.clone();
         stated.retain(&known.shape);
-        let after = Entry { known: Some(known.clone()), stated, truncate: entry.truncate, ..Entry::default() };
+        let mut renames = entry.renames.clone();
+        renames.publish(&known.shape);
+        let after = Entry { known: Some(known.clone()), stated, renames, truncate: entry.truncate, ..Entry::default() };
         if *entry != after {
             *entry = after;
             if keep {
@@ -200,6 +210,14 @@ impl History {
             }
         }
         is_news.then_some(TableChange { kind: ChangeKind::Alter, name, table: Some(known) })
+    }
+
+    /// Rows of a table of this shape are published, by a reading of it.
+    pub fn rows_read(&mut self, shape: &TableShape) {
+        let name = (shape.database.clone(), shape.table.clone());
+        if self.entries.get_mut(&name).is_some_and(|entry| entry.renames.publish(shape)) {
+            self.changed.insert(name);
+        }
     }
 
     /// Takes a statement of the log. `selected`: which tables are captured.
@@ -297,8 +315,9 @@ impl History {
         let entry = self.entries.entry(name.clone()).or_default();
         if context.exact {
             entry.stated.alter(context.text, context.exact, context.mode);
+            entry.renames.alter(context.text, context.mode, entry.known.as_ref().map(|known| &known.shape));
         } else {
-            entry.stated = Stated::default();
+            (entry.stated, entry.renames) = (Stated::default(), Renames::default());
         }
         if let Some(known) = &entry.known {
             (entry.known, entry.unknown) = split(exactly(context, || apply::alter(known, context.text, context.mode)));
@@ -310,6 +329,7 @@ impl History {
         let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.presence == Presence::Here) else { return };
         *entry = Entry { presence: Presence::Dropped, ..Entry::default() };
         self.announce(name, ChangeKind::Drop, effects);
+        effects.dropped.push(name.clone());
     }
 
     fn rename(&mut self, pairs: &[(Name, Name)], captured: impl Fn(&Name) -> bool, context: &Context<'_>, effects: &mut Effects) {
@@ -443,7 +463,8 @@ mod tests {
     fn a_dropped_table_that_is_made_again_is_truncated_first() {
         for minimal in [true, false] {
             let mut story = Story::new(minimal, &["t"]);
-            assert_eq!(story.run("DROP TABLE IF EXISTS t, u").changes.len(), 1, "u never was");
+            let dropped = story.run("DROP TABLE IF EXISTS t, u");
+            assert_eq!((dropped.changes.len(), dropped.dropped), (1, vec![name("t")]), "u never was");
             assert!(!story.waits("t"));
             assert_eq!(story.run("CREATE TABLE IF NOT EXISTS t (id INT PRIMARY KEY)").read, []);
             assert!(story.waits("t"));
@@ -464,7 +485,8 @@ mod tests {
     #[test]
     fn a_dropped_database_takes_its_tables_along() {
         let mut story = Story::new(true, &["t", "u"]);
-        assert_eq!(story.run("DROP DATABASE d").changes.len(), 2);
+        assert_eq!(story.run("DROP DATABASE d").dropped, [name("t"), name("u")]);
+        assert_eq!(story.run("DROP DATABASE d"), Effects::default());
         story.run("CREATE TABLE u (id INT PRIMARY KEY)");
         assert!(story.waits("u") && !story.waits("t"));
     }
@@ -476,8 +498,9 @@ mod tests {
         {
             let mut story = Story::new(true, &["t"]);
             let effects: Vec<Effects> = statements.iter().map(|statement| story.run(statement)).collect();
-            assert!(effects.iter().all(|effects| effects.read.is_empty()), "{statements:?}");
+            assert!(effects.iter().all(|effects| effects.read.is_empty() && effects.dropped.is_empty()), "{statements:?}");
             assert!(!story.waits("t"));
+            assert_eq!(story.run("DROP TABLE IF EXISTS _t_old, _t_del"), Effects::default(), "what it was called isn't what it is called");
             let entry = story.history.get(&name("t")).expect("followed");
             assert!(entry.unannounced && entry.known.is_none() && entry.unknown.is_some(), "the new table wasn't followed: {entry:?}");
         }
@@ -491,8 +514,9 @@ mod tests {
         let effects = story.run("RENAME TABLE t TO t_old, t_new TO t");
         assert_eq!(story.columns("t"), Some(vec!["id", "t_v", "more"]));
         assert_eq!(story.columns("t_old"), Some(vec!["id", "t_v"]));
-        assert_eq!(effects.read, [name("t_old")], "its rows are in the topic of t only");
+        assert_eq!((effects.read, effects.dropped), (vec![name("t_old")], Vec::new()), "its rows are in the topic of t only");
         assert!(!story.waits("t"));
+        assert_eq!(story.run("DROP TABLE t_old").dropped, [name("t_old")]);
     }
 
     #[test]
@@ -582,6 +606,48 @@ mod tests {
         assert_eq!(story.history.get(&name("u")).map(|moved| &moved.stated), Some(&entry.stated));
         story.run("DROP TABLE u");
         assert_eq!(story.history.get(&name("u")).map(|gone| gone.stated.columns().len()), Some(0));
+    }
+
+    #[test]
+    fn a_renamed_column_is_told_with_the_table_of_its_name() {
+        let told = |story: &Story, table: &str| {
+            let renames = story.history.get(&name(table)).map(|entry| entry.renames.told()).unwrap_or_default();
+            renames.into_iter().map(|(name, from)| format!("{name} from {from}")).collect::<Vec<_>>()
+        };
+        for minimal in [true, false] {
+            let mut story = Story::new(minimal, &["t"]);
+            story.run("ALTER TABLE t RENAME COLUMN t_v TO w");
+            assert_eq!(told(&story, "t"), ["w from t_v"]);
+            assert!(story.history.take_changed().iter().any(|(_, entry)| !entry.renames.columns().is_empty()), "it is remembered");
+            let known =
+                apply::create("CREATE TABLE t (id INT PRIMARY KEY, w INT)", SqlMode::default(), ("d", "t"), None).expect("understood");
+            story.history.rows_read(&known.shape);
+            assert!(
+                story.history.take_changed().iter().any(|(_, entry)| entry.renames.columns()[0].published),
+                "so is that it is published"
+            );
+            story.run("ALTER TABLE t CHANGE w x INT");
+            assert_eq!(told(&story, "t"), ["x from w"]);
+            story.run("ALTER TABLE t RENAME COLUMN x TO y, RENAME TO u");
+            assert_eq!(told(&story, "u"), [""; 0], "its topic has no schema before");
+            story.run("DROP TABLE u");
+            story.run("CREATE TABLE u (y INT PRIMARY KEY)");
+            assert_eq!(told(&story, "u"), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_renamed_column_is_told_until_rows_of_another_table_come() {
+        let mut story = Story::new(false, &["t"]);
+        story.run("ALTER TABLE t RENAME COLUMN t_v TO w");
+        let known = |columns: &str| {
+            apply::create(&format!("CREATE TABLE t ({columns})"), SqlMode::default(), ("d", "t"), None).expect("understood")
+        };
+        story.history.described(known("id INT PRIMARY KEY, w INT"));
+        let renames = story.history.get(&name("t")).map(|entry| entry.renames.clone()).expect("followed");
+        assert!(renames.columns()[0].published);
+        story.history.described(known("id INT PRIMARY KEY, other INT"));
+        assert_eq!(story.history.get(&name("t")).map(|entry| entry.renames.columns().len()), Some(0));
     }
 
     #[test]

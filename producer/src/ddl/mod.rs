@@ -1,13 +1,14 @@
 //! What a statement does to which tables.
 //!
 //! Told by the first tokens, so that a clause which nobody here knows doesn't hide the table that it is about. [`apply`] goes on from here: what shape the
-//! table has afterwards, and [`stated`]: with which defaults its new columns began; [`history`] keeps both.
+//! table has afterwards, [`stated`]: with which defaults its new columns began, and [`renames`]: which names its columns had; [`history`] keeps all of it.
 
 pub mod apply;
 mod clauses;
 mod column;
 pub mod history;
 mod literal;
+pub mod renames;
 pub mod stated;
 mod tokens;
 

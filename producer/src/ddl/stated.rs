@@ -94,15 +94,23 @@ impl Stated {
 
     /// After a statement that isn't understood: it can only have changed what it names.
     fn forget_named(&mut self, text: &str, mode: SqlMode) {
-        let tokens = tokens(text, mode);
-        let is_cut = tokens.last() == Some(&Tok::Other);
-        let is_named = |column: &Column| {
-            tokens
-                .iter()
-                .any(|token| matches!(token, Tok::Word { text, .. } | Tok::Text { text, double: true } if same(text, &column.name)))
-        };
-        self.0.retain(|column| !is_cut && !is_named(column));
+        let is_named = may_name(text, mode);
+        self.0.retain(|column| !is_named(&column.name));
     }
+}
+
+/// Whether a statement that isn't understood may be about a column of a name.
+pub(super) fn may_name(text: &str, mode: SqlMode) -> impl Fn(&str) -> bool {
+    let tokens = tokens(text, mode);
+    let is_cut = tokens.last() == Some(&Tok::Other);
+    let named: Vec<String> = tokens
+        .into_iter()
+        .filter_map(|token| match token {
+            Tok::Word { text, .. } | Tok::Text { text, double: true } => Some(text),
+            _ => None,
+        })
+        .collect();
+    move |name| is_cut || named.iter().any(|text| same(text, name))
 }
 
 /// Whether a column's character set has all of a default's characters, so that the column holds it as it was written.

@@ -15,7 +15,7 @@ mod tests;
 use std::ops::Range;
 use std::sync::Arc;
 
-use millrace_schemas::avro::{self, Nullability, SchemaOptions};
+use millrace_schemas::avro::{self, Nullability, RenamedFrom, SchemaOptions};
 use millrace_schemas::names;
 use millrace_schemas::shape::{ColumnType, TableShape};
 
@@ -105,6 +105,7 @@ pub struct TablePlan {
     shape: TableShape,
     topic: String,
     options: SchemaOptions,
+    renamed: RenamedFrom,
     columns: Vec<ColumnPlan>,
 }
 
@@ -148,7 +149,21 @@ impl TablePlan {
                 })
             })
             .collect::<Result<_, String>>()?;
-        Ok(Self { shape, topic, options, columns })
+        Ok(Self { shape, topic, options, renamed: RenamedFrom::new(), columns })
+    }
+
+    /// With what its schema says about renamed columns.
+    #[must_use]
+    pub fn with_renamed(mut self, mut renamed: RenamedFrom) -> Self {
+        renamed.retain(|name, _| self.shape.columns.iter().any(|column| column.name == *name));
+        self.renamed = renamed;
+        self
+    }
+
+    /// What its schema says about renamed columns.
+    #[must_use]
+    pub fn renamed(&self) -> &RenamedFrom {
+        &self.renamed
     }
 
     /// The table's shape.
@@ -172,7 +187,7 @@ impl TablePlan {
     /// The schema of its record values.
     #[must_use]
     pub fn value_schema(&self) -> String {
-        avro::value_schema(&self.shape, &self.topic, self.options)
+        avro::value_schema_after(&self.shape, &self.renamed, &self.topic, self.options)
     }
 
     /// The schema of its record keys; none without a key.

@@ -13,6 +13,7 @@ use super::progress::{ProgressRecord, read_all};
 use super::settings::KafkaSettings;
 use crate::ddl::apply::Known;
 use crate::ddl::history::{Entry, Name, Presence, Unknown};
+use crate::ddl::renames::{Rename, Renames};
 use crate::ddl::stated::Stated;
 use crate::ddl::{charset_is_named, parse_type, type_expression};
 
@@ -37,6 +38,9 @@ struct StoredEntry {
     /// The columns whose first default is known, with that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     stated: Vec<StoredColumn>,
+    /// The renamed columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    renamed: Vec<StoredRename>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     truncate: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -56,6 +60,14 @@ struct StoredUnknown {
     statement: String,
     position: String,
     why: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRename {
+    name: String,
+    from: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    published: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -112,6 +124,13 @@ pub fn entry_record(topic: &str, (database, table): &Name, entry: &Entry, positi
         }),
         unknown: entry.unknown.clone().map(|Unknown { statement, position, why }| StoredUnknown { statement, position, why }),
         stated: entry.stated.columns().iter().map(store).collect(),
+        renamed: entry
+            .renames
+            .columns()
+            .iter()
+            .cloned()
+            .map(|Rename { name, from, published }| StoredRename { name, from, published })
+            .collect(),
         truncate: entry.truncate,
         unannounced: entry.unannounced,
     };
@@ -194,7 +213,9 @@ fn apply(entries: &mut BTreeMap<Name, Entry>, key: &[u8], value: Option<&[u8]>) 
     };
     let unknown = stored.unknown.map(|StoredUnknown { statement, position, why }| Unknown { statement, position, why });
     let stated = Stated::new(stored.stated.into_iter().map(restore).collect::<Result<_, _>>()?);
-    entries.insert(name, Entry { presence, known, unknown, stated, truncate: stored.truncate, unannounced: stored.unannounced });
+    let renames = stored.renamed.into_iter().map(|StoredRename { name, from, published }| Rename { name, from, published }).collect();
+    let renames = Renames::new(renames);
+    entries.insert(name, Entry { presence, known, unknown, stated, renames, truncate: stored.truncate, unannounced: stored.unannounced });
     Ok(())
 }
 
@@ -222,9 +243,12 @@ mod tests {
         let stated =
             Stated::created("CREATE TABLE t (e ENUM('a') DEFAULT 'a', i INT DEFAULT NULL, v VARCHAR(3) DEFAULT 'x')", SqlMode::default());
         assert_eq!(stated.columns().len(), 3);
+        let rename = |name: &str, published| Rename { name: name.to_owned(), from: "a".to_owned(), published };
+        let renames = Renames::new(vec![rename("b", true), rename("c", false)]);
         let entries = [
             Entry { known: Some(known), stated: stated.clone(), unannounced: true, ..Entry::default() },
             Entry { stated, ..Entry::default() },
+            Entry { renames, ..Entry::default() },
             Entry { unknown: Some(unknown), truncate: true, ..Entry::default() },
             Entry { presence: Presence::Dropped, ..Entry::default() },
             Entry { presence: Presence::Moved, ..Entry::default() },

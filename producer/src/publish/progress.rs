@@ -29,7 +29,7 @@ pub struct TableProgress {
     /// The parts that are still to be read. No two have a row in common.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranges: Vec<KeyRange>,
-    /// The key columns, with their types, that the ranges are by, as a key may change while nobody looks.
+    /// The key columns, with their types and collations, that the ranges are by, as a key may change while nobody looks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<String>,
     /// Whether its rows were in the topic before this reading began.

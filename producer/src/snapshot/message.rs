@@ -10,10 +10,12 @@ use crate::publish::progress::TableProgress;
 
 /// A message to the writer. Who asked may be gone when the answer comes: an error then ends the session elsewhere.
 pub enum SnapshotMessage {
-    /// Note from now on which keys of this topic's table change.
+    /// Note from now on which keys of this table change.
     Open {
-        /// The table's topic.
-        topic: String,
+        /// The table's database.
+        database: String,
+        /// The table.
+        table: String,
         /// What the noting is worth.
         ack: oneshot::Sender<Opened>,
     },
@@ -90,6 +92,8 @@ pub struct Chunk {
     pub high: FilePosition,
     /// The range that they are of.
     pub range: u32,
+    /// What the range is by: the key's columns with their types and collations.
+    pub key: Arc<[String]>,
     /// The last row's key; none where there is no row.
     pub after: Option<String>,
     /// Whether the range has no more.

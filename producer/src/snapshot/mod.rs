@@ -23,8 +23,7 @@ pub use self::plan::Plan;
 
 use self::message::{Chunk, Hold, Reading, SnapshotMessage};
 use self::plan::{Job, Next, Work};
-use self::table::Described;
-pub(crate) use self::table::key_columns;
+use self::table::{Described, key_columns};
 use crate::capture::{ChunkOutcome, EncodedRows, Opened, PreparedTable, SnapshotOrigin};
 use crate::encode::{Conversions, KeySpans};
 use crate::error::Error;
@@ -308,7 +307,8 @@ impl Worker {
         let done = !cut && rows.len() < usize::try_from(rows_max).unwrap_or(usize::MAX);
         let (ack, answer) = oneshot::channel();
         let (reading, table, epoch) = (job.reading.clone(), Arc::clone(&described.prepared), described.opened.epoch);
-        Ok((Chunk { reading, table, epoch, rows, origin, high, range: range.id, after, done, ack }, answer))
+        let key = Arc::clone(&described.key);
+        Ok((Chunk { reading, table, epoch, rows, origin, high, range: range.id, key, after, done, ack }, answer))
     }
 
     /// Reads a table whole, while the stream stands still.
@@ -324,7 +324,7 @@ impl Worker {
             let hold = Hold { reading: job.reading.clone(), table: Arc::clone(&described.prepared), opened: opened.clone(), high, ack };
             if !shared.ask(SnapshotMessage::Hold(hold), answer).await? {
                 select::close_view(&mut self.rows).await?;
-                let now = shared.open(described.prepared.plan.topic()).await?;
+                let now = shared.open(&job.reading.database, &job.reading.table).await?;
                 if now.epoch != opened.epoch {
                     *job.described.lock().await = None;
                     return Ok(Read::Again);
@@ -390,8 +390,7 @@ impl Shared {
         }
         self.open_ahead().await?;
         let name = &job.reading.name;
-        let topic = self.snapshot.tables.topic(&job.reading.database, &job.reading.table);
-        let opened = self.open(&topic).await?;
+        let opened = self.open(&job.reading.database, &job.reading.table).await?;
         let (table, estimate) = {
             let mut beside = self.beside.lock().await;
             let table = catalog::table(&mut beside, &job.reading.database, &job.reading.table, &KeyOverrides::new()).await?;
@@ -406,14 +405,14 @@ impl Shared {
             self.send(SnapshotMessage::Remember { reading: job.reading.clone(), progress: TableProgress::finished(0) }).await?;
             return Ok(None);
         };
-        let key = key_columns(&table.shape);
+        let key = key_columns(&table);
         if *job.key.get_or_init(|| key.clone()) != key {
             tracing::info!(table = name, "the table has another key now: its rows are read from the beginning");
             let progress = TableProgress { key, ..TableProgress::fresh(job.condition.clone()) };
             self.send(SnapshotMessage::Remember { reading: job.reading.clone(), progress }).await?;
             return Ok(None);
         }
-        let prepared = self.snapshot.tables.prepare(table.shape.clone()).await?;
+        let prepared = self.snapshot.tables.prepare(table.shape.clone(), opened.renamed.clone()).await?;
         if job.chunk_rows.load(Ordering::Relaxed) == 0 {
             self.snapshot.status.table_estimate(name, estimate.rows);
             tracing::info!(table = name, rows_estimate = estimate.rows, "reading rows");
@@ -423,7 +422,7 @@ impl Shared {
         }
         let version = job.new_version();
         let reader = ChunkReader::new(&table, job.condition.as_deref());
-        let described = Arc::new(Described { version, table, prepared, reader, opened });
+        let described = Arc::new(Described { version, table, key: key.into(), prepared, reader, opened });
         *current = Some(Arc::clone(&described));
         Ok(Some(described))
     }
@@ -442,14 +441,14 @@ impl Shared {
             return Ok(());
         }
         for (database, table) in self.snapshot.plan.upcoming(OPENED_AHEAD) {
-            self.open(&self.snapshot.tables.topic(&database, &table)).await?;
+            self.open(&database, &table).await?;
         }
         Ok(())
     }
 
-    async fn open(&self, topic: &str) -> Result<Opened, Error> {
+    async fn open(&self, database: &str, table: &str) -> Result<Opened, Error> {
         let (ack, answer) = oneshot::channel();
-        self.ask(SnapshotMessage::Open { topic: topic.to_owned(), ack }, answer).await
+        self.ask(SnapshotMessage::Open { database: database.to_owned(), table: table.to_owned(), ack }, answer).await
     }
 
     fn push(

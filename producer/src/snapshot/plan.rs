@@ -13,7 +13,7 @@ use crate::publish::progress::{Control, KeyRange, TableProgress};
 /// A table whose rows are being read: what its ranges have in common.
 pub(super) struct Job {
     pub(super) reading: Reading,
-    /// The key columns that the ranges are by, once one was read, before or now.
+    /// The key columns, with types and collations, that the ranges are by, once one was read, before or now.
     pub(super) key: OnceLock<Vec<String>>,
     pub(super) condition: Option<String>,
     /// How it is read; none before the first worker has come to it.

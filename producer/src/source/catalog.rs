@@ -22,6 +22,8 @@ pub struct Table {
     /// The unique index that has exactly the key's columns, whole and in the key's order: what the table can be read in chunks by. None: it has no key,
     /// or none that every row differs in and that can be read in order.
     pub chunk_index: Option<String>,
+    /// The collation of each of the key's columns, in the key's order; none for a type that has none. The key's order is the collations'.
+    pub key_collations: Vec<Option<String>>,
 }
 
 impl Table {
@@ -167,6 +169,7 @@ struct Listed {
     /// COLUMN_DEFAULT, if that is a literal: neither NULL nor an expression.
     literal_default: Option<String>,
     generated: bool,
+    collation: Option<String>,
 }
 
 async fn columns(session: &mut Session, database: &str, table: Option<&str>) -> Result<HashMap<String, Vec<Listed>>, SourceError> {
@@ -174,7 +177,7 @@ async fn columns(session: &mut Session, database: &str, table: Option<&str>) -> 
     // In the order of the row image, which holds generated and invisible columns too.
     let sql = format!(
         "SELECT table_name, column_name, data_type, column_type, character_set_name, character_maximum_length, numeric_precision, numeric_scale, \
-         datetime_precision, is_nullable, column_default, extra FROM information_schema.columns WHERE {} ORDER BY table_name, ordinal_position",
+         datetime_precision, is_nullable, column_default, extra, collation_name FROM information_schema.columns WHERE {} ORDER BY table_name, ordinal_position",
         of_table(database, table)
     );
     let mut tables: HashMap<String, Vec<Listed>> = HashMap::new();
@@ -196,6 +199,7 @@ async fn columns(session: &mut Session, database: &str, table: Option<&str>) -> 
             nullable: session.name(DOING, &row, 9)? == "YES",
             literal_default: session.text(DOING, &row, 10)?.filter(|_| !expression),
             generated: !expression && extra.contains("GENERATED"),
+            collation: session.text(DOING, &row, 12)?,
         };
         tables.entry(session.name(DOING, &row, 0)?).or_default().push(listed);
     }
@@ -260,8 +264,9 @@ async fn assemble(
     }
     let set = keys.get(&(database.to_owned(), name.to_owned()));
     let found = key(&shape.columns, &indexes, set.map(Vec::as_slice)).map_err(|what| refused(&shape, &what))?;
+    let key_collations = found.columns.iter().map(|index| listed.get(*index).and_then(|column| column.collation.clone())).collect();
     shape.key = found.columns;
-    Ok(Table { shape, chunk_index: found.chunk_index })
+    Ok(Table { shape, chunk_index: found.chunk_index, key_collations })
 }
 
 /// What ALTER TABLE … ADD COLUMN fills older rows of a NOT NULL ENUM with when it has no default: its first label.

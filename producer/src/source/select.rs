@@ -337,7 +337,7 @@ mod tests {
             |(name, kind): &(&str, ColumnType)| Column { name: (*name).into(), kind: kind.clone(), nullable: false, default: None };
         let columns = kinds.iter().map(column).collect();
         let shape = TableShape { database: "d".into(), table: "t`x".into(), columns, key: key.to_vec() };
-        Table { shape, chunk_index: Some("PRIMARY".into()) }
+        Table { shape, chunk_index: Some("PRIMARY".into()), key_collations: vec![None; key.len()] }
     }
 
     fn after(bound: &KeyBound) -> Bounds<'_> {

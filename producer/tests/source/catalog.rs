@@ -113,6 +113,10 @@ async fn keys_are_what_identifies_a_row_best() {
             ("none", "a INT, KEY (a)"),
             ("prefix", "a VARCHAR(200) NOT NULL, PRIMARY KEY (a(10))"),
             ("generated_key", "a INT NOT NULL, g INT AS (a + 1) STORED NOT NULL PRIMARY KEY"),
+            (
+                "collated",
+                "v TEXT, e ENUM('x') CHARACTER SET latin1, b BINARY(3), s VARCHAR(9) COLLATE utf8mb4_bin, n INT, PRIMARY KEY (s, n, b, e)",
+            ),
         ] {
             database.run(format!("CREATE TABLE {table} ({columns})")).await;
         }
@@ -125,6 +129,8 @@ async fn keys_are_what_identifies_a_row_best() {
         assert_eq!(key("none"), (vec![], None));
         assert_eq!(key("prefix"), (vec![0], None));
         assert_eq!(key("generated_key"), (vec![1], Some("PRIMARY")));
+        let collations: Vec<_> = tables["collated"].key_collations.iter().map(Option::as_deref).collect();
+        assert_eq!(collations, [Some("utf8mb4_bin"), None, None, Some("latin1_swedish_ci")]);
         let set = KeyOverrides::from([((user.database.name.clone(), "first_declared".to_owned()), vec!["b".to_owned()])]);
         let mut session = user.session().await;
         let name = user.database.name.clone();
