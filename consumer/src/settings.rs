@@ -229,7 +229,7 @@ impl ClickHouseSettings {
             "User. Needs SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW and DROP VIEW on the target databases, and CREATE DATABASE where they don't exist.",
         );
         let password = r.secret("password", Some(""), "The user's password.");
-        let tls = r.section("tls", "TLS, for `https` addresses. Not given: the system's authorities are trusted.", |r| read_tls(r));
+        let tls = r.section("tls", "TLS, for `https` addresses. Not given: the system's authorities are trusted.", read_tls);
         if tls.is_some() && !urls.iter().all(|url| url.starts_with("https://")) {
             r.invalid("tls", "needs addresses with https://");
         }
