@@ -264,6 +264,16 @@ impl ClickHouse {
         }))
     }
 
+    /// Whether a table has mutations that aren't finished.
+    ///
+    /// # Errors
+    /// [`Error::ClickHouse`], [`Error::ClickHouseAway`]
+    pub async fn is_mutating(&self, database: &str, table: &str) -> Result<bool, Error> {
+        let (database, table) = (ddl::literal(database.as_bytes()), ddl::literal(table.as_bytes()));
+        let sql = format!("SELECT 1 FROM system.mutations WHERE database = {database} AND table = {table} AND NOT is_done LIMIT 1");
+        Ok(!self.rows("look up its mutations", &sql).await?.is_empty())
+    }
+
     /// The table that a topic's comment names, as (database, table).
     ///
     /// # Errors

@@ -203,6 +203,17 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// A table that is being rewritten, so that a statement has to wait.
+    #[error(
+        "ClickHouse can't change table {table} while a mutation of it isn't finished (system.mutations): {source}; retried until it is"
+    )]
+    Mutating {
+        /// The table.
+        table: String,
+        /// What ClickHouse says.
+        #[source]
+        source: Box<Error>,
+    },
     /// ClickHouse can't be reached, or its answer wasn't one.
     #[error("can't reach ClickHouse at {url} to {what}: {reason}; check that it runs and that clickhouse.url is right")]
     ClickHouseAway {
@@ -274,7 +285,7 @@ impl Error {
             Self::Registry(error) if error.is_transient() => Disposition::Retry,
             Self::Registry(_) => Disposition::Stop,
             Self::ClickHouse { code, .. } => clickhouse_code(*code).0,
-            Self::ClickHouseAway { .. } | Self::Unconfirmed | Self::DeadLetter { .. } => Disposition::Retry,
+            Self::ClickHouseAway { .. } | Self::Mutating { .. } | Self::Unconfirmed | Self::DeadLetter { .. } => Disposition::Retry,
         }
     }
 
@@ -302,7 +313,7 @@ impl Error {
             Self::Plan { .. } => "plan",
             Self::Mismatch { .. } => "table_mismatch",
             Self::Registry(_) => "registry",
-            Self::ClickHouse { .. } | Self::ClickHouseRefused { .. } | Self::Statement { .. } => "clickhouse",
+            Self::ClickHouse { .. } | Self::ClickHouseRefused { .. } | Self::Statement { .. } | Self::Mutating { .. } => "clickhouse",
             Self::ClickHouseAway { .. } => "clickhouse_away",
             Self::KafkaProperties(_) | Self::Subscription(_) | Self::KafkaRefused { .. } => "kafka",
             Self::Http(_) => "http",

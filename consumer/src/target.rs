@@ -28,6 +28,9 @@ const ROUNDS_MAX: usize = 12;
 /// How often a statement may fail because another consumer was quicker.
 const REFRESHES_MAX: usize = 6;
 
+/// ClickHouse's code for an ALTER that something is against.
+const BAD_ARGUMENTS: u32 = 36;
+
 /// A topic's table.
 #[derive(Debug)]
 pub struct Target {
@@ -404,21 +407,21 @@ impl Preparer {
     /// Makes or alters the table until it is as wanted. Returns how the plan gives way, and what was added.
     async fn ensure(&self, wanted: &Wanted<'_>, full_name: &Arc<str>) -> Result<(Adaptation, Vec<Arc<str>>), Error> {
         let (mut added, mut failures) = (Vec::new(), 0);
-        let mut failed = |error: Error| {
+        let mut failed = |error: Error, look_again: bool| {
             failures += 1;
             // The table was changed between the look and the statement: by another consumer, as a rule.
-            match error.disposition() {
-                Disposition::Refresh if failures < REFRESHES_MAX => Ok(()),
-                Disposition::Refresh => {
+            match (look_again || error.disposition() == Disposition::Refresh, failures < REFRESHES_MAX) {
+                (true, true) => Ok(()),
+                (true, false) => {
                     let topic = Arc::from(wanted.topic);
                     Err(Error::Statement { topic, table: full_name.to_string(), source: Box::new(error) })
                 }
-                Disposition::Retry | Disposition::DeadLetter | Disposition::Stop => Err(error),
+                (false, _) => Err(error),
             }
         };
         for _ in 0..ROUNDS_MAX {
             let Some(existing) = self.clickhouse.table(wanted.database, wanted.table).await? else {
-                self.create(wanted, full_name).await.or_else(&mut failed)?;
+                self.create(wanted, full_name).await.or_else(|error| failed(error, false))?;
                 added.extend(wanted.columns.iter().map(|column| Arc::clone(&column.name)));
                 continue;
             };
@@ -429,7 +432,12 @@ impl Preparer {
             added.extend(evolved.added);
             for statement in evolved.statements {
                 if let Err(error) = self.clickhouse.execute(&format!("alter table {full_name}"), &statement).await {
-                    failed(error)?;
+                    // A column that a mutation is about can't be changed until it is done; the code for that says no more than that it can't.
+                    let may_be_mutating = matches!(error, Error::ClickHouse { code: BAD_ARGUMENTS, .. });
+                    if may_be_mutating && self.clickhouse.is_mutating(wanted.database, wanted.table).await? {
+                        return Err(Error::Mutating { table: full_name.to_string(), source: Box::new(error) });
+                    }
+                    failed(error, may_be_mutating)?;
                     break;
                 }
                 tracing::info!(topic = wanted.topic, table = %full_name, statement, "altered the table");
