@@ -37,6 +37,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const SHARED_PROPERTIES: [&str; 9] =
     ["bootstrap.servers", "security.", "sasl.", "ssl.", "enable.ssl.", "client.", "socket.", "broker.", "metadata."];
 
+/// How the topics are named that nobody named otherwise.
+const SUFFIX: &str = ".millrace.dead-letters";
 /// The header that names the group that wrote a letter.
 const GROUP_HEADER: &str = "millrace.group";
 
@@ -92,6 +94,8 @@ struct Inner {
     registry: Registry,
     group: String,
     topic: Option<String>,
+    /// The patterns of the topics that are loaded.
+    patterns: Vec<String>,
     schema: Schema,
     known: Mutex<HashSet<String>>,
 }
@@ -123,6 +127,7 @@ impl DeadLetterQueue {
             registry,
             group: settings.group.clone(),
             topic: settings.dead_letters.topic.clone(),
+            patterns: settings.topics.clone(),
             schema,
             known: Mutex::default(),
         })))
@@ -228,13 +233,13 @@ impl DeadLetterQueue {
     /// [`Error::DeadLetter`]
     pub async fn topics(&self) -> Result<Vec<String>, Error> {
         let config = self.0.config.clone();
-        let known = self.0.topic.clone();
+        let inner = Arc::clone(&self.0);
         blocking(move || {
             let what = || "look for topics of dead letters".to_owned();
             let consumer: BaseConsumer = reading(&config).create().map_err(|error| failed(what(), &error))?;
             let metadata = consumer.fetch_metadata(None, TIMEOUT).map_err(|error| failed(what(), &error))?;
-            let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
-            Ok(names.filter(|name| known.as_ref().map_or(name.ends_with(".millrace.dead-letters"), |known| known == name)).collect())
+            let names = metadata.topics().iter().map(|topic| topic.name());
+            Ok(names.filter(|name| inner.may_hold_letters(name)).map(str::to_owned).collect())
         })
         .await
     }
@@ -254,6 +259,24 @@ impl DeadLetterQueue {
         })
         .await
     }
+}
+
+impl Inner {
+    /// Whether a topic may hold letters of the topics that are loaded: the one that is set, or one that is named as theirs are.
+    fn may_hold_letters(&self, name: &str) -> bool {
+        match (&self.topic, name.strip_suffix(SUFFIX)) {
+            (Some(known), _) => known == name,
+            (None, Some(prefix)) => self.patterns.iter().any(|pattern| may_match(pattern, prefix)),
+            (None, None) => false,
+        }
+    }
+}
+
+/// Whether a pattern may match a topic that begins with these parts.
+fn may_match(pattern: &str, prefix: &str) -> bool {
+    let literal = pattern.split(['*', '?']).next().unwrap_or_default();
+    let within = format!("{prefix}.");
+    literal == prefix || literal.starts_with(&within) || (literal.len() < pattern.len() && within.starts_with(literal))
 }
 
 async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
@@ -416,4 +439,27 @@ fn headers_of(letter: &DeadLetter, group: &str) -> OwnedHeaders {
         (GROUP_HEADER, group),
     ];
     headers.into_iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_looked_for_where_the_topics_may_have_theirs() {
+        for (pattern, topic) in [
+            ("shop.shop.*", "shop.shop.orders"),
+            ("shop.*", "shop.eu.shop.orders"),
+            ("*", "a.b.c"),
+            ("sh?p.*", "shop.a.b"),
+            ("orders", "orders"),
+            ("a.b", "a.b"),
+        ] {
+            let prefix = names::dead_letters_topic(topic);
+            assert!(may_match(pattern, prefix.strip_suffix(SUFFIX).expect("the suffix")), "{pattern} {topic}");
+        }
+        for (pattern, prefix) in [("shop.shop.*", "sho"), ("shop.shop.*", "other"), ("shop.shop.orders", "shop.x"), ("orders", "order")] {
+            assert!(!may_match(pattern, prefix), "{pattern} {prefix}");
+        }
+    }
 }

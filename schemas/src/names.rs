@@ -13,7 +13,6 @@ pub const NEW_KEY_HEADER: &str = "__debezium.newkey";
 /// Header of the create half of a key change: the old key, framed as record keys are (Debezium's name).
 pub const OLD_KEY_HEADER: &str = "__debezium.oldkey";
 
-
 /// Parameter of a column's schema: the MySQL type's name, such as `INT UNSIGNED` (Debezium's name).
 pub const COLUMN_TYPE: &str = "__debezium.source.column.type";
 /// Parameter of a column's schema: characters, bytes, bits, decimal precision or fractional digits (Debezium's name).
@@ -24,7 +23,6 @@ pub const COLUMN_SCALE: &str = "__debezium.source.column.scale";
 pub const COLUMN_NAME: &str = "__debezium.source.column.name";
 /// Parameter of a column's schema: the name it had in the schema before, where a statement renamed it.
 pub const RENAMED_FROM: &str = "millrace.column.renamed.from";
-
 
 /// Kafka's limit for a topic's name, in bytes (`org.apache.kafka.common.internals.Topic`).
 pub const TOPIC_LEN_MAX: usize = 249;
