@@ -115,7 +115,7 @@ async fn history(stack: &Stack, name: &str, kafka: &str) -> (String, Writer, Str
     let more = "drain_timeout: 2s\ntables: [{ topics: [\"*\"], mode: history }]\n";
     let yaml = settings(stack, &format!("g-{database}"), &format!("t.{database}.*"), stack.get("CLICKHOUSE_URL"), more)
         .replace("kafka: { ", &format!("kafka: {{ {kafka}"))
-        .replace("batch: { age_max: 100ms }", "batch: { age_max: 100ms, rows_max: 20 }");
+        .replace("batch: { age_max: 100ms }", "batch: { age_max: 100ms, rows_max: 50 }");
     (database, writer, yaml)
 }
 
@@ -134,7 +134,7 @@ async fn paused_partitions_change_hands(name: &str, kafka: &str) {
     stack.wait_for(&rows, "(600,600)").await;
     // Its inserts arrive, but it doesn't learn so: its batches fill, and all its partitions pause.
     proxy.set(Fault::HoldResponse);
-    send(600..3_600);
+    send(600..2_400);
     proxy.wait_for_hits(4).await;
     let mut second = Process::start(&format!("{database}-b"), &yaml);
     let until = Instant::now() + SETTLE;
@@ -149,12 +149,12 @@ async fn paused_partitions_change_hands(name: &str, kafka: &str) {
     }
     assert!(first.log().iter().any(|line| line.to_string().contains("given up before all")), "its drain must have timed out");
     proxy.set(Fault::None);
-    stack.wait_for(&rows, "(3600,3600)").await;
+    stack.wait_for(&rows, "(2400,2400)").await;
     wait_committed(&stack, &format!("g-{database}"), &writer.topic, PARTITIONS).await;
     // What paused is read on, by whoever has it; also when it comes back to the first one.
     second.stop().await;
-    send(3_600..4_200);
-    stack.wait_for(&rows, "(4200,4200)").await;
+    send(2_400..3_000);
+    stack.wait_for(&rows, "(3000,3000)").await;
     wait_committed(&stack, &format!("g-{database}"), &writer.topic, PARTITIONS).await;
     first.stop().await;
     stack.drop_database(&database).await;
@@ -186,7 +186,7 @@ async fn a_deleted_topic_holds_nothing_up(name: &str, kafka: &str) {
     // What can't be committed any more would be waited for so long, and nothing else be read meanwhile.
     let yaml = yaml
         .replace("drain_timeout: 2s", "drain_timeout: 120s")
-        .replace("rows_max: 20 ", "rows_max: 20000 ")
+        .replace("rows_max: 50 ", "rows_max: 50000 ")
         .replace(stack.get("CLICKHOUSE_URL"), &proxy.url);
     let consumer = Process::start(&database, &yaml);
     let rows = |table: &str| format!("SELECT toString((count(), uniqExact(_partition, _offset))) AS v FROM `{database}`.{table}");

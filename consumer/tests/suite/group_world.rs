@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use rdkafka::config::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::pipeline::{Sender, committed, create_topic, ends, order, orders};
+use super::pipeline::{Sender as Topic, committed, create_topic, ends, order, orders};
 use super::support::{PATIENCE, Record, Stack, Writer, settings};
 
 /// How long the group may take to settle: KIP-848's brokers are asked every 5 s, and a static member that left is missed after its session.
@@ -238,20 +238,20 @@ fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {
 
 /// A thread that writes the same changes to a mirror's and a history's topic until it is stopped.
 struct Load {
-    stop: Arc<AtomicBool>,
+    stop: Sender<()>,
     thread: JoinHandle<Latest>,
 }
 
 impl Load {
     fn start(stack: &Stack, mirror: &Writer, history: &Writer, mut random: Random) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&stop);
-        let (to_mirror, to_history) = (Sender::new(stack, &mirror.topic), Sender::new(stack, &history.topic));
+        let (stop, stopped) = channel();
+        let (to_mirror, to_history) = (Topic::new(stack, &mirror.topic), Topic::new(stack, &history.topic));
         let (mirror, history) = (Templates::new(mirror), Templates::new(history));
         let thread = std::thread::spawn(move || {
             let mut latest = Latest::new();
             let mut seq = SEQ;
-            while !until.load(Ordering::Relaxed) {
+            // A workload has a pace.
+            while stopped.recv_timeout(Duration::from_millis(10)) == Err(RecvTimeoutError::Timeout) {
                 for _ in 0..8 {
                     seq += 1;
                     let key = random.below(KEYS);
@@ -264,8 +264,6 @@ impl Load {
                     }
                     latest.insert(key, (seq, op != 2));
                 }
-                #[allow(clippy::disallowed_methods, reason = "a workload has a pace; nothing is awaited by it")]
-                std::thread::sleep(Duration::from_millis(10));
             }
             to_mirror.flush();
             to_history.flush();
@@ -275,7 +273,7 @@ impl Load {
     }
 
     fn stop(self) -> Latest {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop);
         self.thread.join().expect("the load is whole")
     }
 }

@@ -235,6 +235,32 @@ async fn bytes_that_are_no_record_of_the_topic_go_to_the_dead_letters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_the_registry_does_not_have_stops_its_topic_behind_what_is_loaded() {
+    let Some(stack) = Stack::whole() else { return };
+    let database = stack.database("noschema");
+    let group = format!("g-{database}");
+    let writer = Writer::named(&stack, &database, &days(&database, "orders")).await;
+    create_topic(&stack, &writer.topic, 1).await;
+    let sender = Sender::new(&stack, &writer.topic);
+    let good = |id: i32| writer.change("c", None, Some(&row(id, id, "x")), i64::from(id) + 1);
+    let mut value = good(1).value.expect("a value");
+    value[1..5].copy_from_slice(&777_777_777_u32.to_be_bytes());
+    sender.send(&good(0));
+    sender.flush();
+    let consumer = Running::start(&settings(&stack, &group, &writer.topic, stack.get("CLICKHOUSE_URL"), ""));
+    wait_committed(&stack, &group, &writer.topic, 1).await;
+    for record in [Record { value: Some(value), ..good(1) }, good(2)] {
+        sender.send(&record);
+    }
+    sender.flush();
+    let error = consumer.end().await.expect_err("stopped").to_string();
+    assert!(error.contains("777777777"), "{error}");
+    assert_eq!(stack.text(&format!("SELECT toString(count()) AS v FROM `{database}`.orders")).await, "1");
+    assert_eq!(committed(&stack, &group, &writer.topic, 1), BTreeMap::from([(0, 1)]));
+    stack.drop_database(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_clickhouse_refuses_are_found_among_the_others() {
     let Some(stack) = Stack::whole() else { return };
     let database = stack.database("constraint");
