@@ -114,9 +114,9 @@ impl Record {
             // What follows each delete.
             return Self { offset, key: before.key.clone(), value: None, bad: false, has_row: false };
         }
-        let (delete, bad) = (kind % 3 == 0, kind % 11 == 1);
+        let (delete, bad) = (kind.is_multiple_of(3), kind % 11 == 1);
         let mut value = Vec::new();
-        frame(if kind % 5 == 0 { 2 } else { 1 }, &mut value);
+        frame(if kind.is_multiple_of(5) { 2 } else { 1 }, &mut value);
         let mut row = Vec::new();
         long(&mut row, 1);
         long(&mut row, seq % 7);
@@ -274,7 +274,7 @@ impl World {
             20..50 => {
                 self.poll(who, rest);
             }
-            50..62 => self.turn(who, rest % 4 != 0),
+            50..62 => self.turn(who, !rest.is_multiple_of(4)),
             62..80 => {
                 self.work(who, rest, true);
             }
@@ -512,11 +512,11 @@ impl World {
     /// Its inserts under way may arrive still, as may its commit.
     fn crash(&mut self, who: usize, pick: u16) {
         let mut of = std::mem::replace(&mut self.consumers[who], consumer(&self.rules));
-        if let Some(commits) = of.commit.take().filter(|_| !of.fenced && pick % 2 == 0) {
+        if let Some(commits) = of.commit.take().filter(|_| !of.fenced && pick.is_multiple_of(2)) {
             self.apply(who, &commits);
         }
         for task in &mut of.tasks {
-            if let Some((.., block)) = task.next().filter(|_| task.present.is_some() && pick % 3 != 0) {
+            if let Some((.., block)) = task.next().filter(|_| task.present.is_some() && !pick.is_multiple_of(3)) {
                 self.table.late.push(sent(&block));
             }
         }
@@ -649,7 +649,7 @@ impl World {
     }
 
     /// What is to be loaded, once all that is to be prepared is.
-    fn loads(&mut self, now: Instant) -> Vec<Box<Load>> {
+    fn loads(&mut self, now: Instant) -> Vec<Load> {
         let mut loads = Vec::new();
         for _ in 0..3 {
             for job in self.consumers[0].loader.jobs(now) {
@@ -659,7 +659,7 @@ impl World {
                         let done = Done::Prepared { topic, place: request.place, result: Ok(Some(Box::new(prepared))) };
                         self.consumers[0].loader.done(done, now).unwrap();
                     }
-                    Job::Load(load) => loads.push(load),
+                    Job::Load(load) => loads.push(*load),
                     other => panic!("{other:?}"),
                 }
             }
@@ -685,7 +685,7 @@ fn a_tombstone_before_the_table_is_known_does_not_forget_a_recorded_range() {
     let mut loads = world.loads(now);
     assert_eq!(loads[0].once.as_ref().unwrap().range, range);
     assert_eq!(world.loader().commits().0, []);
-    let load = emptied(loads.swap_remove(0));
+    let load = emptied(Box::new(loads.swap_remove(0)));
     world.loader().done(Done::Loaded { load, result: Ok(LoadedRows::default()) }, now).unwrap();
     let commit = Commit { partition: partition(0), offset: 6, range: None };
     assert_eq!(world.loader().commits().0, [commit]);
@@ -715,7 +715,7 @@ fn the_end_of_an_insert_of_the_earlier_assignment_does_not_forget_the_range_that
     world.loader().assign(&partition(0), Some(3), Some(range));
     world.take(&change(3), now);
     world.take(&change(4), now);
-    world.loader().done(Done::Loaded { load: emptied(load), result: Ok(LoadedRows::default()) }, now).unwrap();
+    world.loader().done(Done::Loaded { load: emptied(Box::new(load)), result: Ok(LoadedRows::default()) }, now).unwrap();
     assert_eq!(world.loader().lanes[0].units[1].recorded, Some(range), "its own insert is still to come");
 }
 
