@@ -271,6 +271,7 @@ fn write(writers: &[[Writer; 2]; 2], brokers: &str, mut random: Random, stopping
         .set("partitioner", "murmur2_random")
         .set("enable.idempotence", "true")
         .set("linger.ms", "2")
+        .set("topic.metadata.refresh.interval.ms", "1000")
         .create()
         .expect("a producer");
     let send = |topic: &str, record: &Record| {
