@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::clickhouse::SealedBlock;
 use crate::dead_letter::DeadLetter;
 use crate::error::{Error, Place};
@@ -65,6 +67,8 @@ pub struct Load {
     pub applied: Vec<Applied>,
     /// Where the rows must come once: how.
     pub once: Option<Once>,
+    /// Its turn among the inserts, once it has come.
+    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Load {

@@ -406,7 +406,7 @@ impl Loader {
             Some(once) => of.recording = Some(once.range),
             None => {}
         }
-        of.queue.push_back(Job::Load(Box::new(Load { topic: place, name, unit, blocks, dead, spans, applied, once })));
+        of.queue.push_back(Job::Load(Box::new(Load { topic: place, name, unit, blocks, dead, spans, applied, once, permit: None })));
     }
 
     /// What is to be done now.

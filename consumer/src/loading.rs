@@ -47,14 +47,18 @@ impl<'a> Loading<'a> {
         let result = self.load().await;
         if !matches!(result, Err(Error::Unconfirmed)) {
             self.load.blocks.clear();
+            self.load.permit = None;
         }
         result
     }
 
     async fn load(&mut self) -> Result<LoadedRows, Error> {
         self.jobs.bury(&self.load.dead).await?;
-        // The semaphore is never closed: without a permit the insert is still right, only less bounded.
-        let _permit = self.jobs.inserts.acquire().await;
+        // Kept while the range is recorded again: who had waited for it would only wait anew. The semaphore is never closed: without a permit the
+        // insert is still right, only less bounded.
+        if self.load.permit.is_none() {
+            self.load.permit = Arc::clone(&self.jobs.inserts).acquire_owned().await.ok();
+        }
         let present = match self.load.once.as_mut().and_then(|once| once.present.take()) {
             Some(present) => present,
             None => self.present().await?,
@@ -72,23 +76,38 @@ impl<'a> Loading<'a> {
     /// Inserts the rows that the table doesn't have. Where ClickHouse refuses the content of some, halves of them, until each refused row stands
     /// alone.
     async fn load_absent(&mut self, present: &[i64]) -> Result<LoadedRows, Error> {
+        let mut present = present.to_vec();
         let blocks: Vec<_> = self.load.blocks.iter().cloned().enumerate().collect();
         for (index, block) in blocks {
             let mut pieces = Pieces::of(&block);
-            while let Some(rows) = pieces.next(&block, present) {
+            while let Some(rows) = pieces.next(&block, &present) {
                 let part = piece(self.load, &block, index, &rows);
                 match self.insert(&part).await {
                     Ok(()) => {
                         self.rows += u64::try_from(rows.len()).unwrap_or(0);
                         pieces.done();
                     }
-                    Err(error) if error.disposition() == Disposition::DeadLetter && rows.len() > 1 => pieces.refused(&rows),
-                    Err(error) if error.disposition() == Disposition::DeadLetter && self.refused.len() < REFUSED_MAX => {
+                    Err(error) if error.disposition() != Disposition::DeadLetter => return Err(error),
+                    Err(error) => {
+                        // What a view of the table refuses is in the table all the same: its halves would be there twice.
+                        if let Some(once) = &self.load.once {
+                            present = self.ask(once).await?;
+                            if is_present(&block, &rows, &present) {
+                                self.rows += u64::try_from(rows.len()).unwrap_or(0);
+                                continue;
+                            }
+                        }
+                        if rows.len() > 1 {
+                            pieces.refused(&rows);
+                            continue;
+                        }
+                        if self.refused.len() >= REFUSED_MAX {
+                            return Err(error);
+                        }
                         let Some((partition, offset)) = block.origins.get(rows.start) else { return Err(error) };
                         self.refused.push(Refused { table: Arc::clone(&block.table), partition, offset, error });
                         pieces.done();
                     }
-                    Err(error) => return Err(error),
                 }
             }
         }
@@ -100,9 +119,14 @@ impl<'a> Loading<'a> {
 
     /// The offsets of a repeated range that the table has already.
     async fn present(&self) -> Result<Vec<i64>, Error> {
-        let Some(Once { partition: (topic, partition), range, table, again: true, .. }) = &self.load.once else {
-            return Ok(Vec::new());
-        };
+        match &self.load.once {
+            Some(once) if once.again => self.ask(once).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn ask(&self, once: &Once) -> Result<Vec<i64>, Error> {
+        let Once { partition: (topic, partition), range, table, .. } = once;
         let mut retry = Retry::new("look which rows of a range are there", self.jobs);
         loop {
             let asked = self.jobs.clickhouse().offsets_present((&table.0, &table.1), (topic, *partition), (range.from, range.to));
@@ -217,6 +241,12 @@ impl Pieces {
     }
 }
 
+/// Whether the table has all rows of a piece.
+fn is_present(block: &SealedBlock, rows: &Range<usize>, present: &[i64]) -> bool {
+    let is_there = |row: usize| block.origins.get(row).is_some_and(|(_, offset)| present.binary_search(&offset).is_ok());
+    !present.is_empty() && rows.clone().all(is_there)
+}
+
 /// A piece of a block of a load, under a token that only it has: the same piece of the same range has it again.
 pub(crate) fn piece(load: &Load, block: &SealedBlock, index: usize, rows: &Range<usize>) -> SealedBlock {
     let whole = *rows == (0..block.rows.rows());
@@ -259,7 +289,7 @@ mod tests {
         ) {
             let block = block(rows);
             let present: Vec<i64> = present.into_iter().filter(|offset| !bad.contains(&usize::try_from(*offset).unwrap())).collect();
-            let mut halves: Vec<_> = std::iter::once(0..rows).collect();
+            let mut halves: Vec<Range<usize>> = std::iter::once(0..rows).collect();
             let mut possible = Vec::new();
             while let Some(piece) = halves.pop() {
                 if piece.len() > 1 {

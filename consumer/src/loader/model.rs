@@ -658,8 +658,7 @@ impl World {
     }
 
     /// What is to be loaded, once all that is to be prepared is.
-    #[allow(clippy::vec_box, reason = "as they are in their jobs, and go back")]
-    fn loads(&mut self, now: Instant) -> Vec<Box<Load>> {
+    fn loads(&mut self, now: Instant) -> Vec<Load> {
         let mut loads = Vec::new();
         for _ in 0..3 {
             for job in self.consumers[0].loader.jobs(now) {
@@ -669,7 +668,7 @@ impl World {
                         let done = Done::Prepared { topic, place: request.place, result: Ok(Some(Box::new(prepared))) };
                         self.consumers[0].loader.done(done, now).unwrap();
                     }
-                    Job::Load(load) => loads.push(load),
+                    Job::Load(load) => loads.push(*load),
                     other => panic!("{other:?}"),
                 }
             }
@@ -695,7 +694,7 @@ fn a_tombstone_before_the_table_is_known_does_not_forget_a_recorded_range() {
     let mut loads = world.loads(now);
     assert_eq!(loads[0].once.as_ref().unwrap().range, range);
     assert_eq!(world.loader().commits().0, []);
-    let load = emptied(loads.swap_remove(0));
+    let load = emptied(Box::new(loads.swap_remove(0)));
     world.loader().done(Done::Loaded { load, result: Ok(LoadedRows::default()) }, now).unwrap();
     let commit = Commit { partition: partition(0), offset: 6, range: None };
     assert_eq!(world.loader().commits().0, [commit]);
@@ -725,7 +724,7 @@ fn the_end_of_an_insert_of_the_earlier_assignment_does_not_forget_the_range_that
     world.loader().assign(&partition(0), Some(3), Some(range));
     world.take(&change(3), now);
     world.take(&change(4), now);
-    world.loader().done(Done::Loaded { load: emptied(load), result: Ok(LoadedRows::default()) }, now).unwrap();
+    world.loader().done(Done::Loaded { load: emptied(Box::new(load)), result: Ok(LoadedRows::default()) }, now).unwrap();
     assert_eq!(world.loader().lanes[0].units[1].recorded, Some(range), "its own insert is still to come");
 }
 

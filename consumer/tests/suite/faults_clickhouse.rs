@@ -1,7 +1,9 @@
 //! Faults at ClickHouse's side, under load: afterwards the history has each change once, and the mirror is what the topic says.
 
-use millrace_tests::server::{ClickHouseServer, Disk};
 use std::time::Duration;
+
+use millrace_consumer::error::{Disposition, clickhouse_code};
+use millrace_tests::server::{ClickHouseServer, Disk};
 
 use super::faults_world::{Fault, Gate, PARTITIONS, World, metric, stop, until};
 use super::support::Stack;
@@ -89,6 +91,36 @@ async fn a_range_is_repeated_although_the_question_for_it_takes_longer_than_its_
     gate.wait_for_hits(1).await;
     world.more_rows("events", 400).await;
     gate.set(Fault::None, 1);
+    world.judge(PARTITIONS).await;
+    stop(&mut consumer).await;
+    world.end().await;
+}
+
+/// FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+const THROWN: u32 = 395;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_only_a_view_of_the_table_refuses_are_there_once() {
+    let Some(stack) = Stack::whole() else { return };
+    if clickhouse_code(THROWN).0 != Disposition::DeadLetter {
+        println!("skipped: a view's refusal stops the consumer");
+        return;
+    }
+    let mut world = World::new(&stack, "view").await;
+    let mut consumer = world.start("a", stack.get("CLICKHOUSE_URL"), "");
+    world.flowing().await;
+    for sql in [
+        "CREATE TABLE `{}`.seen (id Int32) ENGINE = MergeTree ORDER BY id",
+        "CREATE MATERIALIZED VIEW `{}`.sees TO `{}`.seen AS SELECT id FROM `{}`.events WHERE throwIf(id = 7) = 0",
+    ] {
+        stack.clickhouse().execute("make a view", &sql.replace("{}", &world.database)).await.expect("made");
+    }
+    world.more_rows("events", 1_000).await;
+    let refusals = format!(
+        "SELECT toString(count() > 0) AS v FROM system.query_log WHERE exception_code = {THROWN} AND has(tables, '{}.events')",
+        world.database
+    );
+    world.wait_for(&refusals, "1").await;
     world.judge(PARTITIONS).await;
     stop(&mut consumer).await;
     world.end().await;

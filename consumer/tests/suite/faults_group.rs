@@ -109,38 +109,49 @@ async fn consumers_come_and_go_in_a_storm() {
     let mut steady = world.start("steady", &url, "");
     world.flowing().await;
     let (mut here, mut leaving, mut started): (Vec<Process>, Vec<Process>, _) = (Vec::new(), Vec::new(), 0);
-    let end = Instant::now() + Duration::from_secs(20);
-    while Instant::now() < end {
+    // Twenty seconds of it, and on a busy machine as long as it takes until partitions have moved often enough to call it a storm.
+    let (begun, rebalances) = (Instant::now(), || steady.log().expect("a log").matches("partitions asked back").count());
+    while begun.elapsed() < Duration::from_secs(20) || rebalances() < 5 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "no storm: {started} started, {} rebalances", rebalances());
         tokio::time::sleep(Duration::from_millis(100 + random.below(400))).await; // The storm's pace.
         if here.len() < 3 && random.below(2) == 0 {
             started += 1;
             here.push(world.start(&format!("s{started}"), &url, ""));
         } else if !here.is_empty() {
-            let mut one = here.swap_remove(usize::try_from(random.below(3)).expect("small") % here.len());
+            let chosen = usize::try_from(random.below(3)).expect("small") % here.len();
+            // Most get to work first; some are gone before they were heard of.
+            if random.below(4) > 0 && !here[chosen].log().expect("a log").contains("partitions assigned") {
+                continue;
+            }
+            let mut one = here.swap_remove(chosen);
             if random.below(4) == 0 {
                 one.kill().expect("killed");
             } else {
-                one.terminate().expect("asked to end");
+                ask_to_end(&mut one).await;
                 leaving.push(one);
             }
         }
-        if started == 10 {
+        if started == 5 {
             world.evolve();
         }
     }
     for one in &mut here {
-        one.terminate().expect("asked to end");
+        ask_to_end(one).await;
     }
     for one in leaving.iter_mut().chain(&mut here) {
         let code = one.exit_code(Duration::from_secs(30)).await.expect("it ends");
         assert!(code == 0, "{} ended with {code}: {}", one.label, one.log().expect("a log"));
         one.must_not_have_panicked().expect("it doesn't panic");
     }
-    let rebalances = steady.log().expect("a log").matches("partitions asked back").count();
-    assert!(started >= 10 && rebalances >= 5, "a storm: {started} started, {rebalances} rebalances");
     world.judge(PARTITIONS).await;
     stop(&mut steady).await;
     world.end().await;
+}
+
+/// SIGTERM, once it would be heard: a process that has hardly begun is ended by it.
+async fn ask_to_end(process: &mut Process) {
+    until("it has started", async || process.log().expect("a log").contains("starting")).await;
+    process.terminate().expect("asked to end");
 }
 
 #[tokio::test(flavor = "multi_thread")]

