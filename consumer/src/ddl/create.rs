@@ -29,6 +29,10 @@ pub fn create_table(wanted: &Wanted<'_>) -> String {
         format!("{} {of}{codec}", quote(name))
     });
     sql.push_str(&own.collect::<Vec<_>>().join(", "));
+    if wanted.mode != Mode::Mirror {
+        // Whoever repeats a range asks for its offsets: most parts have none of them.
+        sql.push_str(", INDEX _offset_range _offset TYPE minmax GRANULARITY 1");
+    }
     let _ = write!(sql, ") ENGINE = {}", engine(wanted));
     if let Some(partition_by) = &wanted.rule.partition_by {
         let _ = write!(sql, " PARTITION BY ({partition_by})");

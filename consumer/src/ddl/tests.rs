@@ -97,7 +97,8 @@ fn a_rule_says_how_a_table_is_created() {
     assert_eq!(
         create_table(&wanted),
         "CREATE TABLE IF NOT EXISTS `d`.`t` ON CLUSTER `c\\`1` (`id` UUID COMMENT 'Millrace: source column' CODEC(ZSTD(3)), \
-         `_committed_at` DateTime64(6, 'UTC'), `_topic` LowCardinality(String), `_partition` Int32, `_offset` Int64) ENGINE = MergeTree \
+         `_committed_at` DateTime64(6, 'UTC'), `_topic` LowCardinality(String), `_partition` Int32, `_offset` Int64, \
+         INDEX _offset_range _offset TYPE minmax GRANULARITY 1) ENGINE = MergeTree \
          PARTITION BY (toYYYYMM(_committed_at)) ORDER BY (`id`, (toDate(_committed_at))) TTL toDate(_committed_at) + INTERVAL 1 YEAR \
          SETTINGS index_granularity = 4096, non_replicated_deduplication_window = 1000, storage_policy = 'it\\'s' \
          COMMENT 'Millrace: topic p.d.t'"
