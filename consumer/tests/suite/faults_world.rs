@@ -187,7 +187,8 @@ impl World {
             let (stack, writers) = (self.stack.clone(), Arc::clone(&self.writers));
             let changes = tokio::task::spawn_blocking(move || read_back(&stack, &writers[of])).await.expect("read");
             assert!(changes.len() > 1_000, "a load of {} changes is none", changes.len());
-            dead.extend(changes.iter().filter(|change| change.bad).map(|change| format!("{topic}/{}/{}", change.partition, change.offset)));
+            let bad = changes.iter().filter(|change| change.bad);
+            dead.extend(bad.map(|change| format!("{}/{topic}/{}/{}", self.group, change.partition, change.offset)));
             let loaded: Vec<&Change> = changes.iter().filter(|change| !change.bad).collect();
             let (found, wanted) = if of == 0 { self.mirror(&loaded).await } else { self.history(&loaded).await };
             same(&topic, &found, &wanted);
