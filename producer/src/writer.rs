@@ -333,7 +333,8 @@ impl Writer {
                     }
                 }
             }
-            SnapshotMessage::Finished => self.finished = true,
+            // A worker that has just asked for a table to be read anew says so too early.
+            SnapshotMessage::Finished => self.finished = self.parts.plan.is_read(),
         }
         Ok(())
     }

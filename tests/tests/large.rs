@@ -19,6 +19,12 @@ use crate::sources::on;
 /// What a producer may take: its own queues, librdkafka's, and the code.
 const MEMORY_MIB_MAX: u64 = 500;
 
+/// How long a start of a producer may take until all its tables are captured: for itself, and for each table with its topic and its schemas.
+const WITHIN_AT_LEAST: Duration = Duration::from_secs(120);
+const WITHIN_FOR_EACH_TABLE: Duration = Duration::from_millis(150);
+/// How often a producer of so many tables is asked for its status.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+
 fn from_environment(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
@@ -139,11 +145,12 @@ fn a_table_of_two_thousand_columns_passes() {
 #[ignore = "slow: make test-slow"]
 fn ten_thousand_tables_are_captured() {
     let tables = from_environment("MILLRACE_LARGE_TABLES", 10_000);
+    let within = WITHIN_AT_LEAST + WITHIN_FOR_EACH_TABLE.saturating_mul(u32::try_from(tables).unwrap_or(u32::MAX));
     let flags = &["--innodb-file-per-table=OFF", "--table-open-cache=400", "--innodb-buffer-pool-size=256M"];
     on("large_tables", Options { flags, ..Options::default() }, async |world, _| {
         // So many topics and schemas would be a load on the other tests.
-        let Some(kafka) = KafkaServer::start(&world.directory, None, 0).await? else { return Ok(()) };
-        let Some(registry) = RegistryServer::start(&world.directory, None).await? else { return Ok(()) };
+        let Some(kafka) = KafkaServer::with_heap(&world.directory, None, 0, 2048).await? else { return Ok(()) };
+        let Some(registry) = RegistryServer::with_heap(&world.directory, None, 1024).await? else { return Ok(()) };
         let stack = Stack { brokers: kafka.brokers(), registry: RegistryServer::url_at(registry.port), ..world.stack.clone() };
         let world = &world.seen_at(stack);
         let mut mysql = world.mysql().await?;
@@ -159,27 +166,22 @@ fn ten_thousand_tables_are_captured() {
         settings["topics"] = serde_json::json!({ "partitions": 1 });
         let began = Instant::now();
         let mut producer = world.start(Binary::Producer, "producer", &settings)?;
-        ready(world, &mut producer, began).await?;
+        ready(world, &mut producer, began, within).await?;
         let rows = tables.div_ceil(10);
         for table in (0..tables).step_by(10) {
             mysql.run(&format!("INSERT INTO t{table} VALUES (2, 'after', NOW(6))")).await?;
         }
-        until_records(&mut producer, 2 * rows, Duration::from_secs(900)).await?;
+        until_status(&mut producer, "all is published", within, |status| status["records"].as_u64() >= Some(2 * rows)).await?;
         world.note(&format!("{} rows published after {}", 2 * rows, seconds(began)));
-        until("every table is read", Duration::from_secs(600), async || {
-            producer.must_be_well()?;
-            let status = producer.status().await?;
-            Ok(Probe::of(status["snapshot_done"] == true, || status["state"].to_string()))
-        })
-        .await?;
+        until_status(&mut producer, "every table is read", within, |status| status["snapshot_done"] == true).await?;
         world.note(&format!("every table read after {}", seconds(began)));
         must_be_bounded(world, &producer, "so many tables")?;
         let began = Instant::now();
         producer.kill()?;
         producer.start_again()?;
-        ready(world, &mut producer, began).await?;
+        ready(world, &mut producer, began, within).await?;
         mysql.run(&format!("INSERT INTO t{} VALUES (3, 'again', NULL)", tables - 1)).await?;
-        until_records(&mut producer, 1, Duration::from_secs(120)).await?;
+        until_status(&mut producer, "the new row is published", within, |status| status["records"].as_u64() >= Some(1)).await?;
         world.note(&format!("once more, with all topics and schemas there: {}", seconds(began)));
         let records = topic::read_all(&world.stack, &world.topic(&format!("t{}", tables - 1))).await?;
         // By the log, and perhaps by a snapshot that wasn't remembered when the process was killed.
@@ -189,8 +191,28 @@ fn ten_thousand_tables_are_captured() {
     });
 }
 
-async fn ready(world: &World, producer: &mut Process, began: Instant) -> Result<()> {
-    until("the producer is ready", Duration::from_secs(600), async || {
+/// A status of thousands of tables is large: it is asked for now and then, and may be late.
+async fn until_status(producer: &mut Process, what: &str, within: Duration, holds: impl Fn(&serde_json::Value) -> bool) -> Result<()> {
+    let mut asked: Option<Instant> = None;
+    let mut found = "not asked yet".to_owned();
+    until(what, within, async || {
+        producer.must_be_well()?;
+        if asked.is_some_and(|asked| asked.elapsed() < STATUS_INTERVAL) {
+            return Ok(Probe::NotYet(found.clone()));
+        }
+        asked = Some(Instant::now());
+        match producer.status().await {
+            Ok(status) if holds(&status) => return Ok(Probe::Holds(())),
+            Ok(status) => found = format!("{} after {} records: {}", status["state"], status["records"], status["last_error"]),
+            Err(error) => found = error.to_string(),
+        }
+        Ok(Probe::NotYet(found.clone()))
+    })
+    .await
+}
+
+async fn ready(world: &World, producer: &mut Process, began: Instant, within: Duration) -> Result<()> {
+    until("the producer is ready", within, async || {
         producer.must_be_well()?;
         let answer = producer.get("/readyz").await;
         Ok(Probe::of(answer.as_ref().is_ok_and(|(code, _)| *code == 200), || format!("{answer:?}")))

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::PublishError;
@@ -16,6 +17,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const SERVED_MAX: Duration = Duration::from_secs(180);
 /// Pause before a partition that isn't served yet is asked for again.
 const SERVED_POLL: Duration = Duration::from_millis(50);
+/// Topics that one client is asked about. librdkafka keeps each of them and goes through all for each: with thousands it is busy with nothing else.
+const TOPICS_OF_A_CLIENT: usize = 200;
 /// How long a signal may wait for a producer that is away.
 const SIGNALS_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
@@ -35,9 +38,23 @@ fn unserved(admin: &AdminClient<DefaultClientContext>, topics: Vec<(String, i32)
     topics.into_iter().filter_map(first).collect()
 }
 
+/// A client, and how many topics it was asked about.
+struct Client {
+    admin: Arc<AdminClient<DefaultClientContext>>,
+    topics: usize,
+}
+
+impl Client {
+    fn new(config: &ClientConfig) -> Result<Self, PublishError> {
+        let admin = config.create().map_err(|error: KafkaError| PublishError::Settings(error.to_string()))?;
+        Ok(Self { admin: Arc::new(admin), topics: 0 })
+    }
+}
+
 /// Makes topics that don't exist yet.
 pub struct Topics {
-    admin: Arc<AdminClient<DefaultClientContext>>,
+    config: ClientConfig,
+    client: Mutex<Client>,
     brokers: String,
     settings: TopicSettings,
     /// Topics that exist.
@@ -50,8 +67,21 @@ impl Topics {
     /// # Errors
     /// Settings that librdkafka refuses.
     pub fn new(kafka: &KafkaSettings, settings: TopicSettings) -> Result<Self, PublishError> {
-        let admin = kafka.plain_client().create().map_err(|error: KafkaError| PublishError::Settings(error.to_string()))?;
-        Ok(Self { admin: Arc::new(admin), brokers: kafka.brokers(), settings, known: Mutex::default() })
+        let config = kafka.plain_client();
+        let client = Mutex::new(Client::new(&config)?);
+        Ok(Self { config, client, brokers: kafka.brokers(), settings, known: Mutex::default() })
+    }
+
+    /// A client to ask about so many topics.
+    fn admin(&self, topics: usize) -> Result<Arc<AdminClient<DefaultClientContext>>, PublishError> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if client.topics > 0 && client.topics + topics > TOPICS_OF_A_CLIENT {
+            let before = std::mem::replace(&mut *client, Client::new(&self.config)?);
+            // It waits for its thread.
+            tokio::task::spawn_blocking(move || drop(before));
+        }
+        client.topics += topics;
+        Ok(Arc::clone(&client.admin))
     }
 
     /// Makes the topics of tables, each keyed or not, unless they exist. One request for all of them.
@@ -137,7 +167,8 @@ impl Topics {
             return Ok(());
         }
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
-        let answers = self.admin.create_topics(new, &options).await.map_err(|cause| self.unavailable("making topics", cause))?;
+        let admin = self.admin(new.len())?;
+        let answers = admin.create_topics(new, &options).await.map_err(|cause| self.unavailable("making topics", cause))?;
         let (mut made, mut there) = (Vec::new(), Vec::new());
         for answer in answers {
             match answer {
@@ -152,18 +183,18 @@ impl Topics {
             }
         }
         let partitions = |topic: &String| new.iter().find(|new| new.name == topic).map_or(1, |new| new.num_partitions);
-        self.until_served(made.iter().map(|topic| (topic.clone(), partitions(topic))).collect()).await?;
+        self.until_served(&admin, made.iter().map(|topic| (topic.clone(), partitions(topic))).collect()).await?;
         self.known.lock().unwrap_or_else(PoisonError::into_inner).extend(made.into_iter().chain(there));
         Ok(())
     }
 
     /// Waits until the brokers serve each partition. The controller answers before they do, and a record that comes in between is refused for good, which
     /// costs the session: librdkafka doesn't try `UNKNOWN_TOPIC_OR_PARTITION` again.
-    async fn until_served(&self, topics: Vec<(String, i32)>) -> Result<(), PublishError> {
+    async fn until_served(&self, admin: &Arc<AdminClient<DefaultClientContext>>, topics: Vec<(String, i32)>) -> Result<(), PublishError> {
         let until = Instant::now() + SERVED_MAX;
         let mut waiting = topics;
         while !waiting.is_empty() {
-            let admin = Arc::clone(&self.admin);
+            let admin = Arc::clone(admin);
             let asking = tokio::task::spawn_blocking(move || unserved(&admin, waiting));
             // The task ends early only with the runtime, and then so does whoever waits.
             let Ok(unserved) = asking.await else { return Ok(()) };

@@ -148,6 +148,12 @@ impl Plan {
         }
     }
 
+    /// Whether nothing is being read, or to be read.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.inner().readings.is_empty()
+    }
+
     /// Pauses as `control` says.
     pub fn pause(&self, control: &Control) {
         let mut inner = self.inner();
@@ -218,5 +224,30 @@ impl Plan {
     pub(super) fn upcoming(&self, count: usize) -> Vec<(String, String)> {
         let name = |work: &Work| (work.job.reading.database.clone(), work.job.reading.table.clone());
         self.inner().queue.iter().take(count).map(name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reading_that_begins_anew_is_not_over_though_no_worker_has_any_of_it() {
+        let plan = Plan::new(&Control::default());
+        let reading = plan.read("d", "t", &TableProgress::fresh(None));
+        let Next::Read(work) = plan.next().await else { panic!("there is a table to read") };
+        assert_eq!(work.job.reading, reading);
+        // The worker has asked the writer for another reading, which hasn't come to that yet.
+        plan.done(None);
+        assert!(matches!(plan.next().await, Next::Finished));
+        assert!(!plan.is_read());
+        let again = plan.read("d", "t", &TableProgress::fresh(None));
+        plan.finished(&reading);
+        assert!(!plan.is_read(), "that one is over already");
+        assert!(matches!(plan.next().await, Next::Read(_)));
+        plan.finished(&again);
+        plan.done(None);
+        assert!(matches!(plan.next().await, Next::Finished), "it is told again");
+        assert!(plan.is_read());
     }
 }

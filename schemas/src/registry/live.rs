@@ -68,12 +68,14 @@ async fn a_schema_is_registered_once_and_read_by_its_id() {
     let subject = subject("once");
     let registry = client(&url);
     assert_eq!(registry.lookup(&subject, V1).await.unwrap(), None);
+    assert_eq!(registry.latest(&subject).await.unwrap(), None);
     let first = registry.register(&subject, V1).await.unwrap();
     let second = registry.register(&subject, V2).await.unwrap();
     assert_ne!(first, second);
     let fresh = client(&url);
     assert_eq!(fresh.register(&subject, V1).await.unwrap(), first);
     assert_eq!(fresh.lookup(&subject, V2).await.unwrap(), Some(second));
+    assert_eq!(fresh.latest(&subject).await.unwrap(), Some(second));
     let read: serde_json::Value = serde_json::from_str(&fresh.schema(second).await.unwrap()).unwrap();
     assert_eq!(read, serde_json::from_str::<serde_json::Value>(V2).unwrap());
     delete(&url, &subject).await;

@@ -45,6 +45,18 @@ async fn what_is_new_is_posted_and_only_a_refusal_is_looked_into() {
 }
 
 #[tokio::test]
+async fn the_newest_schema_of_a_subject_is_found_or_absent() {
+    let absent = r#"{"error_code":40401,"message":"no such subject"}"#;
+    let script = vec![reply(200, r#"{"subject":"t-value","version":2,"id":9,"schema":"\"long\""}"#), reply(404, absent), reply(500, "")];
+    let stand_in = StandIn::scripted(script).await;
+    let registry = client(&stand_in);
+    assert_eq!(registry.latest("t-value").await.unwrap(), Some(9));
+    assert_eq!(registry.latest("t/value").await.unwrap(), None);
+    assert!(registry.latest("t-value").await.unwrap_err().is_transient());
+    assert_eq!(stand_in.lines()[..2], ["GET /subjects/t-value/versions/latest", "GET /subjects/t%2Fvalue/versions/latest"]);
+}
+
+#[tokio::test]
 async fn a_registry_without_the_check_is_asked_again_after_a_refusal() {
     for status in [404, 405] {
         let script = vec![reply(404, NOT_THERE), reply(409, "{}"), reply(status, ""), reply(404, NOT_THERE), reply(200, r#"{"id":8}"#)];

@@ -8,6 +8,8 @@ use crate::failure::{Context, Failure, Result};
 use crate::processes::append;
 use crate::random::Random;
 
+const HEAP_MIB: u32 = 384;
+
 /// A private broker with two doors: clients of the one stay on it, those of the other are told to come through a proxy.
 #[derive(Debug)]
 pub struct KafkaServer {
@@ -26,6 +28,14 @@ impl KafkaServer {
     /// # Errors
     /// If it can't be started: the last line of its log.
     pub async fn start(directory: &Path, data: Option<&Path>, proxy_port: u16) -> Result<Option<Self>> {
+        Self::with_heap(directory, data, proxy_port, HEAP_MIB).await
+    }
+
+    /// The same with another heap: thousands of topics need a larger one.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn with_heap(directory: &Path, data: Option<&Path>, proxy_port: u16, heap_mib: u32) -> Result<Option<Self>> {
         let number = version_of("KAFKA_VERSION")?;
         let Some(home) = cached(&format!("kafka-{number}")) else {
             eprintln!("skipped: Kafka {number} is not in the cache; \"deploy/local/stack up\" puts it there");
@@ -40,7 +50,8 @@ impl KafkaServer {
         let mut daemon = Daemon::new(directory, "kafka", java(), move || crate::kafka::answers(brokers_at(port)))
             .owning(&data)
             .owning(&settings)
-            .arguments(["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"])
+            .arguments([format!("-Xmx{heap_mib}m")])
+            .arguments(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"])
             .arguments([format!("-Dlog4j2.configurationFile={}", log_settings.display())])
             .arguments(["-cp", &class_path, "kafka.Kafka"])
             .arguments([&settings]);

@@ -5,6 +5,8 @@ use std::path::Path;
 use super::{Daemon, cached, free_port, java, version_of};
 use crate::failure::{Context, Failure, Result};
 
+const HEAP_MIB: u32 = 256;
+
 /// A private registry. Its schemas are in a file, so that they outlive its process.
 #[derive(Debug)]
 pub struct RegistryServer {
@@ -20,6 +22,14 @@ impl RegistryServer {
     /// # Errors
     /// If it can't be started: the last line of its log.
     pub async fn start(directory: &Path, data: Option<&Path>) -> Result<Option<Self>> {
+        Self::with_heap(directory, data, HEAP_MIB).await
+    }
+
+    /// The same with another heap: thousands of schemas need a larger one.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn with_heap(directory: &Path, data: Option<&Path>, heap_mib: u32) -> Result<Option<Self>> {
         let number = version_of("REGISTRY_VERSION")?;
         let Some(home) = cached(&format!("registry-{number}")) else {
             eprintln!("skipped: the registry {number} is not in the cache; \"deploy/local/stack up\" puts it there");
@@ -32,7 +42,8 @@ impl RegistryServer {
         let mut daemon = Daemon::new(directory, "registry", java(), move || answers(http.clone(), port))
             .owning(&data)
             .variable("REGISTRY_DATASOURCE_URL", format!("jdbc:h2:file:{};WRITE_DELAY=0", schemas.display()))
-            .arguments(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dquarkus.http.host=127.0.0.1"])
+            .arguments([format!("-Xmx{heap_mib}m")])
+            .arguments(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dquarkus.http.host=127.0.0.1"])
             .arguments([format!("-Dquarkus.http.port={port}")])
             .arguments(["-Dquarkus.datasource.jdbc.initial-size=2", "-Dquarkus.datasource.jdbc.min-size=2", "-jar"])
             .arguments([home.join(format!("apicurio-registry-app-{number}-runner.jar"))]);
