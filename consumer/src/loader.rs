@@ -1,6 +1,6 @@
 //! All topics between Kafka and ClickHouse: what is taken in, what is handed out as jobs, which partitions pause, what may be committed.
 //!
-//! A state machine without I/O: the pipeline feeds it records and finished jobs, and does what it asks. Each [`lane`](crate::lane) has one
+//! A state machine without I/O: the pipeline feeds it records and finished jobs, and does what it asks. Each topic's lane has one
 //! batch that fills and at most one job that runs for each of its units, so that their inserts keep their order; what can't be taken in is
 //! stashed, and its partitions pause.
 

@@ -1,7 +1,7 @@
 //! The statements that make a topic's table and its view, and keep both in step with its schema; and the check of what is there already. Pure.
 //!
-//! [`names`] writes identifiers, [`create`] makes tables, [`fit`] checks a table against what it must hold, [`widen`] tells which column type
-//! holds which, [`evolve`] turns differences into statements, and [`view`] keeps the view of the present rows.
+//! `names` writes identifiers, `create` makes tables, `fit` checks a table against what it must hold, `widen` tells which column type
+//! holds which, `evolve` turns differences into statements, and `view` keeps the view of the present rows.
 
 mod create;
 mod evolve;
