@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxys_answer_tells_its_status() {
+    fn an_answer_of_a_proxy_tells_its_status() {
         assert_eq!(http_status("502 Bad Gateway"), Some(502));
         assert_eq!(http_status("<html><head><title>413 Request Entity Too Large</title></head>"), Some(413));
         for text in ["", "5", "5020 rows", "no answer within 5s", "<title>Welcome</title>", "é12 x"] {

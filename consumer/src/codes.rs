@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxys_status_is_retried_unless_waiting_cannot_heal_it() {
+    fn the_status_of_a_proxy_is_retried_unless_waiting_cannot_heal_it() {
         for status in [404, 408, 429, 500, 502, 503, 504] {
             assert_eq!(refused_status(status), None, "{status}");
         }

@@ -249,7 +249,7 @@ async fn each_compression_carries_the_same_rows() {
 }
 
 #[tokio::test]
-async fn a_proxys_refusal_that_waiting_cannot_heal_stops_and_others_are_tried_again() {
+async fn a_refusal_of_a_proxy_that_waiting_cannot_heal_stops_and_others_are_tried_again() {
     let Some(stack) = Stack::clickhouse_only() else { return };
     for (status, disposition) in [
         ("413 Payload Too Large", Disposition::Stop),
