@@ -402,6 +402,8 @@ fn base_client(settings: &ClickHouseSettings) -> Client {
         .with_setting("insert_deduplicate", "0")
         // Statements return when all replicas are done.
         .with_setting("alter_sync", "2")
+        // ALTERs of several consumers at once can wait for each other: the server gives up early (code 473), and the statement is tried again.
+        .with_setting("lock_acquire_timeout", "5")
         .with_setting("mutations_sync", "2")
         .with_setting("max_execution_time", settings.timeout.as_secs().to_string())
 }
