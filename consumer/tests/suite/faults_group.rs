@@ -108,11 +108,15 @@ async fn consumers_come_and_go_in_a_storm() {
     let url = stack.get("CLICKHOUSE_URL").to_owned();
     let mut steady = world.start("steady", &url, "");
     world.flowing().await;
-    let (mut here, mut leaving, mut started): (Vec<Process>, Vec<Process>, _) = (Vec::new(), Vec::new(), 0);
+    let (mut here, mut leaving, mut started, mut worked): (Vec<Process>, Vec<Process>, _, _) = (Vec::new(), Vec::new(), 0, 0);
     // Twenty seconds of it, and on a busy machine as long as it takes until partitions have moved often enough to call it a storm.
     let (begun, rebalances) = (Instant::now(), || steady.log().expect("a log").matches("partitions asked back").count());
-    while begun.elapsed() < Duration::from_secs(20) || rebalances() < 5 {
-        assert!(begun.elapsed() < Duration::from_secs(120), "no storm: {started} started, {} rebalances", rebalances());
+    while begun.elapsed() < Duration::from_secs(20) || worked < 5 || rebalances() < 1 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "no storm: {started} started, {worked} got to work, {} rebalances",
+            rebalances()
+        );
         tokio::time::sleep(Duration::from_millis(100 + random.below(400))).await; // The storm's pace.
         if here.len() < 3 && random.below(2) == 0 {
             started += 1;
@@ -124,6 +128,8 @@ async fn consumers_come_and_go_in_a_storm() {
                 continue;
             }
             let mut one = here.swap_remove(chosen);
+            // Partitions have moved to it, and move again.
+            worked += usize::from(one.log().expect("a log").contains("partitions assigned"));
             if random.below(4) == 0 {
                 one.kill().expect("killed");
             } else {
