@@ -133,6 +133,7 @@ impl Batch {
             rows: gathering.block.freeze(),
             origins: gathering.origins,
             token: None,
+            fills: gathering.insert.fills.clone(),
         });
         (blocks.collect(), sealed.dead)
     }

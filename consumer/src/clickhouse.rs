@@ -3,6 +3,7 @@
 //! Every insert has the settings it depends on pinned, since a server's profile may say otherwise. An error's number, never its text,
 //! tells what it is; an answer that isn't ClickHouse's (a proxy's page, a broken connection, a time-out) means that the outcome is unknown.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -31,6 +32,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// ClickHouse's codes for what isn't there.
+const NO_SUCH_COLUMN: u32 = 16;
 const UNKNOWN_TABLE: u32 = 60;
 const UNKNOWN_DATABASE: u32 = 81;
 
@@ -94,6 +96,19 @@ pub struct SealedBlock {
     /// The deduplication token, under which ClickHouse takes the block once (`insert_deduplication_token`); none where a row delivered twice
     /// replaces itself.
     pub token: Option<Arc<str>>,
+    /// The columns it fills, where they may be renamed while it is on its way: they are looked for once it is stored.
+    pub fills: Option<Arc<Fills>>,
+}
+
+/// The columns that a block fills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fills {
+    /// The database.
+    pub database: String,
+    /// The table.
+    pub table: String,
+    /// The columns' names.
+    pub columns: Vec<Arc<str>>,
 }
 
 impl SealedBlock {
@@ -218,7 +233,28 @@ impl ClickHouse {
             insert.end().await
         };
         let result = sent.await.map_err(|error: clickhouse::error::Error| self.error(host, &what(), &error));
-        result.inspect_err(|error| self.failed(place, error))
+        result.inspect_err(|error| self.failed(place, error))?;
+        match &block.fills {
+            Some(fills) => self.still_has(fills, &what()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Fails as ClickHouse would have, had a column been renamed before the insert: what is stored while a column is renamed may keep the values
+    /// under its old name.
+    async fn still_has(&self, fills: &Fills, what: &str) -> Result<(), Error> {
+        let (database, table) = (ddl::literal(fills.database.as_bytes()), ddl::literal(fills.table.as_bytes()));
+        let sql = format!("SELECT name FROM system.columns WHERE database = {database} AND table = {table}");
+        let rows = self.rows(&format!("look what became of {what}"), &sql).await?;
+        let names: BTreeSet<String> = rows.iter().map(|row| text(row, "name")).collect();
+        let Some(gone) = fills.columns.iter().find(|column| !names.contains(&***column)) else { return Ok(()) };
+        Err(Error::ClickHouse {
+            url: Arc::clone(self.url()),
+            what: what.to_owned(),
+            code: NO_SUCH_COLUMN,
+            reason: format!("column '{gone}' went while the rows were on their way"),
+            hint: clickhouse_code(NO_SUCH_COLUMN).1,
+        })
     }
 
     /// Whether a database is there.

@@ -259,7 +259,7 @@ pub(crate) fn piece(load: &Load, block: &SealedBlock, index: usize, rows: &Range
     } else {
         (block.rows.slice(rows.clone()), block.origins.slice(rows.clone()))
     };
-    SealedBlock { sql: Arc::clone(&block.sql), table: Arc::clone(&block.table), rows: of, origins, token }
+    SealedBlock { sql: Arc::clone(&block.sql), table: Arc::clone(&block.table), rows: of, origins, token, fills: block.fills.clone() }
 }
 
 #[cfg(test)]
@@ -276,7 +276,7 @@ mod tests {
             origins.push(0, i64::try_from(offset).unwrap());
             block.row(|_| Ok::<(), ()>(())).unwrap();
         }
-        SealedBlock { sql: Arc::from(""), table: Arc::from(""), rows: block.freeze(), origins, token: None }
+        SealedBlock { sql: Arc::from(""), table: Arc::from(""), rows: block.freeze(), origins, token: None, fills: None }
     }
 
     proptest! {

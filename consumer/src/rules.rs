@@ -282,7 +282,7 @@ impl Rule {
                 policy(r, "add", "A new column. `keep`: it isn't loaded. Not given: `apply`."),
                 policy(r, "widen", "A wider type. `keep`: values beyond the column follow `unfit`. Not given: `apply`."),
                 policy(r, "nullable", "A column that became nullable. `keep`: NULL follows `unfit`. Not given: `apply`."),
-                policy(r, "rename", "A renamed column, where the topic's schema tells it. `apply` is only safe while one consumer loads the table. `keep`: the new name is a new column, the old one stays. Not given: `keep`."),
+                policy(r, "rename", "A renamed column, where the topic's schema tells it. `apply` counts for mirrors; a history keeps. `keep`: the new name is a new column, the old one stays. Not given: `keep`."),
                 policy(r, "drop", "A column that went. `keep`: it stays, with its default in new rows. Not given: `keep`."),
                 policy(r, "truncate", "TRUNCATE. `apply`: a mirror loses the rows older than it; a history has a row of it either way. Not given: `apply`."),
                 policy(r, "drop_table", "DROP TABLE. `apply`: a mirror loses the rows older than it, and the table stays; a history has a row of it either way. Not given: `keep`."),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millrace_schemas::registry::{FrameError, Registry, ResolvedSchema, SchemaId};
 
-use crate::clickhouse::ClickHouse;
+use crate::clickhouse::{ClickHouse, Fills};
 use crate::column::Column;
 use crate::ddl::{self, Adaptation, Existing, Newest, Placement, Wanted};
 use crate::envelope::{Envelope, Op};
@@ -71,6 +71,8 @@ pub struct Insert {
     pub table: Arc<str>,
     /// The columns: those of the plan, then the consumer's own.
     pub columns: Vec<(Arc<str>, ColumnType)>,
+    /// The same by name, where they may be renamed while rows are on their way.
+    pub fills: Option<Arc<Fills>>,
 }
 
 impl Insert {
@@ -79,7 +81,16 @@ impl Insert {
         let columns: Vec<_> = columns.iter().map(|column| (Arc::clone(&column.name), column.of)).chain(own).collect();
         let names: Vec<_> = columns.iter().map(|(name, _)| Arc::clone(name)).collect();
         let sql = ddl::insert(&target.database, &target.table, &names).into();
-        Self { sql, table: Arc::clone(&target.full_name), columns }
+        Self { sql, table: Arc::clone(&target.full_name), columns, fills: None }
+    }
+
+    /// The same into a table whose columns are renamed as at the source: only a mirror's, where rows that come twice replace themselves.
+    fn watching_renames(self, target: &Target, rule: &TableRule) -> Self {
+        let fills = (ddl::renames(target.mode, rule)).then(|| {
+            let columns = self.columns.iter().map(|(name, _)| Arc::clone(name)).collect();
+            Arc::new(Fills { database: target.database.clone(), table: target.table.clone(), columns })
+        });
+        Self { fills, ..self }
     }
 
     /// An empty block of its columns.
@@ -295,7 +306,7 @@ impl Preparer {
         let (row, before) = self.prepare_table(&rows).await?;
         let columns: Vec<_> = row.columns.iter().chain(before.iter().flat_map(|row| &row.columns)).cloned().collect();
         let target = Arc::new(self.target((database, table), &full_name, mode, Some(source)));
-        let insert = Arc::new(Insert::new(&target, &columns));
+        let insert = Arc::new(Insert::new(&target, &columns).watching_renames(&target, &rule));
         let marks = Some(Arc::new(Insert::new(&target, &[])));
         let plan = Arc::new(Plan { row, before, own_key, insert, target: Arc::clone(&target) });
         Ok(Prepared { envelope: Some(Arc::new(envelope)), plan: Some(plan), marks, target: Some(target), ..prepared })
@@ -400,7 +411,7 @@ impl Preparer {
         };
         ddl::evolve(&wanted, &existing).map_err(|source| mismatch(&wanted, &full_name, source))?;
         let target = Arc::new(self.target((database, table), &full_name, mode, None));
-        let insert = Arc::new(Insert::new(&target, &row.columns));
+        let insert = Arc::new(Insert::new(&target, &row.columns).watching_renames(&target, &rule));
         Ok(Prepared { tombstones: Some(Arc::new(Tombstones { row, insert })), target: Some(target), ..none })
     }
 

@@ -102,14 +102,16 @@ fn conforms(name: &str, version: Version) {
 }
 
 #[test]
-fn a_value_that_clickhouse_cannot_hold_stops_the_consumer_and_is_named() {
+fn a_value_that_clickhouse_cannot_hold_stops_the_consumer_where_that_is_set_and_is_named() {
     scenario("too_wide", async |world| {
         let mut mysql = world.mysql().await?;
         mysql
             .run_all(["CREATE TABLE too_wide (id INT PRIMARY KEY, at DATETIME)", "INSERT INTO too_wide VALUES (1, '9999-12-31 23:59:59')"])
             .await?;
         let _producer = world.producer().await?;
-        let mut consumer = world.start(Binary::Consumer, "consumer", &world.consumer_settings()?)?;
+        let mut settings = world.consumer_settings()?;
+        settings["tables"] = serde_json::json!([{ "topics": ["*"], "unfit": { "dates": "stop" } }]);
+        let mut consumer = world.start(Binary::Consumer, "consumer", &settings)?;
         must(consumer.exit_code(Duration::from_secs(60)).await? == 1, || "not 1".to_owned())?;
         let log = consumer.log()?;
         let line = log.lines().find(|line| line.contains("ERROR")).context("no line of an error")?;

@@ -13,7 +13,7 @@ use super::widen::{holds, scalar_holds, widened};
 use super::{Existing, ExistingColumn, Mismatch, Wanted, names};
 use crate::ddl::{literal, quote};
 use crate::plan::PlanColumn;
-use crate::rules::Policy;
+use crate::rules::{Mode, Policy, TableRule};
 use crate::types::{ColumnType, Scalar};
 
 /// How a plan gives way to its table.
@@ -25,6 +25,13 @@ pub struct Adaptation {
     pub existing: BTreeMap<String, ColumnType>,
     /// Columns that have another name in the table.
     pub renamed: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// Whether columns are renamed as at the source. Only a mirror's: rows which are inserted while their column is renamed may keep the values
+/// under the old name, where nobody reads them, and only there they can be inserted once more.
+#[must_use]
+pub fn renames(mode: Mode, rule: &TableRule) -> bool {
+    mode == Mode::Mirror && rule.evolve.rename == Policy::Apply
 }
 
 /// What is to be done about a table.
@@ -157,7 +164,7 @@ impl<'a> Step<'a> {
         let renamed = column.renamed_from.as_deref().filter(|from| !in_plan(from)).and_then(|from| self.existing.column(from));
         if let Some(old) = renamed.filter(|old| !self.renaming.contains(old.name.as_str())) {
             match evolve.rename {
-                Policy::Apply => return self.rename(old, column),
+                Policy::Apply if renames(self.wanted.mode, self.wanted.rule) => return self.rename(old, column),
                 Policy::Stop => {
                     return Err(Mismatch::Stopped {
                         what: format!("column '{}' is now '{}'", old.name, column.name),
@@ -165,7 +172,7 @@ impl<'a> Step<'a> {
                         instead: "rename it by ALTER TABLE … RENAME COLUMN".to_owned(),
                     });
                 }
-                Policy::Keep => {}
+                Policy::Apply | Policy::Keep => {}
             }
         }
         let went = self.wanted.newest.is_some_and(|newest| !newest.is_records && !newest.has(&column.name));

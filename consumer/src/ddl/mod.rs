@@ -17,7 +17,7 @@ use crate::rules::{Mode, TableRule};
 use crate::types::ColumnType;
 
 pub use create::{create_database, create_progress, create_table, insert};
-pub use evolve::{Adaptation, Evolved, evolve};
+pub use evolve::{Adaptation, Evolved, evolve, renames};
 pub use fit::check_rule;
 pub use names::{comment, full_name, literal, quote};
 pub use view::{create_view, replace_view, view_is_current};

@@ -52,7 +52,7 @@ fn prepared(request: &Request, mode: Mode, rules: &Rules) -> Prepared {
     let insert = |rows: &[&RowPlan]| {
         let own = mode.own_columns().iter().map(|(name, of)| (Arc::from(*name), *of));
         let columns = rows.iter().flat_map(|row| &row.columns).map(|column| (Arc::clone(&column.name), column.of)).chain(own).collect();
-        Arc::new(Insert { sql: Arc::from("INSERT"), table: Arc::clone(&target.full_name), columns })
+        Arc::new(Insert { sql: Arc::from("INSERT"), table: Arc::clone(&target.full_name), columns, fills: None })
     };
     let mut prepared = Prepared {
         key_id: request.key_id,

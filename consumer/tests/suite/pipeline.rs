@@ -322,3 +322,69 @@ async fn small_bounds_load_everything_giant_records_too() {
     consumer.stop().await.expect("drained");
     stack.drop_database(&database).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_tables_share_the_inserts_and_a_large_one_is_not_held_up() {
+    const SMALL: usize = 40;
+    const RATE: u64 = 5;
+    let Some(stack) = Stack::whole() else { return };
+    let database = stack.database("many");
+    let tables = (0..SMALL).map(|number| format!("small_{number}")).chain(["large".to_owned()]);
+    let mut writers = Vec::new();
+    for table in tables {
+        let writer = Writer::new(&stack, &TableShape { table, ..orders(&database) }).await;
+        create_topic(&stack, &writer.topic, 1).await;
+        writers.push((Sender::new(&stack, &writer.topic), writer));
+    }
+    let (large_sender, large) = writers.pop().expect("the large one");
+    let group = format!("g-{database}");
+    let more = "dead_letters: { per_minute_max: 0 }\n";
+    let yaml = settings(&stack, &group, &format!("t.{database}.*"), stack.get("CLICKHOUSE_URL"), more)
+        .replace("batch: { age_max: 100ms }", &format!("batch: {{ age_max: 100ms, rows_max: 2000, inserts_per_second: {RATE} }}"));
+    let consumer = Running::start(&yaml);
+    for (sender, writer) in &writers {
+        sender.send(&writer.change("c", None, Some(&order(0, "first")), 1));
+        sender.flush();
+    }
+    let all = |rows: &str| format!("SELECT toString(sum(total_rows)) AS v FROM system.tables WHERE database = '{database}' AND {rows}");
+    stack.wait_for(&all("name LIKE 'small%'"), &SMALL.to_string()).await;
+    // Each of the small ones has a row at any time, for some seconds; the large one has full batches.
+    let begun = Instant::now();
+    let load = tokio::task::spawn_blocking(move || {
+        let mut rounds = 0;
+        while begun.elapsed() < Duration::from_secs(6) {
+            rounds += 1;
+            for (sender, writer) in &writers {
+                sender.send(&writer.change("c", None, Some(&order(rounds, "x")), i64::from(rounds) + 1));
+                sender.flush();
+            }
+        }
+        rounds
+    });
+    for id in 0..20_000 {
+        large_sender.send(&large.change("c", None, Some(&order(id, "x")), i64::from(id) + 1));
+    }
+    large_sender.flush();
+    stack.wait_for(&all("name = 'large'"), "20000").await;
+    let large_took = begun.elapsed();
+    let rounds = load.await.expect("sent");
+    let rows = (1 + usize::try_from(rounds).expect("few")) * SMALL;
+    stack.wait_for(&all("name LIKE 'small%'"), &rows.to_string()).await;
+    let seconds = begun.elapsed().as_secs();
+    consumer.stop().await.expect("drained");
+    stack.clickhouse().execute("flush the log", "SYSTEM FLUSH LOGS").await.expect("flushed");
+    let inserts = |of: &str| {
+        format!(
+            "SELECT toString(count()) AS v FROM system.query_log WHERE type = 'QueryFinish' AND query_kind = 'Insert' \
+             AND query LIKE 'INSERT INTO `{database}`.`{of}%'"
+        )
+    };
+    let small: u64 = stack.text(&inserts("small")).await.parse().expect("a number");
+    println!(
+        "{rounds} rounds over {SMALL} tables took {small} inserts in {seconds} s; 20,000 rows of one table were there after {large_took:?}"
+    );
+    // A table's first insert isn't waited for by the others, and what is left goes at the end.
+    let most = RATE * (seconds + 2) + 2 * SMALL as u64;
+    assert!(small >= SMALL as u64 && small <= most, "{small} inserts in {seconds} s, at most {most}");
+    stack.drop_database(&database).await;
+}

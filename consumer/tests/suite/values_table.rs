@@ -166,7 +166,7 @@ impl<'a> Filler<'a> {
             }
         }
         let sql = Arc::from(ddl::insert(self.database, self.table, &names));
-        let sealed = SealedBlock { sql, table: Arc::from(full_name.as_str()), rows: block.freeze(), origins, token: None };
+        let sealed = SealedBlock { sql, table: Arc::from(full_name.as_str()), rows: block.freeze(), origins, token: None, fills: None };
         clickhouse.insert(&sealed).await?;
         Ok(Filled { plan, refused, full_name })
     }
