@@ -184,7 +184,7 @@ fn signals_read_tables_again_or_add_them_and_pause_and_stop() {
 
 /// Under the one collation all of `B…` come before all of `a…`, under the other one after them: who goes on after a `B` in the new order misses every `a`.
 async fn collation_changes(world: &World, with_restart: bool) -> Result<()> {
-    const ROWS: usize = 20_000;
+    const ROWS: usize = 40_000;
     let mut mysql = world.mysql().await?;
     mysql.run("CREATE TABLE t (id VARCHAR(20) COLLATE utf8mb4_bin PRIMARY KEY, v INT)").await?;
     mysql.run("SET SESSION cte_max_recursion_depth = 1000000").await?;
