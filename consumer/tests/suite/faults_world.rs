@@ -173,6 +173,11 @@ impl World {
 
     /// Ends the load, waits until all of it is committed, and judges.
     pub(crate) async fn judge(&mut self, partitions: i32) {
+        for of in 0..2 {
+            let topic = self.writers[of][0].topic.clone();
+            let many = || ends(&self.stack, &topic, partitions).values().sum::<i64>() > 1_500;
+            until("there is a load", async || many()).await;
+        }
         self.evolve();
         let enough = self.sent() + 500;
         until("rows of the newer schema are sent", async || self.sent() >= enough).await;
