@@ -244,8 +244,7 @@ impl Topic {
         batch: &mut Batch,
     ) -> Result<(), Error> {
         let deleted = located.op == Op::Delete;
-        let image = if deleted { located.before } else { located.after };
-        let image = image.ok_or_else(|| self.no_image(record, located.op))?;
+        let image = self.image(record, located)?;
         // Where the settings name the key, the record's own doesn't tell that a row has got another: the old one goes here.
         let gone = match located.before.filter(|_| plan.own_key && located.op == Op::Update) {
             Some(before) => {
@@ -276,9 +275,7 @@ impl Topic {
         version: u64,
         batch: &mut Batch,
     ) -> Result<(), Error> {
-        let deleted = located.op == Op::Delete;
-        let image = if deleted { located.before } else { located.after };
-        let image = image.ok_or_else(|| self.no_image(record, located.op))?;
+        let image = self.image(record, located)?;
         let own = self.history_own(record, located, version);
         let width = plan.row.columns.len();
         let filled = batch.row(&plan.insert, (record.partition, record.offset), image.len(), |columns| {
@@ -457,6 +454,12 @@ impl Topic {
     /// Where a record of it stands.
     pub(crate) fn place(&self, record: &Incoming<'_>) -> Place {
         Place { topic: Arc::clone(&self.name), partition: record.partition, offset: record.offset }
+    }
+
+    /// The values after a change; before a delete, those that went.
+    fn image<'a>(&self, record: &Incoming<'_>, located: &Located<'a>) -> Result<&'a [u8], Error> {
+        let image = if located.op == Op::Delete { located.before } else { located.after };
+        image.ok_or_else(|| self.no_image(record, located.op))
     }
 
     fn no_image(&self, record: &Incoming<'_>, op: Op) -> Error {

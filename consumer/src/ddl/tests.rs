@@ -1,3 +1,5 @@
+//! Tables made, checked and evolved, statement by statement.
+
 use super::*;
 use crate::rules::{ColumnRule, Policy};
 

@@ -281,10 +281,7 @@ async fn fenced(world: &World, members: &mut Vec<Process>) {
     println!("{}: a partition stood still for {:?} at most with one replaced", world.database, world.stop_of_loading());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_classic_group_scales_rolls_freezes_and_grows_under_load() {
-    let Some(stack) = Stack::whole() else { return };
-    let mut world = World::new(&stack, "classic", PARTITIONS, "session.timeout.ms: 6000, heartbeat.interval.ms: 1000, ", "").await;
+async fn scales_rolls_freezes_and_grows(mut world: World) {
     let mut first = world.start("a");
     scale(&world, &mut first).await;
     let mut members = roll(&world, first).await;
@@ -294,15 +291,17 @@ async fn a_classic_group_scales_rolls_freezes_and_grows_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_classic_group_scales_rolls_freezes_and_grows_under_load() {
+    let Some(stack) = Stack::whole() else { return };
+    let world = World::new(&stack, "classic", PARTITIONS, "session.timeout.ms: 6000, heartbeat.interval.ms: 1000, ", "").await;
+    scales_rolls_freezes_and_grows(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_group_whose_broker_assigns_scales_rolls_freezes_and_grows_under_load() {
     let Some(stack) = Stack::whole() else { return };
-    let mut world = World::new(&stack, "kip848", PARTITIONS, "group.protocol: consumer, ", "").await;
-    let mut first = world.start("a");
-    scale(&world, &mut first).await;
-    let mut members = roll(&world, first).await;
-    freeze(&world, &mut members).await;
-    grow(&mut world, &mut members).await;
-    end(world, members).await;
+    let world = World::new(&stack, "kip848", PARTITIONS, "group.protocol: consumer, ", "").await;
+    scales_rolls_freezes_and_grows(world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
