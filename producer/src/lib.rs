@@ -11,6 +11,7 @@ pub mod ddl;
 pub mod decode;
 pub mod encode;
 pub mod error;
+pub mod expression;
 pub mod pipeline;
 pub mod position;
 pub mod publish;

@@ -1,0 +1,1 @@
+//! Expressions as texts, over rows encoded by hand.
