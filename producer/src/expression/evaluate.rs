@@ -347,7 +347,9 @@ fn arithmetic<'a>(operator: Operator, kind: &Kind, left: &Value<'_>, right: &Val
                 Operator::Minus => a.checked_sub(b),
                 Operator::Times => a.checked_mul(b),
             });
-            let range = if *unsigned { 0..=i128::from(u64::MAX) } else { i128::from(i64::MIN)..=i128::from(i64::MAX) };
+            // A product of -2^63 is too much for MySQL, which multiplies without the sign.
+            let lowest = i128::from(i64::MIN) + i128::from(operator == Operator::Times);
+            let range = if *unsigned { 0..=i128::from(u64::MAX) } else { lowest..=i128::from(i64::MAX) };
             let name = if *unsigned { "a BIGINT UNSIGNED result" } else { "a BIGINT result" };
             result.filter(|result| range.contains(result)).map(Value::Integer).ok_or(EvaluationError::OutOfRange(name))
         }

@@ -29,6 +29,10 @@ impl Writing<'_> {
             Op::Compare { how, comparison, left, right } => {
                 format!("({} {} {})", self.operand(how, left), comparison.sql(), self.operand(how, right))
             }
+            Op::In { how, value, alternatives } if !is_in_reliable(how, value, alternatives) => {
+                let equal = |one: &Node| format!("{} = {}", self.operand(how, value), self.operand(how, one));
+                format!("({})", alternatives.iter().map(equal).collect::<Vec<_>>().join(" OR "))
+            }
             Op::In { how, value, alternatives } => {
                 let list: Vec<String> = alternatives.iter().map(|one| self.operand(how, one)).collect();
                 format!("({} IN ({}))", self.operand(how, value), list.join(", "))
@@ -163,6 +167,22 @@ impl Writing<'_> {
             (Op::Column(_), Kind::Integer { .. } | Kind::Decimal { .. }) => format!("({} + 0)", self.node(node)),
             _ => self.node(node),
         }
+    }
+}
+
+/// Whether MySQL's IN is the same as comparing one by one. 8.0.15 takes TIME and signed numbers for unsigned ones where it sorts the alternatives.
+fn is_in_reliable(how: &How, value: &Node, alternatives: &[Node]) -> bool {
+    let is_null = |node: &Node| matches!(node.op, Op::Literal(Literal::Null));
+    match how {
+        How::Time | How::Double => false,
+        How::Exact => {
+            let never_negative = value.kind.integer().is_some_and(|(unsigned, _)| unsigned);
+            let lowest = if never_negative { 0 } else { i128::from(i64::MIN) };
+            let is_alike =
+                |node: &Node| matches!(node.op, Op::Literal(Literal::Integer(number)) if (lowest..=i128::from(i64::MAX)).contains(&number));
+            value.kind.integer().is_some() && alternatives.iter().all(|node| is_null(node) || is_alike(node))
+        }
+        _ => true,
     }
 }
 
