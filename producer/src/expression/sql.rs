@@ -6,7 +6,7 @@ use millrace_schemas::shape::{ColumnType, quote};
 
 use super::comparer::{charset, hex};
 use super::kind::{Collation, Kind};
-use super::tree::{How, Literal, Node, Op};
+use super::tree::{Comparison, How, Literal, Node, Op};
 use super::{ColumnInfo, Context, text};
 
 /// The whole expression.
@@ -26,6 +26,14 @@ impl Writing<'_> {
             Op::Column(index) => self.column(*index),
             Op::SourceDatabase => text_literal(self.context.database),
             Op::SourceTable => text_literal(self.context.table),
+            // In 8.0.15 a <=> of doubles is NULL where NULL was seen before.
+            Op::Compare { how, comparison: Comparison::Same, left, right } if *how != How::Null => format!(
+                "IFNULL({} = {}, {} IS NULL AND {} IS NULL)",
+                self.operand(how, left),
+                self.operand(how, right),
+                self.node(left),
+                self.node(right)
+            ),
             Op::Compare { how, comparison, left, right } => {
                 format!("({} {} {})", self.operand(how, left), comparison.sql(), self.operand(how, right))
             }

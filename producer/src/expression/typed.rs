@@ -172,7 +172,14 @@ fn convert_literal(node: &mut Node, other: &Kind) -> Result<(), ExpressionError>
         Kind::Date | Kind::DateTime { .. } | Kind::Timestamp { .. } => literal::moment(text).ok_or_else(|| {
             wrong("a date as these are written: 2024-02-29, or 2024-02-29 10:00:00.5, and a day that there is (one that isn't counts as NULL)")
         })?,
-        Kind::Time { .. } => literal::time(text).ok_or_else(|| wrong("a time as these are written: -10:00:00.5, up to 838:59:59"))?,
+        Kind::Time { fsp } => {
+            let typed = literal::time(text).ok_or_else(|| wrong("a time as these are written: -10:00:00.5, up to 838:59:59"))?;
+            // MySQL rounds such a text to the column's digits, and a typed literal not.
+            if matches!(typed.kind, Kind::Time { fsp: own } if own > *fsp) {
+                return Err(ExpressionError(format!("'{text}' has more digits after the point than what it is compared with: write TIME'{text}'")));
+            }
+            typed
+        }
         _ => return Ok(()),
     };
     *node = typed;
