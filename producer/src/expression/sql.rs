@@ -26,7 +26,7 @@ impl Writing<'_> {
             Op::Column(index) => self.column(*index),
             Op::SourceDatabase => text_literal(self.context.database),
             Op::SourceTable => text_literal(self.context.table),
-            // In 8.0.15 a <=> of doubles is NULL where NULL was seen before.
+            // In 8.0.15 a <=> may be NULL itself to what is around it, where one side is.
             Op::Compare { how, comparison: Comparison::Same, left, right } if *how != How::Null => format!(
                 "IFNULL({} = {}, {} IS NULL AND {} IS NULL)",
                 self.operand(how, left),

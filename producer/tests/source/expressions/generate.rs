@@ -363,8 +363,8 @@ impl Generator {
                 let (left, right) = (self.operand(column.family, true), self.operand(column.family, false));
                 let right = if self.one_in(25) { "NULL".to_owned() } else { right };
                 let operator = self.pick(&["=", "<>", "!=", "<", "<=", ">", ">=", "<=>"]);
-                // In 8.0.15 the <=> of two doubles may be NULL itself.
-                self.otherwise |= operator == "<=>" && column.family == Family::Double;
+                // In 8.0.15 a <=> may be NULL itself, to what is around it.
+                self.otherwise |= operator == "<=>";
                 format!("{left} {operator} {right}")
             }
         }
