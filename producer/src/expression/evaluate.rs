@@ -347,7 +347,7 @@ fn arithmetic<'a>(operator: Operator, kind: &Kind, left: &Value<'_>, right: &Val
                 Operator::Minus => a.checked_sub(b),
                 Operator::Times => a.checked_mul(b),
             });
-            // A product of -2^63 is too much for MySQL, which multiplies without the sign.
+            // A product of -2^63 is out of range to 8.0.15, which multiplies without the sign; so it is here for all.
             let lowest = i128::from(i64::MIN) + i128::from(operator == Operator::Times);
             let range = if *unsigned { 0..=i128::from(u64::MAX) } else { lowest..=i128::from(i64::MAX) };
             let name = if *unsigned { "a BIGINT UNSIGNED result" } else { "a BIGINT result" };

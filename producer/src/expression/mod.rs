@@ -22,7 +22,7 @@
 //!
 //! - Logic has three values. NULL is neither true nor false, and only `IS` and `<=>` look at it.
 //! - Integers and decimals compare exactly; FLOAT and DOUBLE as doubles, with anything.
-//! - Text compares by its column's collation, ENUM and SET by their labels' text. [`collation`] decides what tests prove, the [`Comparer`] asks the server for
+//! - Text compares by its column's collation, ENUM and SET by their labels' text. What tests prove is decided here, the [`Comparer`] asks the server for
 //!   the rest. Texts that come from no column compare as by utf8mb4_bin.
 //! - A date that isn't a day counts as NULL, as in the records: the SQL says so.
 //! - TIMESTAMP is UTC's.
@@ -199,7 +199,7 @@ impl Expression {
         ExpressionKind { column_type, nullable: self.root.nullable }
     }
 
-    /// As SQL for a session of the producer's ([`crate::source::connect`]).
+    /// As SQL for one of the producer's sessions with the source, whose time zone and `sql_mode` it takes for granted.
     #[must_use]
     pub fn sql(&self, context: Context<'_>) -> String {
         sql::expression(&self.root, &self.columns, context)

@@ -178,7 +178,8 @@ impl Writing<'_> {
     }
 }
 
-/// Whether MySQL's IN is the same as comparing one by one. 8.0.15 takes TIME and signed numbers for unsigned ones where it sorts the alternatives.
+/// Whether MySQL's IN is the same as comparing one by one. Up to 9.7 it takes TIME and signed numbers for unsigned ones
+/// where it sorts the alternatives.
 fn is_in_reliable(how: &How, value: &Node, alternatives: &[Node]) -> bool {
     let is_null = |node: &Node| matches!(node.op, Op::Literal(Literal::Null));
     match how {
