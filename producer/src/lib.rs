@@ -15,6 +15,7 @@ pub mod expression;
 pub mod pipeline;
 pub mod position;
 pub mod publish;
+pub mod rules;
 pub mod session;
 pub mod settings;
 pub mod signal;

@@ -1,0 +1,299 @@
+//! What a table becomes: a topic's shape, which rows, and how a source row's bytes become an output row's.
+
+use std::sync::Arc;
+
+use millrace_schemas::avro::{Nullability, RenamedFrom};
+use millrace_schemas::shape::{ColumnType, TableShape};
+use millrace_schemas::wire;
+
+use super::convert::{self, ConversionError};
+use super::datum::{self, Datum, DatumError};
+use super::mask::{self, Salt};
+use super::preview::Preview;
+use crate::encode::KeySpans;
+use crate::expression::{Comparer, Context, EvaluationError, Expression, RowView, Value};
+
+/// One output of a table.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The names, columns and key after the rules. Topic and schema are made from it as from any table's.
+    pub shape: TableShape,
+    /// Which rows; none: all.
+    pub filter: Option<Expression>,
+    /// The columns of `shape`, in its order.
+    pub columns: Vec<OutputColumn>,
+    /// What it does, to show.
+    pub preview: Preview,
+    /// What may not be meant.
+    pub warnings: Vec<String>,
+    pub(super) salt: Option<Arc<Salt>>,
+}
+
+/// Where an output column's values come from.
+#[derive(Debug, Clone)]
+pub struct OutputColumn {
+    pub(super) base: Base,
+    /// What becomes of them, one after the other.
+    pub(super) steps: Vec<Step>,
+    pub(super) kind: ColumnType,
+    pub(super) nullability: Nullability,
+    /// Its place in the record key.
+    pub(super) key_place: Option<usize>,
+}
+
+/// A column of a source row.
+#[derive(Debug, Clone)]
+pub(super) struct SourceColumn {
+    pub(super) place: usize,
+    pub(super) kind: ColumnType,
+    pub(super) nullability: Nullability,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Base {
+    /// The source's column.
+    Source(SourceColumn),
+    /// The source's column before an update; NULL in all other records.
+    Before(SourceColumn),
+    /// An expression over the source row, and its type.
+    Expression(Box<Expression>, ColumnType),
+    /// Always the same.
+    Fixed(Datum<'static>),
+    /// `database.table` of the source.
+    SourceName,
+}
+
+/// What becomes of a value. `of` is its type before.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Convert { of: ColumnType, to: ColumnType },
+    Hash { of: ColumnType },
+    DigitsMask { of: ColumnType, mask: char },
+    DigitsRandomise { of: ColumnType },
+    Truncate { length: usize },
+}
+
+/// Why an output row can't be made. Never holds a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("column {column}: {cause}")]
+pub struct OutputError {
+    /// The output's column.
+    pub column: String,
+    /// What is wrong.
+    pub cause: OutputCause,
+}
+
+/// What can be wrong with one value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutputCause {
+    /// Its expression.
+    #[error("{0}")]
+    Expression(#[from] EvaluationError),
+    /// Its type.
+    #[error("{0}: correct it at the source, or change the rule")]
+    Conversion(#[from] ConversionError),
+    /// Its bytes.
+    #[error("{0}")]
+    Datum(#[from] DatumError),
+    /// The row has no bytes of the column.
+    #[error("the row ends before it")]
+    Span,
+    /// NULL in the record key.
+    #[error("NULL in a column of the record key: choose other columns with define-primary-key")]
+    NullKey,
+    /// A mask without its salt, which the settings never have.
+    #[error("rules_salt isn't set")]
+    Salt,
+}
+
+impl Output {
+    /// Appends the output row of a source row as an Avro `Value`, and says where in `out` its key's columns lie. `before` is the source row that an
+    /// update changed. On an error `out` may hold part of the row.
+    ///
+    /// # Errors
+    /// [`OutputError`]
+    pub fn write(
+        &self,
+        row: RowView<'_>,
+        before: Option<RowView<'_>>,
+        context: Context<'_>,
+        comparer: &dyn Comparer,
+        out: &mut Vec<u8>,
+        key: &mut KeySpans,
+    ) -> Result<(), OutputError> {
+        key.clear();
+        key.resize(self.shape.key.len(), 0..0);
+        for (place, column) in self.columns.iter().enumerate() {
+            let start = out.len();
+            column.write(row, before, context, comparer, self.salt.as_deref(), out).map_err(|cause| self.error(place, cause))?;
+            let Some(span) = column.key_place.and_then(|place| key.get_mut(place)) else { continue };
+            // The branch of a union takes one byte, and the key has none.
+            *span = match column.nullability {
+                Nullability::Required => start..out.len(),
+                nullability if is_null(nullability, out.get(start..).unwrap_or_default()) => {
+                    return Err(self.error(place, OutputCause::NullKey));
+                }
+                _ => start + 1..out.len(),
+            };
+        }
+        Ok(())
+    }
+
+    fn error(&self, place: usize, cause: OutputCause) -> OutputError {
+        OutputError { column: self.shape.columns.get(place).map(|column| column.name.clone()).unwrap_or_default(), cause }
+    }
+
+    /// What the schema says about renamed columns, of those that have their source's name.
+    #[must_use]
+    pub fn renamed(&self, source: &TableShape, renamed: &RenamedFrom) -> RenamedFrom {
+        let own_name = |name: &str| {
+            self.columns.iter().zip(&self.shape.columns).any(|(column, shape)| match &column.base {
+                Base::Source(from) => shape.name == name && source.columns.get(from.place).is_some_and(|column| column.name == name),
+                _ => false,
+            })
+        };
+        renamed.iter().filter(|(name, _)| own_name(name)).map(|(name, from)| (name.clone(), from.clone())).collect()
+    }
+
+    /// What keeps the two from sharing a topic; none: nothing.
+    #[must_use]
+    pub fn conflict(&self, other: &Self) -> Option<String> {
+        let (own, others) = (&self.shape, &other.shape);
+        let names = |shape: &TableShape| shape.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>().join(", ");
+        if own.columns.len() != others.columns.len() || own.columns.iter().zip(&others.columns).any(|(a, b)| a.name != b.name) {
+            return Some(format!("one has the columns {}, the other {}", names(own), names(others)));
+        }
+        let differs = own.columns.iter().zip(&others.columns).find(|(a, b)| a.kind != b.kind || a.nullable != b.nullable);
+        if let Some((a, b)) = differs {
+            let written = |column: &millrace_schemas::shape::Column| {
+                format!("{}{}", super::types::written(&column.kind), if column.nullable { "" } else { " NOT NULL" })
+            };
+            return Some(format!("column {} is {} in one and {} in the other", a.name, written(a), written(b)));
+        }
+        (own.key != others.key).then(|| "their keys have different columns".to_owned())
+    }
+}
+
+/// Whether the bytes, union branch first, are NULL's.
+fn is_null(nullability: Nullability, bytes: &[u8]) -> bool {
+    // Branches 0 and 1, zig-zag.
+    match nullability {
+        Nullability::Required => false,
+        Nullability::NullFirst => bytes.first() == Some(&0),
+        Nullability::NullLast => bytes.first() == Some(&2),
+    }
+}
+
+impl OutputColumn {
+    fn write(
+        &self,
+        row: RowView<'_>,
+        before: Option<RowView<'_>>,
+        context: Context<'_>,
+        comparer: &dyn Comparer,
+        salt: Option<&Salt>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), OutputCause> {
+        let mut value = match &self.base {
+            Base::Source(column) => match self.copied(column, row, out)? {
+                None => return Ok(()),
+                Some(value) => value,
+            },
+            Base::Before(column) => match before {
+                None => Datum::Null,
+                Some(before) => match self.copied(column, before, out)? {
+                    None => return Ok(()),
+                    Some(value) => value,
+                },
+            },
+            Base::Expression(expression, kind) => convert::convert(from_value(expression.value(row, context, comparer)?), kind, kind)?,
+            Base::Fixed(value) => value.clone(),
+            Base::SourceName => Datum::Text(format!("{}.{}", context.database, context.table).into()),
+        };
+        for step in &self.steps {
+            value = step.take(value, salt)?;
+        }
+        Ok(value.write(&self.kind, self.nullability, out)?)
+    }
+
+    /// Copies the column's bytes where nothing becomes of them; else reads its value.
+    fn copied<'a>(&self, column: &SourceColumn, row: RowView<'a>, out: &mut Vec<u8>) -> Result<Option<Datum<'a>>, OutputCause> {
+        let bytes = row.spans.get(column.place).and_then(|span| row.row.get(span.clone())).ok_or(OutputCause::Span)?;
+        if !self.steps.is_empty() {
+            return Ok(Some(datum::read(&column.kind, column.nullability, bytes)?));
+        }
+        if self.nullability == column.nullability {
+            out.extend_from_slice(bytes);
+            return Ok(None);
+        }
+        if is_null(column.nullability, bytes) {
+            return Ok(Some(Datum::Null));
+        }
+        match self.nullability {
+            Nullability::Required => {}
+            Nullability::NullFirst => wire::put_long(out, 1),
+            Nullability::NullLast => wire::put_long(out, 0),
+        }
+        let branch = usize::from(column.nullability != Nullability::Required);
+        out.extend_from_slice(bytes.get(branch..).ok_or(OutputCause::Span)?);
+        Ok(None)
+    }
+}
+
+impl Step {
+    fn take<'a>(&self, value: Datum<'a>, salt: Option<&Salt>) -> Result<Datum<'a>, OutputCause> {
+        if value == Datum::Null {
+            return Ok(value);
+        }
+        Ok(match self {
+            Self::Convert { of, to } => convert::convert(value, of, to)?,
+            Self::Hash { of } => {
+                let salt = salt.ok_or(OutputCause::Salt)?;
+                Datum::Text(match &value {
+                    Datum::Bytes(bytes) => mask::hash(salt, bytes).into(),
+                    other => mask::hash(salt, text(other, of)?.as_bytes()).into(),
+                })
+            }
+            Self::DigitsMask { of, mask } => Datum::Text(mask::digits_mask(&text(&value, of)?, *mask).into()),
+            Self::DigitsRandomise { of } => {
+                let salt = salt.ok_or(OutputCause::Salt)?;
+                match value {
+                    Datum::Integer(value) => {
+                        let (least, most) = convert::range(of);
+                        Datum::Integer(mask::integer_randomise(salt, value, if value < 0 { least } else { most }))
+                    }
+                    Datum::Decimal(text) => Datum::Decimal(mask::digits_randomise(salt, &text, true).into()),
+                    other => Datum::Text(mask::digits_randomise(salt, &text(&other, of)?, false).into()),
+                }
+            }
+            Self::Truncate { length } => match value {
+                Datum::Text(text) => match text.char_indices().nth(*length) {
+                    None => Datum::Text(text),
+                    Some((end, _)) => Datum::Text(text.get(..end).unwrap_or_default().to_owned().into()),
+                },
+                Datum::Bytes(bytes) => Datum::Bytes(bytes.get(..*length).unwrap_or(&bytes).to_owned().into()),
+                other => other,
+            },
+        })
+    }
+}
+
+fn text<'d>(value: &'d Datum<'_>, of: &ColumnType) -> Result<std::borrow::Cow<'d, str>, OutputCause> {
+    value.text(of).ok_or_else(|| DatumError::Kind { found: value.name(), kind: "text".to_owned() }.into())
+}
+
+fn from_value(value: Value<'_>) -> Datum<'_> {
+    match value {
+        Value::Null => Datum::Null,
+        Value::Boolean(value) => Datum::Integer(i128::from(value)),
+        Value::Integer(value) => Datum::Integer(value),
+        Value::Decimal(value) => Datum::Decimal(value.to_string().into()),
+        Value::Double(value) => Datum::Double(value),
+        Value::Text(text) => Datum::Text(text),
+        Value::Bytes(bytes) => Datum::Bytes(bytes),
+        Value::Date(days) => Datum::Date(days),
+        Value::DateTime(us) => Datum::DateTime(us),
+        Value::Timestamp(us) => Datum::Timestamp(us),
+        Value::Time(us) => Datum::Time(us),
+    }
+}
