@@ -9,6 +9,7 @@ use millrace_schemas::service::log;
 use millrace_schemas::settings::Reader;
 
 use crate::publish::settings::{KafkaSettings, TopicSettings};
+use crate::rules::Rules;
 use crate::source::{InvalidDates, SourceSettings, TableFilter};
 
 /// What the producer does, in DMS's words.
@@ -40,6 +41,8 @@ pub struct Settings {
     pub source: SourceSettings,
     /// Which tables.
     pub tables: TableFilter,
+    /// What becomes of them.
+    pub rules: Rules,
     /// The snapshot.
     pub snapshot: SnapshotSettings,
     /// Kafka.
@@ -93,6 +96,7 @@ impl Settings {
                 TableFilter::default()
             })
         });
+        let rules = Rules::read(r);
         let snapshot = r.section("snapshot", "How existing rows are read", |r| SnapshotSettings {
             workers: narrow(r.integer(
                 "workers",
@@ -165,6 +169,7 @@ impl Settings {
             mode,
             source,
             tables,
+            rules,
             snapshot,
             kafka,
             topics,

@@ -107,8 +107,8 @@ impl Rules {
 
 /// A rule that gives several tables one name without telling them apart.
 fn gathers(rule: &Rule) -> Option<String> {
-    let several_tables = !rule.locator.table.is_exact();
-    let several_databases = !rule.locator.database.is_exact();
+    let several_tables = !rule.locator.table.is_name();
+    let several_databases = !rule.locator.database.is_name();
     let one_name = match &rule.action {
         Action::Route { source_column: Some(_), .. } => false,
         Action::Route { database, table, .. } => {

@@ -70,6 +70,19 @@ impl Locator {
         self.database.matches(database) && self.table.matches(table)
     }
 
+    /// Whether it has no wildcards but underscores, which may be meant.
+    #[must_use]
+    pub fn names_one_table(&self) -> bool {
+        self.database.is_name() && self.table.is_name()
+    }
+
+    /// For the one table whose names these are, underscores and all.
+    #[must_use]
+    pub fn exact(self) -> Self {
+        let exact = |pattern: Pattern| if pattern.is_exact() { pattern } else { Pattern::exact(pattern.as_str()) };
+        Self { database: exact(self.database), table: exact(self.table), ..self }
+    }
+
     /// Whether the rule is for a column of that name and type at the source.
     #[must_use]
     pub fn is_for_column(&self, name: &str, kind: &ColumnType) -> bool {

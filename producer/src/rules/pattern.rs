@@ -68,6 +68,23 @@ impl Pattern {
         })
     }
 
+    /// Whether it looks like one name, of which underscores may be meant: it has no `%` and no set.
+    #[must_use]
+    pub fn is_name(&self) -> bool {
+        self.parts.iter().all(|part| match part {
+            Part::Char(_) | Part::One => true,
+            Part::Set(ranges) => matches!(ranges.as_slice(), [(first, last)] if first == last),
+            Part::Any => false,
+        })
+    }
+
+    /// The pattern of that one name, whatever characters it has.
+    #[must_use]
+    pub fn exact(name: &str) -> Self {
+        let literal = |c: char| if matches!(c, '%' | '_' | '[') { format!("[{c}]") } else { c.to_string() };
+        Self { written: name.chars().map(literal).collect(), parts: name.chars().map(Part::Char).collect(), ignores_case: false }
+    }
+
     /// Whether the name matches. Linear in memory, at most the product of both in time.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
@@ -190,10 +207,15 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_an_escaped_underscore_is_exact() {
+    fn names_are_told_from_patterns() {
         let exact = |text: &str| Pattern::new(text).unwrap().is_exact();
         assert!(exact("orders") && exact("order[_]items"));
         assert!(!exact("order_items") && !exact("%") && !exact("t[ab]"));
+        let name = |text: &str| Pattern::new(text).unwrap().is_name();
+        assert!(name("order_items") && name("a[_]b") && !name("a%") && !name("t[ab]"));
+        let own = Pattern::exact("a_%[b]");
+        assert!(own.is_exact() && own.matches("a_%[b]") && !own.matches("axx[b]"));
+        assert_eq!(Pattern::new(own.as_str()).map(|read| read.matches("a_%[b]")), Ok(true));
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Table<'_> {
     fn chosen<'d>(&self, rule: &Rule, drafts: &'d mut [Draft], warnings: &mut Vec<String>) -> impl Iterator<Item = &'d mut Draft> {
         let locator = rule.locator.clone();
         let is_chosen = move |draft: &Draft| locator.is_for_column(&draft.known_as, &draft.known_kind);
-        if rule.locator.table.is_exact() && rule.locator.column.is_exact() && !drafts.iter().any(&is_chosen) {
+        if rule.locator.table.is_name() && rule.locator.column.is_name() && !drafts.iter().any(&is_chosen) {
             warnings.push(format!("{}: the table has no such column {}", rule.label, rule.locator.column.as_str()));
         }
         drafts.iter_mut().filter(move |draft| is_chosen(draft))

@@ -245,10 +245,13 @@ fn rule(r: &mut Reader, place: u64) -> Option<Rule> {
     let action = given.action(r, kind)?;
     let label = Label { origin: Origin::Settings, id: if id == 0 { place } else { id }, name };
     let of = given.data_type.map(|of| TypeName::MySql(of.trim().to_owned()));
-    let locator = Locator { database: database?, table: table?, column: given.column.unwrap_or_else(Pattern::any), of };
-    if kind == Kind::Explicit && !(locator.database.is_exact() && locator.table.is_exact()) {
-        r.invalid("table", "explicit takes one table: a database and a table without wildcards, an underscore as [_]");
-        return None;
+    let mut locator = Locator { database: database?, table: table?, column: given.column.unwrap_or_else(Pattern::any), of };
+    if kind == Kind::Explicit {
+        if !locator.names_one_table() {
+            r.invalid("table", "explicit takes one table: a database and a table without wildcards");
+            return None;
+        }
+        locator = locator.exact();
     }
     Some(Rule { label, locator, output: given.output, action })
 }

@@ -261,27 +261,16 @@ fn is_concatenation(expression: &Expr) -> bool {
     matches!(expression, Expr::BinaryOp { op: BinaryOperator::StringConcat, .. })
 }
 
-fn arguments(function: &Function) -> Option<Vec<&Expr>> {
+fn arguments<'e>(function: &'e Function) -> Option<Vec<&'e Expr>> {
     let FunctionArguments::List(list) = &function.args else { return None };
     if function.filter.is_some() || function.over.is_some() || !list.clauses.is_empty() || list.duplicate_treatment.is_some() {
         return None;
     }
-    let expression = |argument: &FunctionArg| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(_)) => true,
-        _ => false,
+    let expression = |argument: &'e FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
+        _ => None,
     };
-    if !list.args.iter().all(expression) {
-        return None;
-    }
-    Some(
-        list.args
-            .iter()
-            .filter_map(|argument| match argument {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
-                _ => None,
-            })
-            .collect(),
-    )
+    list.args.iter().map(expression).collect()
 }
 
 /// A column, or what DMS knows beside columns.

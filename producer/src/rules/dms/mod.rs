@@ -171,26 +171,12 @@ fn selection(fields: &mut Fields<'_>, warnings: &mut Vec<Fault>) -> Result<(Loca
         ("explicit", Some(_)) => {
             return Err(Fault::new("filters", "count only with include in DMS: use include, or remove them"));
         }
-        ("explicit", None) if locator.database.is_exact() && locator.table.is_exact() => Action::Explicit(None),
-        // DMS takes names of explicit rules as they are.
-        ("explicit", None) if !has_wildcard(&locator.database) && !has_wildcard(&locator.table) => {
-            let exact = |pattern: &Pattern| exact(pattern.as_str());
-            let locator = Locator { database: exact(&locator.database)?, table: exact(&locator.table)?, ..locator };
-            return Ok((locator, Action::Explicit(None)));
-        }
+        // Names of explicit rules are taken as they are.
+        ("explicit", None) if locator.names_one_table() => return Ok((locator.exact(), Action::Explicit(None))),
         ("explicit", None) => return Err(Fault::new("object-locator", "explicit takes names without wildcards")),
         (other, _) => return Err(Fault::new("rule-action", format!("{other:?} isn't known of selection rules"))),
     };
     Ok((locator, action))
-}
-
-fn has_wildcard(pattern: &Pattern) -> bool {
-    pattern.as_str().contains(['%', '['])
-}
-
-/// The pattern of a name in which underscores are underscores.
-fn exact(name: &str) -> Result<Pattern, Fault> {
-    Pattern::new(&name.replace('_', "[_]")).map_err(|why| Fault::new("object-locator", why))
 }
 
 fn locator(fields: &mut Fields<'_>, of_columns: bool, warnings: &mut Vec<Fault>) -> Result<Locator, Fault> {

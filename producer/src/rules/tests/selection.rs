@@ -7,7 +7,7 @@ fn explicit_goes_before_exclude_and_exclude_before_include() {
     let rules = rules(
         "  - { action: include, database: shop }
   - { action: exclude, database: shop, table: \"tmp[_]%\" }
-  - { action: explicit, database: shop, table: \"tmp[_]keep\" }
+  - { action: explicit, database: shop, table: tmp_keep }
 ",
     );
     for (database, table, expected) in [
