@@ -264,8 +264,7 @@ impl<'a> Evaluation<'a, '_> {
     }
 
     fn text(&self, node: &'a Node) -> Evaluated<Option<Cow<'a, str>>> {
-        let is_year = node.is_year(self.columns);
-        Ok(text::of(self.value(node)?, &node.kind, is_year))
+        Ok(text::of(self.value(node)?, &node.kind))
     }
 
     fn cast(&self, inner: &'a Node, kind: &Kind) -> Evaluated<Value<'a>> {

@@ -25,6 +25,10 @@ pub(super) enum Kind {
         /// At most.
         digits: u8,
     },
+    /// Of a column of that type, whose text has four digits.
+    Year,
+    /// Of a column of type BIT, whose text is bytes.
+    Bits,
     Decimal {
         precision: u8,
         scale: u8,
@@ -86,8 +90,8 @@ impl Kind {
             ColumnType::MediumInt { unsigned } => integer(*unsigned, 8),
             ColumnType::Int { unsigned } => integer(*unsigned, 10),
             ColumnType::BigInt { unsigned } => integer(*unsigned, if *unsigned { UNSIGNED_DIGITS } else { SIGNED_DIGITS }),
-            ColumnType::Bit { .. } => integer(true, UNSIGNED_DIGITS),
-            ColumnType::Year => integer(true, 4),
+            ColumnType::Bit { .. } => Self::Bits,
+            ColumnType::Year => Self::Year,
             ColumnType::Float | ColumnType::Double => Self::Double,
             ColumnType::Decimal { precision, scale } => Self::Decimal { precision: *precision, scale: *scale },
             ColumnType::Date => Self::Date,
@@ -115,6 +119,8 @@ impl Kind {
             Self::Null => "NULL",
             Self::Boolean => "a condition",
             Self::Integer { .. } => "an integer",
+            Self::Year => "a year",
+            Self::Bits => "a BIT",
             Self::Decimal { .. } => "a decimal",
             Self::Double => "a floating-point number",
             Self::Text(_) => "text",
@@ -128,20 +134,29 @@ impl Kind {
     }
 
     pub(super) fn is_number(&self) -> bool {
-        matches!(self, Self::Boolean | Self::Integer { .. } | Self::Decimal { .. } | Self::Double)
+        matches!(self, Self::Boolean | Self::Integer { .. } | Self::Year | Self::Bits | Self::Decimal { .. } | Self::Double)
     }
 
     pub(super) fn is_moment(&self) -> bool {
         matches!(self, Self::Date | Self::DateTime { .. } | Self::Timestamp { .. })
     }
 
+    /// Whether it is unsigned and how many digits it has at most, of an integer.
+    pub(super) fn integer(&self) -> Option<(bool, u8)> {
+        match self {
+            Self::Integer { unsigned, digits } => Some((*unsigned, *digits)),
+            Self::Year => Some((true, 4)),
+            Self::Bits => Some((true, UNSIGNED_DIGITS)),
+            _ => None,
+        }
+    }
+
     /// Digits before and after the point, of an exact number.
     pub(super) fn digits(&self) -> Option<(u8, u8)> {
         match self {
             Self::Boolean => Some((1, 0)),
-            Self::Integer { digits, .. } => Some((*digits, 0)),
             Self::Decimal { precision, scale } => Some((precision.saturating_sub(*scale), *scale)),
-            _ => None,
+            other => other.integer().map(|(_, digits)| (digits, 0)),
         }
     }
 
@@ -245,12 +260,12 @@ fn number(nodes: &[&Node]) -> Result<Kind, ExpressionError> {
     if numbers.iter().any(|node| matches!(node.kind, Kind::Decimal { .. })) {
         return Kind::decimal(whole, scale);
     }
-    let is_of_unsigned = |node: &&&Node| matches!(node.kind, Kind::Integer { unsigned: true, .. });
+    let is_of_unsigned = |node: &&&Node| node.kind.integer().is_some_and(|(unsigned, _)| unsigned);
     if numbers.iter().all(|node| is_never_negative(node)) && numbers.iter().any(is_of_unsigned) {
         return Ok(Kind::Integer { unsigned: true, digits: whole });
     }
     // Neither of the two BIGINTs has all values of both.
-    if numbers.iter().any(|node| matches!(node.kind, Kind::Integer { unsigned: true, digits } if digits >= UNSIGNED_DIGITS)) {
+    if numbers.iter().any(|node| node.kind.integer().is_some_and(|(unsigned, digits)| unsigned && digits >= UNSIGNED_DIGITS)) {
         return Kind::decimal(UNSIGNED_DIGITS, 0);
     }
     Ok(Kind::Integer { unsigned: false, digits: whole })
@@ -260,7 +275,6 @@ fn number(nodes: &[&Node]) -> Result<Kind, ExpressionError> {
 fn is_never_negative(node: &Node) -> bool {
     match (&node.op, &node.kind) {
         (Op::Literal(Literal::Integer(value)), _) => *value >= 0,
-        (_, Kind::Integer { unsigned, .. }) => *unsigned,
-        (_, kind) => *kind == Kind::Boolean,
+        (_, kind) => kind.integer().map_or(*kind == Kind::Boolean, |(unsigned, _)| unsigned),
     }
 }

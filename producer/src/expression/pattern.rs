@@ -29,6 +29,15 @@ pub(super) fn parts<T: Copy + PartialEq + From<u8>>(pattern: impl Iterator<Item 
     parts
 }
 
+/// Whether a pattern ends in an escape that escapes nothing.
+pub(super) fn ends_in_escape(pattern: &str, escape: char) -> bool {
+    let mut escaped = false;
+    for c in pattern.chars() {
+        escaped = !escaped && c == escape;
+    }
+    escaped
+}
+
 /// Whether the whole text is like the pattern. After a `%` the first place that fits is tried, and only the last `%` is ever gone back to: in
 /// what it took, an earlier one could only have taken more.
 pub(super) fn matches<T: Copy>(text: &[T], parts: &[Part<T>], same: impl Fn(T, T) -> bool) -> bool {

@@ -169,9 +169,7 @@ impl Writing<'_> {
     /// Where text is wanted: a number without the zeros of ZEROFILL.
     fn in_text(&self, node: &Node) -> String {
         match (&node.op, &node.kind) {
-            (Op::Column(index), Kind::Integer { .. }) if node.is_year(self.columns) => {
-                self.columns.get(*index).map(|column| quote(&column.name)).unwrap_or_default()
-            }
+            (Op::Column(index), Kind::Year) => self.columns.get(*index).map(|column| quote(&column.name)).unwrap_or_default(),
             (Op::Column(_), Kind::Integer { .. } | Kind::Decimal { .. }) => format!("({} + 0)", self.node(node)),
             _ => self.node(node),
         }

@@ -10,7 +10,7 @@ const US_PER_SECOND: u64 = 1_000_000;
 const US_PER_DAY: i64 = 86_400_000_000;
 
 /// The text of a value of that kind; None for NULL.
-pub(super) fn of<'a>(value: Value<'a>, kind: &Kind, is_year: bool) -> Option<Cow<'a, str>> {
+pub(super) fn of<'a>(value: Value<'a>, kind: &Kind) -> Option<Cow<'a, str>> {
     let fsp = match kind {
         Kind::DateTime { fsp } | Kind::Timestamp { fsp } | Kind::Time { fsp } => *fsp,
         _ => 0,
@@ -18,7 +18,7 @@ pub(super) fn of<'a>(value: Value<'a>, kind: &Kind, is_year: bool) -> Option<Cow
     Some(Cow::Owned(match value {
         Value::Text(text) => return Some(text),
         Value::Boolean(truth) => i32::from(truth).to_string(),
-        Value::Integer(year) if is_year => format!("{year:04}"),
+        Value::Integer(year) if *kind == Kind::Year => format!("{year:04}"),
         Value::Integer(number) => number.to_string(),
         Value::Decimal(number) => number.to_string(),
         Value::Date(days) => date(days.into()),

@@ -189,11 +189,6 @@ impl Node {
         matches!(self.op, Op::Literal(_))
     }
 
-    /// Whether it is a column of type YEAR, whose text has four digits.
-    pub(super) fn is_year(&self, columns: &[ColumnInfo]) -> bool {
-        matches!(self.op, Op::Column(index) if columns.get(index).is_some_and(|column| column.kind == ColumnType::Year))
-    }
-
     pub(super) fn children(&self) -> Vec<&Self> {
         match &self.op {
             Op::Literal(_) | Op::Column(_) | Op::SourceDatabase | Op::SourceTable => Vec::new(),
@@ -250,6 +245,7 @@ impl Node {
             Kind::Null | Kind::Opaque(_) => return None,
             Kind::Boolean => ColumnType::TinyInt { unsigned: false },
             Kind::Integer { unsigned, .. } => ColumnType::BigInt { unsigned: *unsigned },
+            Kind::Year | Kind::Bits => ColumnType::BigInt { unsigned: true },
             Kind::Decimal { precision, scale } => ColumnType::Decimal { precision: *precision, scale: *scale },
             Kind::Double => ColumnType::Double,
             Kind::Text(kind) => text(kind.chars),

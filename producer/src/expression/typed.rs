@@ -1,7 +1,8 @@
 //! Typed nodes from typed nodes: what can be compared with what, and as what.
 
 use super::ExpressionError;
-use super::kind::{Collation, Kind, TextKind, count};
+use super::comparer::charset;
+use super::kind::{Collation, Kind, SIGNED_DIGITS, TextKind, UNSIGNED_DIGITS, count};
 use super::literal;
 use super::tree::{Comparison, How, Literal, Node, Op, Operator};
 
@@ -72,11 +73,18 @@ fn how(left: &mut Node, right: &mut Node) -> Result<How, ExpressionError> {
     convert_literal(left, &right.kind)?;
     convert_literal(right, &left.kind)?;
     Ok(match (&left.kind, &right.kind) {
-        (Kind::Text(a), Kind::Text(b)) => texts(a, b)?,
+        (Kind::Text(a), Kind::Text(b)) => {
+            let how = texts(a, b)?;
+            check_characters(&how, left)?;
+            check_characters(&how, right)?;
+            how
+        }
         (Kind::Bytes, Kind::Bytes) => How::Bytes,
         (Kind::Time { .. }, Kind::Time { .. }) => How::Time,
         (a, b) if a.is_moment() && b.is_moment() => How::Moment,
         (a, b) if a.is_number() && b.is_number() => {
+            check_year(left, right)?;
+            check_year(right, left)?;
             if *a == Kind::Double || *b == Kind::Double {
                 check_exponent(left, right)?;
                 check_exponent(right, left)?;
@@ -100,6 +108,42 @@ fn mismatch(a: &Kind, b: &Kind) -> String {
         _ => "compare two of one kind",
     };
     format!("{} can't be compared with {}: {hint}", a.name(), b.name())
+}
+
+/// MySQL takes 24 for 2024 where it is compared with a YEAR.
+fn check_year(literal: &Node, other: &Node) -> Result<(), ExpressionError> {
+    match literal.op {
+        Op::Literal(Literal::Integer(year @ 1..=99)) if other.kind == Kind::Year => {
+            Err(ExpressionError(format!("a year is compared with {year}: write it with four digits")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// That a literal's characters are in the character set which it is compared in: MySQL refuses the others.
+fn check_characters(how: &How, literal: &Node) -> Result<(), ExpressionError> {
+    match (how, &literal.op) {
+        (How::Collation(name), Op::Literal(Literal::Text(text))) => {
+            match charset(name).and_then(|charset| Some((charset, lacking(charset, text)?))) {
+                Some((charset, lacking)) => Err(ExpressionError(format!(
+                    "the column's character set {charset} doesn't have {lacking:?}, with which it is compared"
+                ))),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A character that the character set doesn't have, as far as that is known here: the server refuses the others.
+fn lacking(charset: &str, text: &str) -> Option<char> {
+    let has = |c: char| match charset {
+        "ascii" => c.is_ascii(),
+        "utf8mb3" | "utf8" | "ucs2" => u32::from(c) <= 0xffff,
+        "latin1" => !encoding_rs::WINDOWS_1252.encode(c.encode_utf8(&mut [0; 4])).2,
+        _ => true,
+    };
+    text.chars().find(|c| !has(*c))
 }
 
 /// MySQL compares an exact number with a literal like 1e3 as doubles, which takes digits from it.
@@ -149,40 +193,49 @@ pub(super) fn like(value: Node, mut pattern: Node, escape: Option<char>) -> Resu
     let collation = match (&value.kind, &pattern.kind) {
         (Kind::Null, _) | (_, Kind::Null) => return Ok(Node::condition(Op::Literal(Literal::Null), true)),
         (Kind::Bytes, Kind::Bytes) => None,
-        (Kind::Text(a), Kind::Text(b)) => match texts(a, b)? {
-            How::Collation(name) => Some(name),
-            _ => Some(super::collation::UTF8.to_owned()),
-        },
+        (Kind::Text(a), Kind::Text(b)) => {
+            let how = texts(a, b)?;
+            check_characters(&how, &value)?;
+            check_characters(&how, &pattern)?;
+            match how {
+                How::Collation(name) => Some(name),
+                _ => Some(super::collation::UTF8.to_owned()),
+            }
+        }
         (kind, Kind::Text(_)) if kind.is_moment() => {
             return Err(ExpressionError(format!("{} isn't LIKE a text: compare it with a range, as >= and <", kind.name())));
         }
         (kind, Kind::Text(_)) => return Err(ExpressionError(format!("{} isn't LIKE a text: CAST it AS CHAR, or compare it", kind.name()))),
         (_, kind) => return Err(ExpressionError(format!("LIKE takes a pattern in quotes, not {}", kind.name()))),
     };
+    if let (Op::Literal(Literal::Text(text)), Some(escape)) = (&pattern.op, escape)
+        && super::pattern::ends_in_escape(text, escape)
+    {
+        return Err(ExpressionError(format!("the pattern '{text}' ends in its escape {escape}: write it twice, or what it escapes")));
+    }
     let nullable = value.nullable || pattern.nullable;
     Ok(Node::condition(Op::Like { collation, value: Box::new(value), pattern: Box::new(pattern), escape }, nullable))
 }
 
 pub(super) fn arithmetic(operator: Operator, left: Node, right: Node) -> Result<Node, ExpressionError> {
     let nullable = left.nullable || right.nullable;
+    let wrong = |a: &Kind, b: &Kind| ExpressionError(format!("{} is for numbers, not for {} and {}", operator.sql(), a.name(), b.name()));
     let kind = match (&left.kind, &right.kind) {
-        (Kind::Null, _) | (_, Kind::Null) => return Ok(Node::literal(Literal::Null, Kind::Null)),
+        (Kind::Null, _) | (_, Kind::Null) => return Ok(null()),
+        (a, b) if *a == Kind::Boolean || *b == Kind::Boolean => return Err(wrong(a, b)),
         (a, b) if *a == Kind::Double && b.is_number() || *b == Kind::Double && a.is_number() => Kind::Double,
-        (Kind::Integer { unsigned: a, .. }, Kind::Integer { unsigned: b, .. }) => {
-            let unsigned = *a || *b;
-            Kind::Integer { unsigned, digits: if unsigned { super::kind::UNSIGNED_DIGITS } else { super::kind::SIGNED_DIGITS } }
-        }
-        (a, b) => match (a.digits(), b.digits()) {
-            (Some((a, a_scale)), Some((b, b_scale))) if left.kind != Kind::Boolean && right.kind != Kind::Boolean => match operator {
+        (a, b) => match (a.integer().zip(b.integer()), a.digits().zip(b.digits())) {
+            (Some(((a, _), (b, _))), _) => {
+                let unsigned = a || b;
+                Kind::Integer { unsigned, digits: if unsigned { UNSIGNED_DIGITS } else { SIGNED_DIGITS } }
+            }
+            (None, Some(((a, a_scale), (b, b_scale)))) => match operator {
                 Operator::Plus | Operator::Minus => Kind::decimal(a.max(b).saturating_add(1), a_scale.max(b_scale))?,
                 Operator::Times => Kind::decimal(a.saturating_add(b), a_scale.saturating_add(b_scale))?,
             },
-            _ => return Err(ExpressionError(format!("{} is for numbers, not for {} and {}", operator.sql(), a.name(), b.name()))),
+            (None, None) => return Err(wrong(a, b)),
         },
     };
-    if left.kind == Kind::Boolean || right.kind == Kind::Boolean {
-        return Err(ExpressionError(format!("{} is for numbers, not for conditions", operator.sql())));
-    }
     Ok(Node::new(Op::Arithmetic { operator, left: Box::new(left), right: Box::new(right) }, kind, nullable))
 }
 

@@ -174,8 +174,8 @@ fn check_bytes(name: &str, value: &Node) -> Result<(), ExpressionError> {
 }
 
 fn check_integer(name: &str, value: &Node) -> Result<(), ExpressionError> {
-    match value.kind {
-        Kind::Integer { .. } | Kind::Null => Ok(()),
+    match &value.kind {
+        kind if kind.integer().is_some() || *kind == Kind::Null => Ok(()),
         _ => Err(ExpressionError(format!("{name} counts with integers, not with {}", value.kind.name()))),
     }
 }
@@ -201,8 +201,9 @@ fn concat(arguments: Vec<Node>) -> Result<Node, ExpressionError> {
                 texts.push(text);
                 text.chars
             }
-            Kind::Integer { .. } | Kind::Decimal { .. } => text_chars(&argument.kind),
+            Kind::Integer { .. } | Kind::Year | Kind::Decimal { .. } => text_chars(&argument.kind),
             Kind::Null => Some(0),
+            Kind::Bits => return Err(ExpressionError("CONCAT takes a BIT for bytes: CAST it AS UNSIGNED".to_owned())),
             kind => return Err(ExpressionError(format!("CONCAT takes text, integers and decimals, not {}: CAST it AS CHAR", kind.name()))),
         };
         chars = chars.zip(own).map(|(sum, own)| sum.saturating_add(own));
@@ -288,6 +289,7 @@ fn text_chars(kind: &Kind) -> Option<u32> {
     Some(match kind {
         Kind::Boolean => 1,
         Kind::Integer { digits, .. } => 1 + u32::from(*digits),
+        Kind::Year => 4,
         // A sign, a zero and a point.
         Kind::Decimal { precision, .. } => 3 + u32::from(*precision),
         Kind::Date => 10,
@@ -300,6 +302,7 @@ fn text_chars(kind: &Kind) -> Option<u32> {
 fn to_text(value: &Node) -> Result<Kind, ExpressionError> {
     match &value.kind {
         Kind::Null => Ok(Kind::Null),
+        Kind::Bits => Err(ExpressionError("a BIT CAST AS CHAR is bytes to MySQL: CAST it AS UNSIGNED first".to_owned())),
         // It becomes one of the connection's character set.
         Kind::Text(text) => Ok(Kind::Text(TextKind { collation: Collation::None, utf8: text.utf8, chars: text.chars })),
         kind => {
@@ -320,10 +323,10 @@ fn to_integer(value: &Node, unsigned: bool) -> Result<Kind, ExpressionError> {
         || ExpressionError(format!("CAST AS {target} of {} may be out of range, and would then become another number", value.kind.name()));
     match &value.kind {
         Kind::Null => Ok(Kind::Null),
-        Kind::Integer { unsigned: is, digits } => {
+        kind if let Some((is_unsigned, digits)) = kind.integer() => {
             let literal = matches!(value.op, Op::Literal(Literal::Integer(number)) if number >= 0);
-            let fits = if unsigned { *is || literal } else { !*is || *digits < SIGNED_DIGITS };
-            if fits { Ok(Kind::Integer { unsigned, digits: *digits }) } else { Err(lossy()) }
+            let fits = if unsigned { is_unsigned || literal } else { !is_unsigned || digits < SIGNED_DIGITS };
+            if fits { Ok(Kind::Integer { unsigned, digits }) } else { Err(lossy()) }
         }
         Kind::Boolean => Ok(Kind::Integer { unsigned, digits: 1 }),
         // Rounding may add a digit.
@@ -349,9 +352,7 @@ fn to_decimal(value: &Node, size: &ExactNumberInfo) -> Result<Kind, ExpressionEr
         _ if value.kind == Kind::Null => Ok(Kind::Null),
         Some((own, own_scale)) if own + u8::from(own_scale > scale) <= whole => Ok(kind),
         Some((own, own_scale)) => Err(ExpressionError(format!(
-            "CAST AS DECIMAL({precision},{scale}) may be of a number out of its range, and would then become another number: the number has up to {} digits before the point, \
-             DECIMAL({},{scale}) holds it",
-            own,
+            "CAST AS DECIMAL({precision},{scale}) may be of a number out of its range, and would then become another number: DECIMAL({},{scale}) holds it",
             own + u8::from(own_scale > scale) + scale
         ))),
         None => Err(ExpressionError(format!("CAST AS DECIMAL is of exact numbers here, not of {}", value.kind.name()))),

@@ -261,9 +261,9 @@ impl Typing<'_> {
 
     /// An operand of an operator that MySQL and sqlparser bind differently against some others: those must be in parentheses.
     fn operand(&self, expr: &Expr, operator: &str, depth: usize) -> Result<Node, ExpressionError> {
-        let arithmetic = |op: &BinaryOperator| matches!(op, BinaryOperator::Plus | BinaryOperator::Minus | BinaryOperator::Multiply);
+        use BinaryOperator::{And, Eq, Gt, GtEq, Lt, LtEq, NotEq, Or, Spaceship, Xor};
         let is_loose = match expr {
-            Expr::BinaryOp { op, .. } => !arithmetic(op),
+            Expr::BinaryOp { op, .. } => matches!(op, And | Or | Xor | Eq | NotEq | Lt | LtEq | Gt | GtEq | Spaceship),
             Expr::UnaryOp { op, .. } => *op == UnaryOperator::Not,
             Expr::InList { .. } | Expr::Between { .. } | Expr::Like { .. } => true,
             Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::IsUnknown(_) | Expr::IsNotUnknown(_) => true,
