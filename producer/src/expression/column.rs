@@ -14,7 +14,7 @@ use crate::decode::temporal::days_from_civil;
 const US_PER_SECOND: i64 = 1_000_000;
 
 /// Reads a value with its union branch. All of `bytes` must be it.
-pub(super) fn read<'a>(column: &ColumnInfo, bytes: &'a [u8]) -> Result<Value<'a>, Malformed> {
+pub(crate) fn read<'a>(column: &ColumnInfo, bytes: &'a [u8]) -> Result<Value<'a>, Malformed> {
     let mut rest = bytes;
     let some_branch = match column.nullability {
         Nullability::Required => None,

@@ -14,7 +14,7 @@
 //! - TIMESTAMP is UTC's.
 
 mod collation;
-mod column;
+pub(crate) mod column;
 mod comparer;
 mod decimal;
 mod evaluate;
@@ -25,7 +25,7 @@ mod pattern;
 mod sql;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 mod tree;
 mod typed;
 mod value;

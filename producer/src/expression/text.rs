@@ -29,18 +29,18 @@ pub(super) fn of<'a>(value: Value<'a>, kind: &Kind) -> Option<Cow<'a, str>> {
 }
 
 /// `2024-02-29`
-pub(super) fn date(days: i64) -> String {
+pub(crate) fn date(days: i64) -> String {
     let (year, month, day) = civil_from_days(days);
     format!("{year:04}-{month:02}-{day:02}")
 }
 
 /// `2024-02-29 13:00:00.5`
-pub(super) fn datetime(us: i64, fsp: u8) -> String {
+pub(crate) fn datetime(us: i64, fsp: u8) -> String {
     format!("{} {}", date(us.div_euclid(US_PER_DAY)), clock(us.rem_euclid(US_PER_DAY).unsigned_abs(), fsp))
 }
 
 /// `-838:59:59.5`
-pub(super) fn time(us: i64, fsp: u8) -> String {
+pub(crate) fn time(us: i64, fsp: u8) -> String {
     let sign = if us < 0 { "-" } else { "" };
     format!("{sign}{}", clock(us.unsigned_abs(), fsp))
 }

@@ -6,7 +6,6 @@
 //! the same row of the log give the same output (G7); what it changes is the same value in the new type, or an error (G8). Pure but for reading the file.
 
 mod convert;
-mod datum;
 mod dms;
 mod filter;
 pub mod mask;
@@ -20,8 +19,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod types;
-mod unscaled;
 mod values;
+mod written;
 
 use std::sync::Arc;
 

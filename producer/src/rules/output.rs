@@ -7,11 +7,11 @@ use millrace_schemas::shape::{ColumnType, TableShape};
 use millrace_schemas::wire;
 
 use super::convert::{self, ConversionError};
-use super::datum::{self, Datum, DatumError};
 use super::mask::{self, Salt};
 use super::preview::Preview;
+use super::written::{self, WriteError};
 use crate::encode::KeySpans;
-use crate::expression::{Comparer, Context, EvaluationError, Expression, RowView, Value};
+use crate::expression::{ColumnInfo, Comparer, Context, Decimal, EvaluationError, Expression, Malformed, RowView, Value, column};
 
 /// One output of a table.
 #[derive(Debug, Clone)]
@@ -45,8 +45,7 @@ pub struct OutputColumn {
 #[derive(Debug, Clone)]
 pub(super) struct SourceColumn {
     pub(super) place: usize,
-    pub(super) kind: ColumnType,
-    pub(super) nullability: Nullability,
+    pub(super) info: ColumnInfo,
 }
 
 #[derive(Debug, Clone)]
@@ -58,7 +57,7 @@ pub(super) enum Base {
     /// An expression over the source row, and its type.
     Expression(Box<Expression>, ColumnType),
     /// Always the same.
-    Fixed(Datum<'static>),
+    Fixed(Value<'static>),
     /// `database.table` of the source.
     SourceName,
 }
@@ -92,9 +91,12 @@ pub enum OutputCause {
     /// Its type.
     #[error("{0}: correct it at the source, or change the rule")]
     Conversion(#[from] ConversionError),
-    /// Its bytes.
+    /// Its bytes in the source row.
+    #[error("the row's bytes aren't those of its schema: {0}")]
+    Malformed(#[from] Malformed),
+    /// Writing it.
     #[error("{0}")]
-    Datum(#[from] DatumError),
+    Write(#[from] WriteError),
     /// The row has no bytes of the column.
     #[error("the row ends before it")]
     Span,
@@ -200,100 +202,92 @@ impl OutputColumn {
                 Some(value) => value,
             },
             Base::Before(column) => match before {
-                None => Datum::Null,
+                None => Value::Null,
                 Some(before) => match self.copied(column, before, out)? {
                     None => return Ok(()),
                     Some(value) => value,
                 },
             },
-            Base::Expression(expression, kind) => convert::convert(from_value(expression.value(row, context, comparer)?), kind, kind)?,
+            Base::Expression(expression, kind) => convert::convert(expression.value(row, context, comparer)?, kind, kind)?,
             Base::Fixed(value) => value.clone(),
-            Base::SourceName => Datum::Text(format!("{}.{}", context.database, context.table).into()),
+            Base::SourceName => Value::Text(format!("{}.{}", context.database, context.table).into()),
         };
         for step in &self.steps {
             value = step.take(value, salt)?;
         }
-        Ok(value.write(&self.kind, self.nullability, out)?)
+        Ok(written::write(&value, &self.kind, self.nullability, out)?)
     }
 
     /// Copies the column's bytes where nothing becomes of them; else reads its value.
-    fn copied<'a>(&self, column: &SourceColumn, row: RowView<'a>, out: &mut Vec<u8>) -> Result<Option<Datum<'a>>, OutputCause> {
+    fn copied<'a>(&self, column: &SourceColumn, row: RowView<'a>, out: &mut Vec<u8>) -> Result<Option<Value<'a>>, OutputCause> {
         let bytes = row.spans.get(column.place).and_then(|span| row.row.get(span.clone())).ok_or(OutputCause::Span)?;
         if !self.steps.is_empty() {
-            return Ok(Some(datum::read(&column.kind, column.nullability, bytes)?));
+            return Ok(Some(column::read(&column.info, bytes)?));
         }
-        if self.nullability == column.nullability {
+        if self.nullability == column.info.nullability {
             out.extend_from_slice(bytes);
             return Ok(None);
         }
-        if is_null(column.nullability, bytes) {
-            return Ok(Some(Datum::Null));
+        if is_null(column.info.nullability, bytes) {
+            return Ok(Some(Value::Null));
         }
         match self.nullability {
             Nullability::Required => {}
             Nullability::NullFirst => wire::put_long(out, 1),
             Nullability::NullLast => wire::put_long(out, 0),
         }
-        let branch = usize::from(column.nullability != Nullability::Required);
+        let branch = usize::from(column.info.nullability != Nullability::Required);
         out.extend_from_slice(bytes.get(branch..).ok_or(OutputCause::Span)?);
         Ok(None)
     }
 }
 
 impl Step {
-    fn take<'a>(&self, value: Datum<'a>, salt: Option<&Salt>) -> Result<Datum<'a>, OutputCause> {
-        if value == Datum::Null {
+    fn take<'a>(&self, value: Value<'a>, salt: Option<&Salt>) -> Result<Value<'a>, OutputCause> {
+        if value == Value::Null {
             return Ok(value);
         }
         Ok(match self {
             Self::Convert { of, to } => convert::convert(value, of, to)?,
             Self::Hash { of } => {
                 let salt = salt.ok_or(OutputCause::Salt)?;
-                Datum::Text(match &value {
-                    Datum::Bytes(bytes) => mask::hash(salt, bytes).into(),
+                Value::Text(match &value {
+                    Value::Bytes(bytes) => mask::hash(salt, bytes).into(),
                     other => mask::hash(salt, text(other, of)?.as_bytes()).into(),
                 })
             }
-            Self::DigitsMask { of, mask } => Datum::Text(mask::digits_mask(&text(&value, of)?, *mask).into()),
+            Self::DigitsMask { of, mask } => Value::Text(mask::digits_mask(&text(&value, of)?, *mask).into()),
             Self::DigitsRandomise { of } => {
                 let salt = salt.ok_or(OutputCause::Salt)?;
                 match value {
-                    Datum::Integer(value) => {
+                    Value::Integer(value) => {
                         let (least, most) = convert::range(of);
-                        Datum::Integer(mask::integer_randomise(salt, value, if value < 0 { least } else { most }))
+                        Value::Integer(mask::integer_randomise(salt, value, if value < 0 { least } else { most }))
                     }
-                    Datum::Decimal(text) => Datum::Decimal(mask::digits_randomise(salt, &text, true).into()),
-                    other => Datum::Text(mask::digits_randomise(salt, &text(&other, of)?, false).into()),
+                    // As many digits are a number of the same type.
+                    Value::Decimal(value) => {
+                        let random = mask::digits_randomise(salt, &value.to_string(), true);
+                        Value::Decimal(Decimal::parse(&random).ok_or_else(|| misfit(&Value::Decimal(value)))?)
+                    }
+                    other => Value::Text(mask::digits_randomise(salt, &text(&other, of)?, false).into()),
                 }
             }
             Self::Truncate { length } => match value {
-                Datum::Text(text) => match text.char_indices().nth(*length) {
-                    None => Datum::Text(text),
-                    Some((end, _)) => Datum::Text(text.get(..end).unwrap_or_default().to_owned().into()),
+                Value::Text(text) => match text.char_indices().nth(*length) {
+                    None => Value::Text(text),
+                    Some((end, _)) => Value::Text(text.get(..end).unwrap_or_default().to_owned().into()),
                 },
-                Datum::Bytes(bytes) => Datum::Bytes(bytes.get(..*length).unwrap_or(&bytes).to_owned().into()),
+                Value::Bytes(bytes) => Value::Bytes(bytes.get(..*length).unwrap_or(&bytes).to_owned().into()),
                 other => other,
             },
         })
     }
 }
 
-fn text<'d>(value: &'d Datum<'_>, of: &ColumnType) -> Result<std::borrow::Cow<'d, str>, OutputCause> {
-    value.text(of).ok_or_else(|| DatumError::Kind { found: value.name(), kind: "text".to_owned() }.into())
+fn text<'v>(value: &'v Value<'_>, of: &ColumnType) -> Result<std::borrow::Cow<'v, str>, OutputCause> {
+    written::text(value, of).ok_or_else(|| misfit(value))
 }
 
-fn from_value(value: Value<'_>) -> Datum<'_> {
-    match value {
-        Value::Null => Datum::Null,
-        Value::Boolean(value) => Datum::Integer(i128::from(value)),
-        Value::Integer(value) => Datum::Integer(value),
-        Value::Decimal(value) => Datum::Decimal(value.to_string().into()),
-        Value::Double(value) => Datum::Double(value),
-        Value::Text(text) => Datum::Text(text),
-        Value::Bytes(bytes) => Datum::Bytes(bytes),
-        Value::Date(days) => Datum::Date(days),
-        Value::DateTime(us) => Datum::DateTime(us),
-        Value::Timestamp(us) => Datum::Timestamp(us),
-        Value::Time(us) => Datum::Time(us),
-    }
+fn misfit(value: &Value<'_>) -> OutputCause {
+    WriteError::Kind { found: written::name(value), kind: "text".to_owned() }.into()
 }

@@ -15,7 +15,7 @@ use super::output::{Base, Output, OutputColumn, SourceColumn, Step};
 use super::preview::{Preview, PreviewColumn};
 use super::types;
 use super::values;
-use crate::expression::{ColumnInfo, Expression};
+use crate::expression::{ColumnInfo, Expression, Value};
 
 /// Why the rules can't be applied to a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,7 +115,8 @@ impl Table<'_> {
         };
         let rules: Vec<&Rule> = matching.iter().filter(applies).copied().collect();
         let (filter, condition) = self.filter(&rules)?;
-        let mut drafts: Vec<Draft> = self.shape.columns.iter().enumerate().map(|(place, column)| self.draft(place, column)).collect();
+        let mut drafts: Vec<Draft> =
+            self.shape.columns.iter().zip(&self.infos).enumerate().map(|(place, (column, info))| Draft::of(place, column, info)).collect();
         let (mut database, mut table) = (self.shape.database.clone(), self.shape.table.clone());
         let source = Names { database: &self.shape.database, table: &self.shape.table, column: "" };
         let mut key: Option<(&Rule, &[String])> = None;
@@ -216,26 +217,10 @@ impl Table<'_> {
         Ok((Some(expression), Some(all)))
     }
 
-    fn draft(&self, place: usize, column: &Column) -> Draft {
-        let nullability = Nullability::of(column, self.options);
-        Draft {
-            known_as: column.name.clone(),
-            known_kind: column.kind.clone(),
-            name: column.name.clone(),
-            base: Base::Source(SourceColumn { place, kind: column.kind.clone(), nullability }),
-            column: column.clone(),
-            changes: Vec::new(),
-            after: None,
-            included: false,
-            removed: false,
-            written: None,
-        }
-    }
-
     fn added(&self, rule: &Rule, name: &str, expression: Option<&str>, of: Option<&ColumnType>) -> Result<Draft, RuleError> {
         let Some(text) = expression else {
             let kind = of.ok_or_else(|| self.error(rule, "a column without an expression needs a type"))?;
-            return Ok(Draft::added(name, Base::Fixed(super::datum::Datum::Null), kind.clone(), true));
+            return Ok(Draft::added(name, Base::Fixed(Value::Null), kind.clone(), true));
         };
         let expression = Expression::parse(text, &self.infos).map_err(|error| self.error(rule, format!("its expression: {error}")))?;
         let own = expression.kind();
@@ -259,14 +244,14 @@ impl Table<'_> {
             let Base::Source(source) = &draft.base else { continue };
             let wanted = match filter {
                 BeforeFilter::Key => self.shape.key.contains(&source.place),
-                BeforeFilter::NotLarge => !types::is_large(&source.kind),
+                BeforeFilter::NotLarge => !types::is_large(&source.info.kind),
                 BeforeFilter::All => true,
             };
             if !wanted || !rule.locator.is_for_column(&draft.known_as, &draft.known_kind) {
                 continue;
             }
             let name = format!("{prefix}{}{suffix}", draft.name);
-            let mut before = Draft::added(&name, Base::Before(source.clone()), source.kind.clone(), true);
+            let mut before = Draft::added(&name, Base::Before(source.clone()), source.info.kind.clone(), true);
             before.after = Some(after);
             further.push(before);
         }
@@ -366,7 +351,7 @@ impl Table<'_> {
     fn column(&self, draft: &Draft, key_place: Option<usize>) -> Result<(Column, OutputColumn, Vec<String>), RuleError> {
         let mut kind = draft.column.kind.clone();
         let nullable = match &draft.base {
-            Base::Source(source) => source.nullability != Nullability::Required,
+            Base::Source(source) => source.info.nullability != Nullability::Required,
             _ => draft.column.nullable,
         };
         let mut base = draft.base.clone();
@@ -405,6 +390,12 @@ impl Table<'_> {
 }
 
 impl Draft {
+    /// A column of the source.
+    fn of(place: usize, column: &Column, info: &ColumnInfo) -> Self {
+        let base = Base::Source(SourceColumn { place, info: info.clone() });
+        Self { column: column.clone(), ..Self::added(&column.name, base, column.kind.clone(), column.nullable) }
+    }
+
     fn added(name: &str, base: Base, kind: ColumnType, nullable: bool) -> Self {
         Self {
             known_as: name.to_owned(),

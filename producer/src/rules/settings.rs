@@ -81,6 +81,22 @@ impl Kind {
         ACTIONS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
     }
 
+    /// Whether it needs to be said for which columns.
+    fn needs_column(self) -> bool {
+        matches!(
+            self,
+            Self::IncludeColumn
+                | Self::RemoveColumn
+                | Self::ChangeDataType
+                | Self::Hash
+                | Self::DigitsMask
+                | Self::DigitsRandomise
+                | Self::Truncate
+                | Self::Constant
+                | Self::Redact
+        )
+    }
+
     fn names(self) -> bool {
         matches!(
             self,
@@ -298,6 +314,9 @@ impl Given {
         for (key, _) in given.iter().filter(|(key, given)| *given && !kind.keys().contains(key)) {
             r.invalid(key, format!("isn't for the action {}", kind.word()));
         }
+        if kind.needs_column() && self.column.is_none() && self.data_type.is_none() {
+            r.invalid("column", format!("is needed by the action {}; % stands for all", kind.word()));
+        }
     }
 
     fn needed(&self, r: &mut Reader, kind: Kind, key: &str, value: Option<&String>) -> Option<String> {
@@ -368,6 +387,10 @@ impl Given {
                 }
             }
             Kind::DigitsRandomise => ValueChange::DigitsRandomise,
+            Kind::Truncate if self.length == 0 => {
+                r.invalid("length", "is needed by the action truncate");
+                return None;
+            }
             Kind::Truncate => ValueChange::Truncate(u32::try_from(self.length).unwrap_or(u32::MAX)),
             // Not given, or empty: the empty text.
             Kind::Constant => ValueChange::Constant(self.value.clone().unwrap_or_default()),

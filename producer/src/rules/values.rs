@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use millrace_schemas::shape::{BinaryKind, ColumnType, TextKind};
 
 use super::convert;
-use super::datum::Datum;
 use super::model::ValueChange;
 use super::output::Step;
 use super::types;
+use crate::expression::{Decimal, Value};
 
 /// A SHA-256 in hexadecimal digits.
 const HASH_CHARS: u32 = 64;
@@ -28,7 +28,7 @@ pub(super) enum Change {
     None,
     Step(Step),
     /// All that came before doesn't matter.
-    Fixed(Datum<'static>),
+    Fixed(Value<'static>),
 }
 
 /// What `change` is for a column of type `of`.
@@ -99,7 +99,7 @@ pub(super) fn step(change: &ValueChange, of: &ColumnType, nullable: bool) -> Res
         }
         ValueChange::Redact => {
             let value = if nullable {
-                Datum::Null
+                Value::Null
             } else {
                 empty(of).ok_or_else(|| format!("{} NOT NULL has no empty value; remove the column", name()))?
             };
@@ -130,8 +130,8 @@ fn has_digits(kind: &ColumnType) -> bool {
 }
 
 /// A text as a value of the type.
-fn constant(text: &str, kind: &ColumnType) -> Result<Datum<'static>, String> {
-    let value = Datum::Text(Cow::Owned(text.to_owned()));
+fn constant(text: &str, kind: &ColumnType) -> Result<Value<'static>, String> {
+    let value = Value::Text(Cow::Owned(text.to_owned()));
     match kind {
         ColumnType::Enum { labels } if labels.iter().any(|label| label == text) => Ok(value),
         ColumnType::Set { labels } if text.is_empty() || text.split(',').all(|chosen| labels.iter().any(|label| label == chosen)) => {
@@ -146,28 +146,26 @@ fn constant(text: &str, kind: &ColumnType) -> Result<Datum<'static>, String> {
 }
 
 /// A type's value that says nothing.
-fn empty(kind: &ColumnType) -> Option<Datum<'static>> {
+fn empty(kind: &ColumnType) -> Option<Value<'static>> {
     Some(match kind {
         ColumnType::TinyInt { .. }
         | ColumnType::SmallInt { .. }
         | ColumnType::MediumInt { .. }
         | ColumnType::Int { .. }
         | ColumnType::BigInt { .. }
-        | ColumnType::Year => Datum::Integer(0),
-        ColumnType::Bit { bits: 0..=1 } => Datum::Boolean(false),
-        ColumnType::Bit { .. } => Datum::Integer(0),
-        ColumnType::Float => Datum::Float(0.0),
-        ColumnType::Double => Datum::Double(0.0),
-        ColumnType::Decimal { .. } => Datum::Decimal(Cow::Borrowed("0")),
-        ColumnType::Date => Datum::Date(0),
-        ColumnType::DateTime { .. } => Datum::DateTime(0),
+        | ColumnType::Bit { .. }
+        | ColumnType::Year => Value::Integer(0),
+        ColumnType::Float | ColumnType::Double => Value::Double(0.0),
+        ColumnType::Decimal { scale, .. } => Value::Decimal(Decimal::from_integer(0).rescaled(*scale)?),
+        ColumnType::Date => Value::Date(0),
+        ColumnType::DateTime { .. } => Value::DateTime(0),
         // 1970-01-01 00:00:01 is the first that there is.
-        ColumnType::Timestamp { .. } => Datum::Timestamp(1_000_000),
-        ColumnType::Time { .. } => Datum::Time(0),
-        ColumnType::Text { .. } | ColumnType::Enum { .. } | ColumnType::Set { .. } => Datum::Text(Cow::Borrowed("")),
-        ColumnType::Json => Datum::Text(Cow::Borrowed("null")),
-        ColumnType::Binary { kind: BinaryKind::Binary, bytes } => Datum::Bytes(Cow::Owned(vec![0; usize::try_from(*bytes).ok()?])),
-        ColumnType::Binary { .. } => Datum::Bytes(Cow::Borrowed(&[])),
+        ColumnType::Timestamp { .. } => Value::Timestamp(1_000_000),
+        ColumnType::Time { .. } => Value::Time(0),
+        ColumnType::Text { .. } | ColumnType::Enum { .. } | ColumnType::Set { .. } => Value::Text(Cow::Borrowed("")),
+        ColumnType::Json => Value::Text(Cow::Borrowed("null")),
+        ColumnType::Binary { kind: BinaryKind::Binary, bytes } => Value::Bytes(Cow::Owned(vec![0; usize::try_from(*bytes).ok()?])),
+        ColumnType::Binary { .. } => Value::Bytes(Cow::Borrowed(&[])),
         ColumnType::Geometry { .. } | ColumnType::Vector => return None,
     })
 }

@@ -225,7 +225,12 @@ fn transformation(fields: &mut Fields<'_>, warnings: &mut Vec<Fault>) -> Result<
         other => return Err(Fault::new("rule-target", format!("{other:?} isn't known"))),
     };
     let action = fields.required("rule-action")?;
+    let of_no_column =
+        target != Target::Column || matches!(action.as_str(), "add-column" | "add-before-image-columns" | "define-primary-key");
     let locator = locator(fields, target == Target::Column, warnings)?;
+    if !of_no_column && locator.column == Pattern::any() && locator.of.is_none() {
+        return Err(Fault::new("object-locator.column-name", "is missing"));
+    }
     if filters::read(fields)?.is_some() {
         return Err(Fault::new("filters", "belong to selection rules"));
     }

@@ -79,7 +79,13 @@ fn a_task_as_the_command_line_shows_it_is_understood() {
 
 #[test]
 fn what_cannot_be_honoured_prevents_the_start_and_is_named() {
-    let column = |action: &str, more: Value| transformation(action, "column", more);
+    let column = |action: &str, mut more: Value| {
+        let all_columns = !matches!(action, "remove-column" | "add-column" | "add-before-image-columns");
+        if all_columns {
+            more["object-locator"] = json!({"schema-name": "a", "table-name": "b", "column-name": "%"});
+        }
+        transformation(action, "column", more)
+    };
     let filter = |condition: Value| {
         json!({"rule-type": "selection", "rule-id": "7", "rule-action": "include", "object-locator": {"schema-name": "a", "table-name": "b"},
             "filters": [{"filter-type": "source", "column-name": "c", "filter-conditions": [condition]}]})
@@ -122,6 +128,7 @@ fn what_cannot_be_honoured_prevents_the_start_and_is_named() {
             "no column",
         ),
         (transformation("define-primary-key", "table", json!({})), "primary-key-def", "is missing"),
+        (column("remove-column", json!({})), "object-locator.column-name", "is missing"),
         (column("polish", json!({})), "rule-action", "isn't known"),
         (column("add-column", json!({"value": "x"})), "data-type", "is missing"),
         (column("add-column", json!({"value": "x", "expression": "$a", "data-type": {"type": "map"}})), "data-type", "can make"),

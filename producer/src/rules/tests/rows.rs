@@ -280,7 +280,7 @@ fn comparable(value: &Value) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     /// Any columns, of which some are NULL, and any order of them: what nothing is done to is as it was, and what is hashed or made text is what the values' text gives.
     #[test]

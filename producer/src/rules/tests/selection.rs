@@ -59,6 +59,8 @@ fn what_is_wrong_in_the_settings_is_told() {
         ("{ action: change-data-type, column: a }", "\"rules[0].type\": is needed"),
         ("{ action: define-primary-key, table: a }", "\"rules[0].key\": is needed"),
         ("{ action: digits-mask, column: a, value: xx }", "one printable ASCII character"),
+        ("{ action: truncate, column: a }", "\"rules[0].length\": is needed"),
+        ("{ action: redact, table: a }", "\"rules[0].column\": is needed by the action redact; % stands for all"),
         ("{ action: hide, column: a }", "\"rules[0].action\" is \"hide\"; allowed"),
         ("{ action: hash, colum: a }", "unknown key \"colum\""),
         ("{ action: hash, column: a, output: b }", "no rule with the action route has this name"),
