@@ -6,6 +6,7 @@ mod log;
 mod parts;
 mod refusals;
 mod relay;
+mod rules;
 mod stated;
 mod statements;
 

@@ -109,15 +109,17 @@ pub(super) fn convert<'a>(value: Value<'a>, from: &ColumnType, to: &ColumnType) 
             let text = written::text(&value, from).ok_or(wrong("it is no decimal number"))?;
             Ok(Value::Decimal(rescaled(&text, *precision, *scale).map_err(wrong)?))
         }
+        // By way of DOUBLE, as MySQL does it.
         ColumnType::Float => {
             let number = match value {
-                Value::Double(value) => nearest_float(value),
+                Value::Double(value) => value,
                 other => number(&other, from).ok_or(wrong("it is no number"))?,
             };
+            let number = nearest_float(number);
             if number.is_finite() { Ok(Value::Double(f64::from(number))) } else { Err(wrong("it is out of range")) }
         }
         ColumnType::Double => {
-            let number: f64 = match value {
+            let number = match value {
                 Value::Double(value) => value,
                 other => number(&other, from).ok_or(wrong("it is no number"))?,
             };
@@ -237,7 +239,7 @@ fn integer(value: &Value<'_>) -> Option<i128> {
 }
 
 /// The nearest floating-point number.
-fn number<T: std::str::FromStr>(value: &Value<'_>, from: &ColumnType) -> Option<T> {
+fn number(value: &Value<'_>, from: &ColumnType) -> Option<f64> {
     let text = written::text(value, from)?;
     // Words that Rust takes for numbers.
     if text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E')) {

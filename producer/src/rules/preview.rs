@@ -70,7 +70,7 @@ impl Preview {
         let mut lines = Vec::new();
         let blank = String::new;
         let mut row = |source: String, topic: String, column: String, what: String| lines.push(vec![source, topic, column, what]);
-        let all = self.rows.as_ref().map_or_else(|| "all rows".to_owned(), |rows| format!("rows where {rows}"));
+        let all = self.rows.as_ref().map_or_else(|| "all rows".to_owned(), |rows| format!("rows where {}", one_line(rows)));
         row(self.source.clone(), self.topic(prefix), blank(), all);
         let same = self.columns.iter().filter(|column| column.is_unchanged()).count();
         for column in self.columns.iter().filter(|column| !column.is_unchanged()) {
@@ -79,13 +79,18 @@ impl Preview {
             let null = if column.nullable { "" } else { " NOT NULL" };
             let key = if column.key_place.is_some() { ", key" } else { "" };
             let of = if column.name.is_some() { format!("{name} {}{null}{key}", column.of) } else { name };
-            row(source, blank(), of, column.what.join(", then "));
+            row(source, blank(), of, one_line(&column.what.join(", then ")));
         }
         if same > 0 {
             row(format!("  {same} columns"), blank(), blank(), "as they are".to_owned());
         }
         lines
     }
+}
+
+/// Without what would break the table, or steer a terminal.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 impl PreviewColumn {

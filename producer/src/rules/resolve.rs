@@ -156,14 +156,7 @@ impl Table<'_> {
                 draft.removed = true;
             }
         }
-        for place in 0..drafts.len() {
-            let shared =
-                drafts.get(place).and_then(|draft| draft.after).and_then(|after| drafts.get(after)).map(|after| after.changes.clone());
-            if let (Some(mut changes), Some(draft)) = (shared, drafts.get_mut(place)) {
-                changes.append(&mut draft.changes);
-                draft.changes = changes;
-            }
-        }
+        share(&mut drafts);
         warnings.extend(unmasked(&drafts));
         let key = self.key(key, told_by, &drafts)?;
         self.finished(database, table, &drafts, &key, (filter, condition), warnings)
@@ -211,7 +204,7 @@ impl Table<'_> {
         let Some((first, _)) = conditions.first() else { return Ok((None, None)) };
         let all = match conditions.as_slice() {
             [(_, sql)] => sql.clone(),
-            several => several.iter().map(|(_, sql)| format!("({sql})")).collect::<Vec<_>>().join(" AND "),
+            several => several.iter().map(|(_, sql)| bracketed(sql)).collect::<Vec<_>>().join(" AND "),
         };
         let expression = Expression::parse_condition(&all, &self.infos).map_err(|error| self.error(first, error.to_string()))?;
         Ok((Some(expression), Some(all)))
@@ -372,7 +365,8 @@ impl Table<'_> {
                 values::Change::None => {}
                 values::Change::Step(step) => steps.push(step),
                 values::Change::Fixed(value) => {
-                    base = Base::Fixed(value);
+                    // What is always the same has no value before.
+                    base = Base::Fixed(if draft.after.is_some() { Value::Null } else { value });
                     steps.clear();
                 }
             }
@@ -438,6 +432,25 @@ impl Draft {
             what,
         }
     }
+}
+
+/// Gives columns with the value before what becomes of the value after. A rule that is for both counts once.
+fn share(drafts: &mut [Draft]) {
+    for place in 0..drafts.len() {
+        let after = drafts.get(place).and_then(|draft| draft.after).and_then(|after| drafts.get(after));
+        let Some((mut changes, removed)) = after.map(|after| (after.changes.clone(), after.removed)) else { continue };
+        let Some(before) = drafts.get_mut(place) else { continue };
+        let shared: Vec<String> = changes.iter().map(|(rule, _)| rule.clone()).collect();
+        changes.extend(before.changes.drain(..).filter(|(rule, _)| !shared.contains(rule)));
+        before.changes = changes;
+        before.removed |= removed;
+    }
+}
+
+/// A condition in parentheses, which a comment at its end doesn't swallow.
+fn bracketed(sql: &str) -> String {
+    let end = if sql.contains("--") || sql.contains('#') { "\n" } else { "" };
+    format!("({sql}{end})")
 }
 
 /// Expressions see the source's values: those that read a masked column are told.

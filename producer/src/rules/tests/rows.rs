@@ -132,7 +132,7 @@ fn a_value_before_is_there_in_updates_only() {
     assert_eq!((before(&values, "level"), before(&values, "BI_level")), (Value::Int(4), Value::Int(3)));
     assert_eq!((before(&values, "email"), before(&values, "BI_email")), (hmac(b"new"), hmac(b"old")));
     assert_eq!(before(&values, "BI_id"), number_or_same(&decimal(255)));
-    assert_eq!(before(&values, "BI_photo"), Value::Null);
+    assert!(!values.iter().any(|(name, _)| name == "BI_photo"), "a column that is removed leaves nothing");
     let [values, _] = written(&output, &new, None).unwrap();
     assert!(values.iter().filter(|(name, _)| name.starts_with("BI_")).all(|(_, value)| *value == Value::Null));
 }
@@ -322,7 +322,6 @@ proptest! {
                 (4, _, _) => {
                     let removed = format!("  - {{ action: remove-column, table: t, column: {name} }}\n");
                     yaml += &removed;
-                    befores.push((format!("BI_{name}"), (!is_null).then(|| comparable(&case.value))));
                     continue;
                 }
                 _ => ("", comparable(&case.value)),

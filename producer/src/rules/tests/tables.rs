@@ -113,7 +113,7 @@ fn all_conditions_of_a_table_hold_together() {
     let output = output(
         "  - { action: include, database: shop }
   - { action: include, table: customers, where: \"id > 5\" }
-  - { action: filter, table: \"%\", where: \"level = 1 OR level = 2\" }
+  - { action: filter, table: \"%\", where: \"level = 1 OR level = 2 -- or so\" }
 ",
         &customers(),
     );
@@ -200,6 +200,16 @@ fn columns_with_the_value_before_are_masked_as_the_column_is() {
             "old_born"
         ]
     );
+    let hashed_once = super::output(
+        "  - { action: add-before-image-columns, table: customers, columns: all }
+  - { action: hash, table: customers, column: \"%\", data_type: VARCHAR }
+  - { action: remove-column, table: customers, column: ssn }
+",
+        &customers(),
+    );
+    let words =
+        |name: &str| hashed_once.preview.columns.iter().find(|column| column.name.as_deref() == Some(name)).map(|column| column.what.len());
+    assert_eq!((words("email"), words("BI_email"), words("BI_ssn")), (Some(1), Some(2), None));
     let of = |name: &str| output.shape.columns.iter().find(|column| column.name == name).unwrap();
     assert_eq!((&of("old_email").kind, &of("old_id").kind), (&types::varchar(64), &of("id").kind));
     assert!(output.shape.columns[8..].iter().all(|column| column.nullable && column.default.is_none()));
