@@ -2,6 +2,7 @@
 
 mod catalog;
 mod chunks;
+mod expressions;
 mod log;
 mod parts;
 mod refusals;

@@ -129,7 +129,7 @@ impl Rule {
 }
 
 /// Whether a text is LIKE a pattern; None where only the server knows.
-pub(super) fn like(collation: &str, text: &str, pattern: &str, escape: Option<char>) -> Option<bool> {
+pub(super) fn like(collation: &str, text: &str, pattern: &str, escape: char) -> Option<bool> {
     let rule = rule(collation)?;
     if text.is_ascii() && pattern.is_ascii() {
         // Which of the ignored characters are the same to LIKE isn't known here.
@@ -137,15 +137,14 @@ pub(super) fn like(collation: &str, text: &str, pattern: &str, escape: Option<ch
         if text.as_bytes().iter().any(is_ignored) || pattern.as_bytes().iter().any(is_ignored) {
             return None;
         }
-        let escape = escape.and_then(|escape| u8::try_from(escape).ok());
-        let parts = pattern::parts(pattern.bytes(), escape);
+        let parts = pattern::parts(pattern.bytes(), u8::try_from(escape).ok());
         return Some(pattern::matches(text.as_bytes(), &parts, |a, b| rule.same(a, b)));
     }
     if rule.scope != Scope::All {
         return None;
     }
     let text: Vec<char> = text.chars().collect();
-    let parts: Vec<Part<char>> = pattern::parts(pattern.chars(), escape);
+    let parts: Vec<Part<char>> = pattern::parts(pattern.chars(), Some(escape));
     Some(pattern::matches(&text, &parts, |a, b| a == b))
 }
 

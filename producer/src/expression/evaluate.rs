@@ -118,7 +118,7 @@ impl<'a> Evaluation<'a, '_> {
                 })
             }
             Op::In { how, value, alternatives } => self.within(how, value, alternatives)?,
-            Op::Like { collation, value, pattern, escape } => self.like(collation.as_deref(), value, pattern, *escape)?,
+            Op::Like { how, value, pattern, escape } => self.like(how, value, pattern, *escape)?,
             Op::IsNull(value) => Some(self.value(value)?.is_null()),
             Op::Is { value, wanted } => Some(self.truth(value)? == Some(*wanted)),
             Op::And(nodes) => self.all(nodes, true)?,
@@ -128,8 +128,6 @@ impl<'a> Evaluation<'a, '_> {
             _ => match self.value(node)? {
                 Value::Boolean(truth) => Some(truth),
                 Value::Integer(number) => Some(number != 0),
-                Value::Decimal(number) => Some(!number.is_zero()),
-                Value::Double(number) => Some(number != 0.0),
                 _ => None,
             },
         })
@@ -199,8 +197,7 @@ impl<'a> Evaluation<'a, '_> {
             },
             How::Null => None,
         };
-        // The tree is typed: there is no other pair.
-        order.ok_or(EvaluationError::OutOfRange("a comparison"))
+        order.ok_or(EvaluationError::Untyped)
     }
 
     fn compare_texts(&self, collation: &str, a: &str, b: &str) -> Evaluated<Ordering> {
@@ -210,17 +207,18 @@ impl<'a> Evaluation<'a, '_> {
         }
     }
 
-    fn like(&self, collation: Option<&str>, value: &'a Node, pattern: &'a Node, escape: Option<char>) -> Evaluated<Option<bool>> {
-        Ok(match (collation, self.value(value)?, self.value(pattern)?) {
-            (None, Value::Bytes(value), Value::Bytes(pattern)) => {
-                let escape = escape.and_then(|escape| u8::try_from(escape).ok());
-                Some(pattern::matches(&value, &pattern::parts(pattern.iter().copied(), escape), |a: u8, b| a == b))
+    fn like(&self, how: &How, value: &'a Node, pattern: &'a Node, escape: char) -> Evaluated<Option<bool>> {
+        let collation = if let How::Collation(name) = how { name } else { collation::UTF8 };
+        Ok(match (self.value(value)?, self.value(pattern)?) {
+            (Value::Bytes(value), Value::Bytes(pattern)) => {
+                let parts = pattern::parts(pattern.iter().copied(), u8::try_from(escape).ok());
+                Some(pattern::matches(&value, &parts, |a: u8, b| a == b))
             }
-            (Some(name), Value::Text(value), Value::Text(pattern)) => Some(match collation::like(name, &value, &pattern, escape) {
+            (Value::Text(value), Value::Text(pattern)) => Some(match collation::like(collation, &value, &pattern, escape) {
                 Some(answer) => answer,
                 None => {
                     let pattern = pattern::with_backslash(&pattern, escape);
-                    self.comparer.like(name, &value, &pattern).map_err(|cause| unanswered(name, cause))?
+                    self.comparer.like(collation, &value, &pattern).map_err(|cause| unanswered(collation, cause))?
                 }
             }),
             _ => None,

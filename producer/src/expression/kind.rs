@@ -172,9 +172,9 @@ impl Kind {
         Ok(Self::Decimal { precision, scale })
     }
 
-    /// Whether it is true or false in MySQL's way: numbers that aren't 0 are true.
+    /// Whether it is a condition: an integer that isn't 0 is true. Of other numbers MySQL's versions differ in whether 0.5 is.
     pub(super) fn check_condition(&self, place: &str) -> Result<(), ExpressionError> {
-        if self.is_number() || *self == Self::Null {
+        if matches!(self, Self::Null | Self::Boolean) || self.integer().is_some() {
             return Ok(());
         }
         Err(ExpressionError(format!("{place} is {}, not a condition: compare it with something", self.name())))

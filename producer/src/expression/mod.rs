@@ -5,13 +5,31 @@
 //! user's text) and by evaluation on encoded rows ([`Expression::is_true`], [`Expression::value`]), whichever reader they came from. Pure: a test against the
 //! real server holds the two together.
 //!
-//! What holds in both, and the reasons:
-//! - Logic has three values. NULL is neither true nor false, and only `IS NULL`, `IS TRUE` and `<=>` look at it.
-//! - Integers and decimals compare exactly; FLOAT and DOUBLE as doubles. A conversion that MySQL would do silently, such as of text to a number, is refused.
-//! - Text compares by its column's collation. [`collation`] decides what tests prove, the [`Comparer`] asks the server for the rest. Texts that come from no
-//!   column compare by their bytes.
+//! # The language
+//!
+//! - Literals: `7`, `-1.50`, `1e3` (beside FLOAT and DOUBLE only), `'text'` with MySQL's escapes, `X'00ff'`, `DATE'2024-02-29'`, `TIMESTAMP'2024-02-29 10:00:00.5'`,
+//!   `TIME'-100:00:00'`, `TRUE`, `FALSE`, `NULL`. A text in quotes beside a date, time or bytes is read as one.
+//! - Names: columns, in backticks or not, their case not mattering; `@source_database`, `@source_table`.
+//! - Conditions: `=` `<>` `!=` `<` `<=` `>` `>=` `<=>`, `[NOT] BETWEEN`, `[NOT] IN (…)`, `[NOT] LIKE … [ESCAPE 'c']`, `IS [NOT] NULL`, `TRUE`, `FALSE`, `UNKNOWN`,
+//!   `NOT`, `AND`, `OR`, `XOR`, and an integer alone, which is true if it isn't 0.
+//! - Values: `+` `-` `*`, `CONCAT`, `UPPER`, `LOWER`, `SUBSTRING`, `LEFT`, `RIGHT`, `COALESCE`, `IFNULL`, `NULLIF`, `IF`, `CASE`, `LENGTH`, `CHAR_LENGTH`,
+//!   `SHA2(x, 256)`, `CAST(x AS CHAR | SIGNED | UNSIGNED | DECIMAL(p,s))`, `CONVERT(x USING utf8mb4)`.
+//!
+//! All else is refused by name, and so is what MySQL's versions or settings would decide: a comparison of two kinds, of two collations, a cast or a result that may
+//! not fit, a pattern that ends in its escape, a predicate within another one without parentheses. JSON, geometries and vectors can only be asked for NULL.
+//!
+//! # What holds
+//!
+//! - Logic has three values. NULL is neither true nor false, and only `IS` and `<=>` look at it.
+//! - Integers and decimals compare exactly; FLOAT and DOUBLE as doubles, with anything.
+//! - Text compares by its column's collation, ENUM and SET by their labels' text. [`collation`] decides what tests prove, the [`Comparer`] asks the server for
+//!   the rest. Texts that come from no column compare as by utf8mb4_bin.
 //! - A date that isn't a day counts as NULL, as in the records: the SQL says so.
 //! - TIMESTAMP is UTC's.
+//! - Arithmetic is MySQL's: with an unsigned integer the result is unsigned, and one beyond BIGINT is an error in both.
+//!
+//! MySQL itself understands the text otherwise where a column's shape doesn't tell enough: `CONCAT` and `CAST AS CHAR` here don't print the zeros of ZEROFILL, and a
+//! FLOAT(M,D) or DOUBLE(M,D) compares exactly, where MySQL compares it with other fixed decimals only nearly. The SQL that is generated says what is meant here.
 
 mod collation;
 pub(crate) mod column;
@@ -101,6 +119,9 @@ pub enum EvaluationError {
     /// A result beyond its type, which is an error in MySQL as well.
     #[error("{0} is out of range, as it would be in MySQL")]
     OutOfRange(&'static str),
+    /// A value that isn't of the kind for which the expression was typed: never, while the tree and the columns are those of each other.
+    #[error("a value is of another type than its column")]
+    Untyped,
     /// The server couldn't be asked to compare.
     #[error("comparing by {collation}: {cause}")]
     Comparer {

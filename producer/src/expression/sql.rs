@@ -33,18 +33,13 @@ impl Writing<'_> {
                 let list: Vec<String> = alternatives.iter().map(|one| self.operand(how, one)).collect();
                 format!("({} IN ({}))", self.operand(how, value), list.join(", "))
             }
-            Op::Like { collation, value, pattern, escape } => {
-                let side = |node: &Node| match collation {
-                    None => self.node(node),
-                    Some(name) => self.text_operand(name, node),
-                };
+            Op::Like { how, value, pattern, escape } => {
                 let escape = match escape {
-                    Some('\\') => String::new(),
-                    Some('\'') => " ESCAPE ''''".to_owned(),
-                    Some(escape) => format!(" ESCAPE '{escape}'"),
-                    None => " ESCAPE ''".to_owned(),
+                    '\\' => String::new(),
+                    '\'' => " ESCAPE ''''".to_owned(),
+                    escape => format!(" ESCAPE '{escape}'"),
                 };
-                format!("({} LIKE {}{escape})", side(value), side(pattern))
+                format!("({} LIKE {}{escape})", self.operand(how, value), self.operand(how, pattern))
             }
             Op::IsNull(value) => format!("({} IS NULL)", self.node(value)),
             Op::Is { value, wanted } => format!("({} IS {})", self.node(value), if *wanted { "TRUE" } else { "FALSE" }),
@@ -133,11 +128,6 @@ impl Writing<'_> {
         let text = self.node(node);
         match (&node.kind, charset(collation)) {
             (Kind::Text(kind), Some(charset)) if kind.collation == Collation::Made => {
-                format!("CONVERT({text} USING {charset}) COLLATE {collation}")
-            }
-            (Kind::Text(kind), Some(charset))
-                if kind.collation == Collation::Literal && collation == super::collation::UTF8 && !node.is_literal() =>
-            {
                 format!("CONVERT({text} USING {charset}) COLLATE {collation}")
             }
             _ => text,

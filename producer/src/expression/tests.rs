@@ -185,12 +185,10 @@ fn every_type_compares_with_its_literal() {
 }
 
 #[test]
-fn numbers_that_arent_zero_are_true() {
+fn integers_that_arent_zero_are_true() {
     let row = row();
     let view = RowView { row: &row.bytes, spans: &row.spans };
-    for (text, expected) in
-        [("flag", true), ("id - 7", false), ("price", true), ("ratio", true), ("none", false), ("NOT none", false), ("0.0", false)]
-    {
+    for (text, expected) in [("flag", true), ("id - 7", false), ("none", false), ("NOT none", false), ("0", false), ("bits", true)] {
         let expression = Expression::parse_condition(text, &row.columns).unwrap();
         assert_eq!(expression.is_true(view, CONTEXT, &Undecided), Ok(expected), "{text}");
     }
@@ -252,6 +250,8 @@ fn like_counts_characters_and_fills_nothing_up() {
         ("marks LIKE 'new|,%' ESCAPE '|'", true),
         ("raw LIKE X'ff25'", true),
         ("raw LIKE X'ff'", false),
+        ("'abc' LIKE 'A%'", false),
+        ("@source_table LIKE 'orders\\_%'", true),
     ] {
         assert_eq!(truth(text), Some(expected), "{text}");
     }
@@ -336,6 +336,8 @@ fn what_cant_be_exact_is_refused_with_what_to_write() {
         ("day LIKE '2024%'", "compare it with a range"),
         ("id LIKE '7%'", "CAST it AS CHAR"),
         ("doc = 'x'", "IS NULL"),
+        ("doc LIKE 'x'", "IS NULL"),
+        ("place <=> NULL", "IS NULL"),
         ("doc", "compare it with something"),
         ("name", "compare it with something"),
         ("name = code", "different collations"),
@@ -371,6 +373,10 @@ fn what_cant_be_exact_is_refused_with_what_to_write() {
         ("IF(id = 1, 'x', 1)", "different kinds"),
         ("name LIKE 'a\\\\'", "escape"),
         ("name LIKE 'a%' ESCAPE '%'", "ESCAPE"),
+        ("name LIKE 'a%' ESCAPE ''", "ESCAPE"),
+        ("price AND flag", "compare it with something"),
+        ("NOT ratio", "compare it with something"),
+        ("year = 2023.5", "a whole number"),
         ("name LIKE 'a%' ESCAPE 'ab'", "ESCAPE"),
         ("latin = '中'", "latin1"),
         ("id = 1; DROP TABLE t", "ends before"),

@@ -35,11 +35,11 @@ pub(super) enum Op {
         alternatives: Vec<Node>,
     },
     Like {
-        /// None: bytes.
-        collation: Option<String>,
+        /// As bytes, by a collation, or as UTF-8.
+        how: How,
         value: Box<Node>,
         pattern: Box<Node>,
-        escape: Option<char>,
+        escape: char,
     },
     IsNull(Box<Node>),
     /// `IS TRUE`, `IS FALSE`.

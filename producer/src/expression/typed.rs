@@ -64,7 +64,7 @@ pub(super) fn or(parts: Vec<Node>) -> Node {
 fn how(left: &mut Node, right: &mut Node) -> Result<How, ExpressionError> {
     for node in [&*left, &*right] {
         if let Kind::Opaque(name) = node.kind {
-            return Err(ExpressionError(format!("{name} can't be compared: it can only be asked whether it IS NULL")));
+            return Err(opaque(name));
         }
     }
     if left.kind == Kind::Null || right.kind == Kind::Null {
@@ -97,6 +97,10 @@ fn how(left: &mut Node, right: &mut Node) -> Result<How, ExpressionError> {
     })
 }
 
+fn opaque(name: &str) -> ExpressionError {
+    ExpressionError(format!("{name} can't be compared: it can only be asked whether it IS NULL"))
+}
+
 fn mismatch(a: &Kind, b: &Kind) -> String {
     let hint = match (a, b) {
         (number, Kind::Text(_)) | (Kind::Text(_), number) if number.is_number() => "write the number without quotes, or the text in quotes",
@@ -110,11 +114,14 @@ fn mismatch(a: &Kind, b: &Kind) -> String {
     format!("{} can't be compared with {}: {hint}", a.name(), b.name())
 }
 
-/// MySQL takes 24 for 2024 where it is compared with a YEAR.
+/// MySQL takes 24 for 2024 where it is compared with a YEAR, and rounds 2024.5.
 fn check_year(literal: &Node, other: &Node) -> Result<(), ExpressionError> {
     match literal.op {
         Op::Literal(Literal::Integer(year @ 1..=99)) if other.kind == Kind::Year => {
             Err(ExpressionError(format!("a year is compared with {year}: write it with four digits")))
+        }
+        Op::Literal(Literal::Decimal(year)) if other.kind == Kind::Year => {
+            Err(ExpressionError(format!("a year is compared with {year}: write a whole number of four digits")))
         }
         _ => Ok(()),
     }
@@ -186,21 +193,19 @@ fn texts(a: &TextKind, b: &TextKind) -> Result<How, ExpressionError> {
 }
 
 /// `value LIKE pattern`.
-pub(super) fn like(value: Node, mut pattern: Node, escape: Option<char>) -> Result<Node, ExpressionError> {
+pub(super) fn like(value: Node, mut pattern: Node, escape: char) -> Result<Node, ExpressionError> {
     if value.kind == Kind::Bytes {
         convert_literal(&mut pattern, &Kind::Bytes)?;
     }
-    let collation = match (&value.kind, &pattern.kind) {
+    let how = match (&value.kind, &pattern.kind) {
+        (Kind::Opaque(name), _) | (_, Kind::Opaque(name)) => return Err(opaque(name)),
         (Kind::Null, _) | (_, Kind::Null) => return Ok(Node::condition(Op::Literal(Literal::Null), true)),
-        (Kind::Bytes, Kind::Bytes) => None,
+        (Kind::Bytes, Kind::Bytes) => How::Bytes,
         (Kind::Text(a), Kind::Text(b)) => {
             let how = texts(a, b)?;
             check_characters(&how, &value)?;
             check_characters(&how, &pattern)?;
-            match how {
-                How::Collation(name) => Some(name),
-                _ => Some(super::collation::UTF8.to_owned()),
-            }
+            how
         }
         (kind, Kind::Text(_)) if kind.is_moment() => {
             return Err(ExpressionError(format!("{} isn't LIKE a text: compare it with a range, as >= and <", kind.name())));
@@ -208,13 +213,13 @@ pub(super) fn like(value: Node, mut pattern: Node, escape: Option<char>) -> Resu
         (kind, Kind::Text(_)) => return Err(ExpressionError(format!("{} isn't LIKE a text: CAST it AS CHAR, or compare it", kind.name()))),
         (_, kind) => return Err(ExpressionError(format!("LIKE takes a pattern in quotes, not {}", kind.name()))),
     };
-    if let (Op::Literal(Literal::Text(text)), Some(escape)) = (&pattern.op, escape)
+    if let Op::Literal(Literal::Text(text)) = &pattern.op
         && super::pattern::ends_in_escape(text, escape)
     {
         return Err(ExpressionError(format!("the pattern '{text}' ends in its escape {escape}: write it twice, or what it escapes")));
     }
     let nullable = value.nullable || pattern.nullable;
-    Ok(Node::condition(Op::Like { collation, value: Box::new(value), pattern: Box::new(pattern), escape }, nullable))
+    Ok(Node::condition(Op::Like { how, value: Box::new(value), pattern: Box::new(pattern), escape }, nullable))
 }
 
 pub(super) fn arithmetic(operator: Operator, left: Node, right: Node) -> Result<Node, ExpressionError> {

@@ -116,7 +116,7 @@ impl Typing<'_> {
             }
             Expr::Like { negated, any: false, expr, pattern, escape_char } => {
                 let escape = match escape_char {
-                    None => Some('\\'),
+                    None => '\\',
                     Some(escape) => self::escape(escape)?,
                 };
                 let value = self.operand(expr, "LIKE", depth)?;
@@ -319,15 +319,14 @@ fn typed_literal(typed: &sqlparser::ast::TypedString) -> Result<Node, Expression
     node.ok_or_else(|| ExpressionError(format!("{typed} isn't written as {form}, or isn't a day or time that there is")))
 }
 
-/// The character after ESCAPE; none where it is an empty text.
-fn escape(expr: &Expr) -> Result<Option<char>, ExpressionError> {
-    let wrong = || ExpressionError("after ESCAPE stands one ASCII character in quotes that isn't % or _, or an empty text".to_owned());
+/// The character after ESCAPE. An empty text means none to newer servers, and the usual one to older ones.
+fn escape(expr: &Expr) -> Result<char, ExpressionError> {
+    let wrong = || ExpressionError("after ESCAPE stands one ASCII character in quotes that isn't % or _".to_owned());
     let Expr::Value(value) = expr else { return Err(wrong()) };
     let (SqlValue::SingleQuotedString(text) | SqlValue::DoubleQuotedString(text)) = &value.value else { return Err(wrong()) };
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
-        (None, _) => Ok(None),
-        (Some(escape), None) if escape.is_ascii() && !escape.is_ascii_control() && !matches!(escape, '%' | '_') => Ok(Some(escape)),
+        (Some(escape), None) if escape.is_ascii() && !escape.is_ascii_control() && !matches!(escape, '%' | '_') => Ok(escape),
         _ => Err(wrong()),
     }
 }
