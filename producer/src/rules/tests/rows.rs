@@ -333,6 +333,9 @@ proptest! {
             befores.push((format!("BI_{name}"), (!is_null).then_some(value)));
         }
         expected.append(&mut befores);
+        // All others may be removed.
+        yaml += "  - { action: add-column, table: t, value: always, type: INT }\n";
+        expected.push(("always".to_owned(), None));
         let [row, before] = rows.map(|values| Row::new(&shape, SchemaOptions::default(), &values));
         let output = output(&yaml, &shape);
         let [values, _] = written(&output, &row, Some(&before)).unwrap();
