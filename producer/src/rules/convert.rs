@@ -265,6 +265,7 @@ fn rescaled(text: &str, precision: u8, scale: u8) -> Result<Decimal, &'static st
         return Err("it is out of range");
     }
     let sign = if negative { "-" } else { "" };
+    let whole = if whole.is_empty() { "0" } else { whole };
     Decimal::parse(&format!("{sign}{whole}.{fraction:0<scale$}")).ok_or("it is no decimal number")
 }
 
@@ -299,6 +300,7 @@ mod tests {
             (Value::Integer(300), "INT", "SMALLINT", Value::Integer(300)),
             (Value::Integer(i128::from(u64::MAX)), "BIGINT UNSIGNED", "DECIMAL(20,0)", decimal("18446744073709551615")),
             (Value::Integer(-7), "INT", "DECIMAL(5,2)", decimal("-7.00")),
+            (Value::Integer(0), "INT", "DECIMAL(5,0)", decimal("0")),
             (Value::Integer(-7), "INT", "VARCHAR(2)", text("-7")),
             (Value::Integer(5), "INT", "DOUBLE", Value::Double(5.0)),
             (Value::Integer(1), "TINYINT", "BIT", Value::Integer(1)),
