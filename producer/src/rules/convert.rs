@@ -64,6 +64,13 @@ pub(super) fn is_possible(from: &ColumnType, to: &ColumnType) -> bool {
     if matches!(to, ColumnType::Enum { .. } | ColumnType::Set { .. } | ColumnType::Json) {
         return from == to;
     }
+    // MySQL takes an ENUM or a SET for its number, and text for a BIT's bytes: what is meant isn't clear.
+    if matches!(from, ColumnType::Enum { .. } | ColumnType::Set { .. } | ColumnType::Json) {
+        return matches!(to, ColumnType::Text { .. });
+    }
+    if family(from) == Text && matches!(to, ColumnType::Bit { .. }) {
+        return false;
+    }
     match (family(from), family(to)) {
         (Other, _) | (_, Other) => false,
         (Integer | Decimal, Integer | Decimal | Float | Text) | (Float, Float) | (Bytes, Bytes) | (Time, Time | Text) => true,
