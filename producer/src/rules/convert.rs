@@ -64,11 +64,11 @@ pub(super) fn is_possible(from: &ColumnType, to: &ColumnType) -> bool {
     if matches!(to, ColumnType::Enum { .. } | ColumnType::Set { .. } | ColumnType::Json) {
         return from == to;
     }
-    // MySQL takes an ENUM or a SET for its number, and text for a BIT's bytes: what is meant isn't clear.
+    // MySQL takes an ENUM or a SET for its number, text for the bytes of a BIT, and '0' for the year 2000: what is meant isn't clear.
     if matches!(from, ColumnType::Enum { .. } | ColumnType::Set { .. } | ColumnType::Json) {
         return matches!(to, ColumnType::Text { .. });
     }
-    if family(from) == Text && matches!(to, ColumnType::Bit { .. }) {
+    if family(from) == Text && matches!(to, ColumnType::Bit { .. } | ColumnType::Year) {
         return false;
     }
     match (family(from), family(to)) {

@@ -138,7 +138,7 @@ fn constant(text: &str, kind: &ColumnType) -> Result<Value<'static>, String> {
             Ok(value)
         }
         ColumnType::Json if serde_json::from_str::<serde_json::Value>(text).is_ok() => Ok(value),
-        kind if matches!(kind, ColumnType::Bit { .. }) || convert::is_possible(&types::long_text(), kind) => {
+        kind if matches!(kind, ColumnType::Bit { .. } | ColumnType::Year) || convert::is_possible(&types::long_text(), kind) => {
             convert::convert(value, &types::long_text(), kind).map_err(|error| format!("{text:?} is {error}"))
         }
         kind => Err(format!("{text:?} isn't a value of {}", types::written(kind))),
