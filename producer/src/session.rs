@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use self::start::Beginning;
 use crate::capture::{Announcements, Capture};
+use crate::check::source as source_check;
 use crate::ddl::apply::Known;
 use crate::ddl::history::{Entry, History, Name};
 use crate::error::Error;
@@ -67,7 +68,7 @@ async fn connect(settings: &Settings, registry: &Arc<Registry>, status: &Arc<Sta
     let mut session = connector.connect().await?;
     let mut listed = catalog::tables(&mut session, &settings.tables, &KeyOverrides::new()).await?;
     let shapes: Vec<_> = listed.iter().map(|table| table.shape.clone()).collect();
-    let facts = server::check(&mut session, &shapes, &settings.tables).await?;
+    let facts = source_check::vital(&mut session, &shapes, &settings.tables, &source_check::intent(settings)).await?;
     // From here on no other producer of this name can commit, so what is remembered can't change any more.
     let publisher = connect_publisher(settings).await?;
     let (offsets_topic, signals_topic) = (names::offsets_topic(&settings.name), names::signals_topic(&settings.name));

@@ -409,7 +409,7 @@ fn with_defaults(mut shape: TableShape, stated: &Stated, listed: Option<&TableSh
 }
 
 /// What the producer writes for itself: a table of such a name would write into it.
-fn own_topics(prefix: &str) -> HashMap<String, String> {
+pub(crate) fn own_topics(prefix: &str) -> HashMap<String, String> {
     let of: [fn(&str) -> String; 6] = [
         names::offsets_topic,
         names::signals_topic,

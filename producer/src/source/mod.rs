@@ -15,12 +15,14 @@ mod index;
 mod key_bound;
 pub mod log;
 mod password;
+pub mod privileges;
 mod replay;
 mod replica;
 pub mod select;
 mod selection;
 pub mod server;
 mod settings;
+pub mod survey;
 mod tls;
 
 pub use connect::{Connector, Session};

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod child;
+pub mod assessment;
 pub mod client;
 pub mod http;
 pub mod log;
