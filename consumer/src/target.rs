@@ -510,7 +510,12 @@ impl Rows<'_> {
 }
 
 /// The columns that tell a topic's rows apart, and what its table holds.
-fn key_and_mode(rule: &TableRule, envelope: &Envelope, key: Option<&Node>, bad_key: bool) -> Result<(Vec<Arc<str>>, Mode), plan::PlanError> {
+fn key_and_mode(
+    rule: &TableRule,
+    envelope: &Envelope,
+    key: Option<&Node>,
+    bad_key: bool,
+) -> Result<(Vec<Arc<str>>, Mode), plan::PlanError> {
     let goes_by_key = foreign::goes_by_record_key(rule, envelope.is_change);
     let names = match key.map(|key| key.record().ok_or(plan::PlanError::KeyShape)) {
         _ if !rule.key.is_empty() => rule.key.iter().map(|name| Arc::from(name.as_str())).collect(),

@@ -5,6 +5,7 @@
 //! ClickHouse database that nobody else uses, so that tests run beside each other. [`source`] prepares and changes MySQL, [`processes`] starts,
 //! stops and kills the binaries, [`server`] does the same with servers, [`proxy`] stands in the way, [`topic`] reads what the producer wrote, [`compare`] holds every row of ClickHouse against MySQL's.
 
+pub mod acls;
 pub mod binlog;
 pub mod clickhouse;
 pub mod compare;

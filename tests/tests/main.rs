@@ -1,6 +1,7 @@
 //! Millrace end to end: both binaries as processes, against the real servers of `make stack`.
 
 mod bad_input;
+mod check;
 mod conformance;
 mod consumers;
 mod disruption;

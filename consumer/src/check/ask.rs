@@ -46,7 +46,8 @@ pub async fn host(settings: &ClickHouseSettings, url: &str) -> Result<Host, Erro
     let theirs: i64 = text(&row, "now").parse().unwrap_or(ours);
     let mut host = Host { url: url.to_owned(), version: text(&row, "version"), ahead_us: theirs - ours, ..Host::default() };
     let names: Vec<String> = PINNED.iter().map(|name| format!("'{name}'")).collect();
-    let sql = format!("SELECT name, value, toBool(readonly) AS fixed FROM system.settings WHERE name IN ('readonly', {})", names.join(", "));
+    let sql =
+        format!("SELECT name, value, toBool(readonly) AS fixed FROM system.settings WHERE name IN ('readonly', {})", names.join(", "));
     for row in clickhouse.rows("read the user's settings", &sql).await? {
         match (text(&row, "name").as_str(), row.get("fixed").and_then(Value::as_bool)) {
             ("readonly", _) => host.readonly = text(&row, "value"),
@@ -80,7 +81,12 @@ pub type Databases = BTreeMap<String, bool>;
 ///
 /// # Errors
 /// If ClickHouse doesn't answer.
-pub async fn lacking(clickhouse: &ClickHouse, settings: &Settings, databases: &Databases, there: &BTreeSet<String>) -> Result<Vec<Lacking>, Error> {
+pub async fn lacking(
+    clickhouse: &ClickHouse,
+    settings: &Settings,
+    databases: &Databases,
+    there: &BTreeSet<String>,
+) -> Result<Vec<Lacking>, Error> {
     let grants = grants(clickhouse).await?;
     let mut wanted: BTreeSet<Lacking> = BTreeSet::new();
     for (database, has_views) in databases {
@@ -113,7 +119,10 @@ async fn granted(clickhouse: &ClickHouse, want: &Lacking) -> bool {
     let place = if want.database.is_empty() { "*".to_owned() } else { ddl::quote(&want.database) };
     let sql = format!("CHECK GRANT {} ON {place}.*", want.privilege);
     match clickhouse.rows("check a grant", &sql).await {
-        Ok(rows) => rows.first().and_then(|row| row.as_object()?.values().next().map(|value| value.to_string())).is_some_and(|value| value.contains('1')),
+        Ok(rows) => rows
+            .first()
+            .and_then(|row| row.as_object()?.values().next().map(|value| value.to_string()))
+            .is_some_and(|value| value.contains('1')),
         Err(_) => false,
     }
 }
@@ -124,8 +133,7 @@ async fn grants(clickhouse: &ClickHouse) -> Result<Grants, Error> {
         Ok(rows) => rows,
         Err(_) => clickhouse.rows("read the user's grants", "SHOW GRANTS").await?,
     };
-    let lines: Vec<String> =
-        rows.iter().filter_map(|row| row.as_object()?.values().next()?.as_str().map(str::to_owned)).collect();
+    let lines: Vec<String> = rows.iter().filter_map(|row| row.as_object()?.values().next()?.as_str().map(str::to_owned)).collect();
     Ok(Grants::parse(lines.iter().map(String::as_str)))
 }
 

@@ -72,7 +72,11 @@ pub fn judge_host(host: &Host, intent: &Intent) -> Vec<Finding> {
     let mut findings = vec![version(host)];
     if !matches!(host.readonly.as_str(), "" | "0") {
         let found = format!("the profile of user {} has readonly = {}", intent.user, host.readonly);
-        findings.push(list::PROFILE.error(url, found, format!("ALTER USER {} SETTINGS readonly = 0, or give the user another profile", intent.user)));
+        findings.push(list::PROFILE.error(
+            url,
+            found,
+            format!("ALTER USER {} SETTINGS readonly = 0, or give the user another profile", intent.user),
+        ));
     }
     if !host.constrained.is_empty() {
         let found = format!("the profile of user {} forbids to set {}", intent.user, host.constrained.join(", "));
@@ -118,10 +122,14 @@ pub fn unreachable(url: &str, error: &Error) -> Finding {
         Error::ClickHouse { code: 192 | 193 | 194 | 195 | 516 | 720 | 767, .. } => {
             list::LOGIN.error(url, found, "correct clickhouse.user and clickhouse.password, and the user's HOST clause")
         }
-        Error::ClickHouse { code: 164 | 452 | 472, .. } => {
-            list::PROFILE.error(url, found, "give the user a profile without readonly and without constraints on the settings that the consumer makes")
+        Error::ClickHouse { code: 164 | 452 | 472, .. } => list::PROFILE.error(
+            url,
+            found,
+            "give the user a profile without readonly and without constraints on the settings that the consumer makes",
+        ),
+        _ => {
+            list::REACH.error(url, found, "check clickhouse.url and clickhouse.tls, and that the server runs and may be reached from here")
         }
-        _ => list::REACH.error(url, found, "check clickhouse.url and clickhouse.tls, and that the server runs and may be reached from here"),
     }
 }
 
@@ -157,7 +165,11 @@ pub fn judge_tables(tables: &[(String, Result<Option<Examined>, Error>)], url: &
             Ok(Some(examined)) => examined,
             Ok(None) => continue,
             Err(error) => {
-                part.findings.push(list::SCHEMA.error(topic, error.to_string(), "leave the topic out of 'topics', or correct what is said of it under 'tables'"));
+                part.findings.push(list::SCHEMA.error(
+                    topic,
+                    error.to_string(),
+                    "leave the topic out of 'topics', or correct what is said of it under 'tables'",
+                ));
                 continue;
             }
         };
@@ -169,7 +181,11 @@ pub fn judge_tables(tables: &[(String, Result<Option<Examined>, Error>)], url: &
                 part.findings.push(list::TABLE.info(&name, format!("the consumer would run: {}", statements.join("; ")), ""));
             }
             Err(error) => {
-                part.findings.push(list::TABLE.error(&name, error.to_string(), "as it says; or set another 'table' or 'database' of the topic's rule"));
+                part.findings.push(list::TABLE.error(
+                    &name,
+                    error.to_string(),
+                    "as it says; or set another 'table' or 'database' of the topic's rule",
+                ));
             }
         }
         if let Some(existing) = examined.existing.as_ref().filter(|_| examined.mode != Mode::Mirror) {

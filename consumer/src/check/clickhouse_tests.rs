@@ -24,7 +24,11 @@ fn found(change: impl FnOnce(&mut Host, &mut Intent)) -> Vec<(&'static str, Seve
     let (mut host, mut intent) = (host(), intent());
     change(&mut host, &mut intent);
     let findings = judge_host(&host, &intent);
-    findings.iter().filter(|f| f.check.id != "clickhouse.version" || f.severity == Severity::Error).map(|f| (f.check.id, f.severity)).collect()
+    findings
+        .iter()
+        .filter(|f| f.check.id != "clickhouse.version" || f.severity == Severity::Error)
+        .map(|f| (f.check.id, f.severity))
+        .collect()
 }
 
 #[test]
@@ -95,10 +99,16 @@ fn tables_are_told_by_what_would_become_of_them() {
     assert_eq!(ids(vec![("p.shop.a".to_owned(), Ok(None))]), []);
     for (engine, told) in [
         ("MergeTree ORDER BY a", vec![("clickhouse.dedup_window", Severity::Info)]),
-        ("MergeTree ORDER BY a SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10", vec![("clickhouse.dedup_window", Severity::Warning)]),
+        (
+            "MergeTree ORDER BY a SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10",
+            vec![("clickhouse.dedup_window", Severity::Warning)],
+        ),
         ("MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 1000", vec![]),
         ("ReplicatedMergeTree ORDER BY a", vec![]),
-        ("ReplicatedMergeTree ORDER BY a SETTINGS replicated_deduplication_window = 5", vec![("clickhouse.dedup_window", Severity::Warning)]),
+        (
+            "ReplicatedMergeTree ORDER BY a SETTINGS replicated_deduplication_window = 5",
+            vec![("clickhouse.dedup_window", Severity::Warning)],
+        ),
     ] {
         assert_eq!(ids(examined(Mode::History, Some(engine), fits())), told, "{engine}");
     }
@@ -108,7 +118,8 @@ fn tables_are_told_by_what_would_become_of_them() {
 fn what_keeps_a_host_from_answering_has_its_own_check() {
     let code = |code| Error::ClickHouse { url: Arc::from("http://c"), what: "answer".into(), code, reason: "no".into(), hint: "" };
     let away = Error::ClickHouseAway { url: Arc::from("http://c"), what: "answer".into(), reason: "refused".into() };
-    let cases = [(code(516), "clickhouse.login"), (code(164), "clickhouse.profile"), (code(452), "clickhouse.profile"), (away, "clickhouse.reach")];
+    let cases =
+        [(code(516), "clickhouse.login"), (code(164), "clickhouse.profile"), (code(452), "clickhouse.profile"), (away, "clickhouse.reach")];
     for (error, id) in cases {
         assert_eq!(unreachable("http://c", &error).check.id, id, "{error}");
     }

@@ -97,10 +97,14 @@ mod tests {
             "GRANT INSERT ON shop.orders TO u",
             "GRANT r TO u",
         ]);
-        for (privilege, database) in [("SELECT", "shop"), ("ALTER TABLE", "shop"), ("CREATE TABLE", "shop"), ("CREATE VIEW", "shop"), ("CREATE TABLE", "eu_x")] {
+        for (privilege, database) in
+            [("SELECT", "shop"), ("ALTER TABLE", "shop"), ("CREATE TABLE", "shop"), ("CREATE VIEW", "shop"), ("CREATE TABLE", "eu_x")]
+        {
             assert!(grants.allow(privilege, database), "{privilege} on {database}");
         }
-        for (privilege, database) in [("INSERT", "shop"), ("SELECT", "other"), ("DROP VIEW", "shop"), ("CREATE DATABASE", "shop"), ("SELECT", "")] {
+        for (privilege, database) in
+            [("INSERT", "shop"), ("SELECT", "other"), ("DROP VIEW", "shop"), ("CREATE DATABASE", "shop"), ("SELECT", "")]
+        {
             assert!(!grants.allow(privilege, database), "{privilege} on {database}");
         }
         let all = Grants::parse(["GRANT ALL ON *.* TO u WITH GRANT OPTION"]);

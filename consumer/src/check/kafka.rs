@@ -33,7 +33,12 @@ pub fn question(settings: &Settings) -> Question {
 }
 
 fn dead_letters(name: &str) -> Wanted {
-    Wanted { name: name.to_owned(), partitions: 1, replication_factor: 0, config: vec![("cleanup.policy".to_owned(), "compact".to_owned())] }
+    Wanted {
+        name: name.to_owned(),
+        partitions: 1,
+        replication_factor: 0,
+        config: vec![("cleanup.policy".to_owned(), "compact".to_owned())],
+    }
 }
 
 /// The client's properties, without those that only members of a group have.
@@ -78,7 +83,11 @@ pub fn judge(facts: &Facts, settings: &Settings) -> Part {
     let mut part = kafka::judge(facts, &needs);
     for pattern in &settings.topics {
         if !topics.iter().any(|topic| matches(pattern, topic)) {
-            part.findings.push(list::TOPICS.warning(pattern, format!("no topic matches {pattern}"), "check 'topics', and that the user may describe the topics"));
+            part.findings.push(list::TOPICS.warning(
+                pattern,
+                format!("no topic matches {pattern}"),
+                "check 'topics', and that the user may describe the topics",
+            ));
         }
     }
     part.findings.extend(fetch_size(facts, settings, &topics));
@@ -97,24 +106,32 @@ pub fn judge(facts: &Facts, settings: &Settings) -> Part {
 fn fetch_size(facts: &Facts, settings: &Settings, topics: &[String]) -> Option<Finding> {
     let max = settings.kafka.get("receive.message.max.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(RECEIVE_BYTES_MAX);
     let over = |topic: &&String| {
-        let bytes = facts.topics.get(*topic).and_then(|topic| topic.number("max.message.bytes")).and_then(|bytes| u64::try_from(bytes).ok());
+        let bytes =
+            facts.topics.get(*topic).and_then(|topic| topic.number("max.message.bytes")).and_then(|bytes| u64::try_from(bytes).ok());
         bytes.is_some_and(|bytes| bytes.saturating_add(ANSWER_BYTES) > max)
     };
     let large: Vec<String> = topics.iter().filter(over).cloned().collect();
     let first = large.first()?;
     let found = format!("max.message.bytes of {} is above receive.message.max.bytes, {}", listed(&large), page::bytes(max));
-    Some(list::FETCH_SIZE.error(first, found, "set kafka: {receive.message.max.bytes: …} above it, and fetch.max.bytes and max.partition.fetch.bytes with it"))
+    Some(list::FETCH_SIZE.error(
+        first,
+        found,
+        "set kafka: {receive.message.max.bytes: …} above it, and fetch.max.bytes and max.partition.fetch.bytes with it",
+    ))
 }
 
 fn replay(facts: &Facts, topics: &[String], brokers: &str) -> Option<Finding> {
     let forgets = |topic: &&String| {
         facts.topics.get(*topic).is_some_and(|topic| {
-            topic.text("cleanup.policy").is_some_and(|policy| !policy.contains("compact")) && topic.number("retention.ms").is_some_and(|ms| ms >= 0)
+            topic.text("cleanup.policy").is_some_and(|policy| !policy.contains("compact"))
+                && topic.number("retention.ms").is_some_and(|ms| ms >= 0)
         })
     };
     let forgetful: Vec<String> = topics.iter().filter(forgets).cloned().collect();
     let first = forgetful.first()?;
-    let fix = format!("kafka-configs --bootstrap-server {brokers} --alter --topic {first} --add-config cleanup.policy=compact, or retention.ms=-1");
+    let fix = format!(
+        "kafka-configs --bootstrap-server {brokers} --alter --topic {first} --add-config cleanup.policy=compact, or retention.ms=-1"
+    );
     Some(list::REPLAY.info(first, format!("{} forget records after retention.ms", listed(&forgetful)), fix))
 }
 

@@ -110,7 +110,10 @@ pub fn judge(facts: &Facts, settings: &Settings, tables: &[TopicOf], bytes: u64)
     if let Some(reason) = unchecked {
         part.unchecked.push(list::MESSAGE_MAX_BYTES.unchecked(reason));
     }
-    let room = format!("the client library has no call for it; the tables have {} at the source, times the copies of each partition", page::bytes(bytes));
+    let room = format!(
+        "the client library has no call for it; the tables have {} at the source, times the copies of each partition",
+        page::bytes(bytes)
+    );
     part.unchecked.push(kafka::DISK.unchecked(room));
     part
 }
@@ -122,13 +125,17 @@ fn new_topics(facts: &Facts, settings: &TopicSettings) -> Vec<Finding> {
     for (name, answer) in &facts.made {
         let Some(code) = answer else { continue };
         let fix = match code {
-            RDKafkaErrorCode::TopicAlreadyExists | RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed => continue,
+            RDKafkaErrorCode::TopicAlreadyExists
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed => continue,
             RDKafkaErrorCode::InvalidReplicationFactor => format!(
                 "set topics.replication_factor to at most {}, the number of brokers; 0 is their default.replication.factor",
                 facts.brokers
             ),
             RDKafkaErrorCode::InvalidConfig => "correct topics.config".to_owned(),
-            RDKafkaErrorCode::PolicyViolation => "follow the brokers' create.topic.policy with topics.config, topics.partitions and topics.replication_factor".to_owned(),
+            RDKafkaErrorCode::PolicyViolation => {
+                "follow the brokers' create.topic.policy with topics.config, topics.partitions and topics.replication_factor".to_owned()
+            }
             _ => "check topics.* and the brokers".to_owned(),
         };
         by_code.entry(code.to_string()).or_default().push(name.clone());
@@ -163,10 +170,16 @@ fn table_topic(table: &TopicOf, topic: &TopicFacts, settings: &TopicSettings) ->
     if let Some(policy) = topic.text("cleanup.policy") {
         let (compacts, deletes) = (policy.contains("compact"), policy.contains("delete"));
         if !table.keyed && compacts {
-            let found = format!("cleanup.policy is {policy}, but {} has no key, and a compacted topic takes no record without", table.table);
-            findings.push(list::TOPIC_SETTINGS.error(name, found, format!("give {} a key, or {}", table.table, alter(name, "cleanup.policy=delete"))));
+            let found =
+                format!("cleanup.policy is {policy}, but {} has no key, and a compacted topic takes no record without", table.table);
+            findings.push(list::TOPIC_SETTINGS.error(
+                name,
+                found,
+                format!("give {} a key, or {}", table.table, alter(name, "cleanup.policy=delete")),
+            ));
         } else if table.keyed && deletes && topic.number("retention.ms") != Some(-1) && !settings.config.contains_key("cleanup.policy") {
-            let found = format!("cleanup.policy is {policy}: rows older than retention.ms are forgotten, so that a replay isn't the whole table");
+            let found =
+                format!("cleanup.policy is {policy}: rows older than retention.ms are forgotten, so that a replay isn't the whole table");
             findings.push(list::TOPIC_SETTINGS.warning(name, found, alter(name, "cleanup.policy=compact")));
         }
         let kept = if compacts { "min.compaction.lag.ms" } else { "retention.ms" };
@@ -289,12 +302,19 @@ pub fn judge_transactions(facts: &Facts, tried: &Tried, settings: &Settings) -> 
         Some(RDKafkaErrorCode::InvalidTransactionTimeout) => {
             let max = of_broker("transaction.max.timeout.ms").map_or_else(|| "lower".to_owned(), |max| format!("{max} ms"));
             let found = format!("publish.transaction_timeout is {ours} ms, and the brokers' transaction.max.timeout.ms {max}");
-            vec![list::TRANSACTIONS.error(brokers, found, "lower publish.transaction_timeout, or raise transaction.max.timeout.ms at the brokers")]
+            vec![list::TRANSACTIONS.error(
+                brokers,
+                found,
+                "lower publish.transaction_timeout, or raise transaction.max.timeout.ms at the brokers",
+            )]
         }
         _ => {
             let copies = of_broker("transaction.state.log.replication.factor");
             let fix = match copies.filter(|copies| *copies > facts.brokers as u64) {
-                Some(copies) => format!("set transaction.state.log.replication.factor, which is {copies}, to at most {}, the number of brokers", facts.brokers),
+                Some(copies) => format!(
+                    "set transaction.state.log.replication.factor, which is {copies}, to at most {}, the number of brokers",
+                    facts.brokers
+                ),
                 None => "check the brokers' logs, and their transaction.state.log.* settings".to_owned(),
             };
             vec![list::TRANSACTIONS.error(brokers, format!("no transaction can be begun: {words}"), fix)]

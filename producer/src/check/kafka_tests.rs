@@ -35,8 +35,12 @@ fn facts(settings: &Settings) -> Facts {
     Facts { brokers: 1, broker: Some(broker), topics, ..Facts::default() }
 }
 
-const KEYED: [(&str, &str); 4] =
-    [("cleanup.policy", "compact"), ("min.compaction.lag.ms", "604800000"), ("retention.ms", "604800000"), ("max.message.bytes", "1048588")];
+const KEYED: [(&str, &str); 4] = [
+    ("cleanup.policy", "compact"),
+    ("min.compaction.lag.ms", "604800000"),
+    ("retention.ms", "604800000"),
+    ("max.message.bytes", "1048588"),
+];
 
 /// What is found beside the version.
 fn found(facts: &Facts, settings: &Settings, table: TopicOf) -> Vec<(&'static str, Severity)> {

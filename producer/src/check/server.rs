@@ -72,7 +72,10 @@ pub fn judge(
     part.findings.extend(reader(facts, intent));
     part.findings.extend(rights(privileges));
     part.findings.extend(
-        privileges.unmatched.iter().map(|pattern| list::TABLES.warning(pattern, format!("no table matches {pattern}"), "check tables.include")),
+        privileges
+            .unmatched
+            .iter()
+            .map(|pattern| list::TABLES.warning(pattern, format!("no table matches {pattern}"), "check tables.include")),
     );
     match &surroundings.logged {
         Some((only, never)) => part.findings.extend(log_filter(only, never, &databases, intent)),
@@ -148,7 +151,11 @@ fn writer(facts: &ServerFacts, surroundings: &Surroundings, intent: &Intent) -> 
     if is_replica && !on(logs) {
         let option = if facts.numbers() >= (8, 0, 26) { "--log-replica-updates" } else { "--log-slave-updates" };
         let found = "it is a replica that doesn't log what it replays".to_owned();
-        findings.push(list::REPLICA_UPDATES.error(&intent.target, found, format!("start mysqld with {option}, or capture from its source")));
+        findings.push(list::REPLICA_UPDATES.error(
+            &intent.target,
+            found,
+            format!("start mysqld with {option}, or capture from its source"),
+        ));
     }
     findings
 }
@@ -191,10 +198,8 @@ fn no_blob(facts: &ServerFacts, tables: &[TableShape], intent: &Intent) -> Findi
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let must_be = format!(
-        "must be FULL: {}{more} have columns (BLOB, TEXT, JSON, spatial or VECTOR) whose values it leaves out",
-        named.join(", ")
-    );
+    let must_be =
+        format!("must be FULL: {}{more} have columns (BLOB, TEXT, JSON, spatial or VECTOR) whose values it leaves out", named.join(", "));
     must(facts, &list::ROW_IMAGE, "binlog_row_image", &must_be, "FULL", intent)
 }
 
@@ -231,14 +236,14 @@ fn log_details(facts: &ServerFacts, intent: &Intent) -> Vec<Finding> {
 /// Databases that the log leaves out, by mysqld's options.
 fn log_filter(only: &str, never: &str, databases: &[&str], intent: &Intent) -> Vec<Finding> {
     let lists = |list: &str, database: &str| list.split(',').any(|name| name == database);
-    let mut left_out: Vec<&str> = databases
-        .iter()
-        .copied()
-        .filter(|database| (!only.is_empty() && !lists(only, database)) || lists(never, database))
-        .collect();
+    let mut left_out: Vec<&str> =
+        databases.iter().copied().filter(|database| (!only.is_empty() && !lists(only, database)) || lists(never, database)).collect();
     left_out.dedup();
     let fix = "start mysqld without binlog-do-db and binlog-ignore-db";
-    left_out.iter().map(|database| list::LOG_FILTER.error(*database, format!("{} doesn't log changes of {database}", intent.target), fix)).collect()
+    left_out
+        .iter()
+        .map(|database| list::LOG_FILTER.error(*database, format!("{} doesn't log changes of {database}", intent.target), fix))
+        .collect()
 }
 
 fn server_id(facts: &ServerFacts, replicas: Option<&[u32]>, intent: &Intent) -> Option<Finding> {
@@ -252,7 +257,9 @@ fn server_id(facts: &ServerFacts, replicas: Option<&[u32]>, intent: &Intent) -> 
         return Some(list::SERVER_ID.error(&intent.target, format!("its own server_id is {ours}, as the producer's would be"), fix));
     }
     if replicas.is_some_and(|replicas| replicas.contains(&ours)) {
-        let found = format!("a replica with the server id {ours} is connected; unless it is this producer, running already, the two end each other's connection");
+        let found = format!(
+            "a replica with the server id {ours} is connected; unless it is this producer, running already, the two end each other's connection"
+        );
         return Some(list::SERVER_ID.warning(&intent.target, found, fix));
     }
     None
@@ -311,9 +318,9 @@ fn retention(retention: &Retention, facts: &ServerFacts, load: Duration, intent:
     };
     match retention {
         Retention::Forever => Ok(None),
-        Retention::Unknown(reason) => {
-            Err(format!("the user may not read mysql.rds_configuration ({reason}); CALL mysql.rds_show_configuration shows 'binlog retention hours'"))
-        }
+        Retention::Unknown(reason) => Err(format!(
+            "the user may not read mysql.rds_configuration ({reason}); CALL mysql.rds_show_configuration shows 'binlog retention hours'"
+        )),
         Retention::Unset => {
             let found = "no retention of the binlog is set: it is purged as soon as the server itself needs it no more";
             Ok(Some(list::RETENTION.error(&intent.target, found, fix)))

@@ -3,7 +3,8 @@ use millrace_schemas::shape::{Column, GeometryKind};
 
 use super::*;
 
-const AURORA: [(&str, &str); 3] = [("aurora_version", "3.08.0"), ("version", "8.0.39"), ("basedir", "/rdsdbbin/oscar-8.0.mysql_aurora.3.08.0/")];
+const AURORA: [(&str, &str); 3] =
+    [("aurora_version", "3.08.0"), ("version", "8.0.39"), ("basedir", "/rdsdbbin/oscar-8.0.mysql_aurora.3.08.0/")];
 
 fn intent() -> Intent {
     Intent { target: "db:3306".into(), server_id: 77, tls: Some(TlsMode::VerifyIdentity), ..Intent::default() }
@@ -26,7 +27,12 @@ fn table(name: &str, kind: ColumnType) -> TableShape {
 
 /// What is found beside the version, with these variables and changes.
 fn found(variables: &[(&str, &str)], change: impl FnOnce(&mut Surroundings, &mut Intent)) -> Vec<(&'static str, Severity)> {
-    judged(variables, change).findings.iter().filter(|finding| finding.check.id != "source.version").map(|f| (f.check.id, f.severity)).collect()
+    judged(variables, change)
+        .findings
+        .iter()
+        .filter(|finding| finding.check.id != "source.version")
+        .map(|f| (f.check.id, f.severity))
+        .collect()
 }
 
 fn judged(variables: &[(&str, &str)], change: impl FnOnce(&mut Surroundings, &mut Intent)) -> Part {
@@ -159,8 +165,7 @@ fn retention_goes_by_the_load() {
 #[test]
 fn images_without_blobs_will_do_for_tables_without_blobs() {
     let text = |kind| ColumnType::Text { kind, chars: 9, charset: "utf8mb4".to_owned() };
-    let mut tables =
-        vec![table("a", text(TextKind::VarChar)), table("b", ColumnType::Binary { kind: BinaryKind::VarBinary, bytes: 9 })];
+    let mut tables = vec![table("a", text(TextKind::VarChar)), table("b", ColumnType::Binary { kind: BinaryKind::VarBinary, bytes: 9 })];
     let no_blob = ServerFacts::with(&[("binlog_row_image", "NOBLOB")]);
     let judged = |tables: &[TableShape]| vital(&no_blob, tables, &Privileges::default(), &intent());
     assert_eq!(judged(&tables).iter().map(|finding| finding.severity).collect::<Vec<_>>(), [Severity::Warning]);
@@ -171,8 +176,10 @@ fn images_without_blobs_will_do_for_tables_without_blobs() {
     }
     assert_eq!(
         judged(&tables).iter().map(Finding::line).collect::<Vec<_>>(),
-        ["binlog_row_image is NOBLOB, must be FULL: `shop`.`t0`, `shop`.`t1`, `shop`.`t2` and 2 more have columns (BLOB, TEXT, JSON, spatial or VECTOR) whose values it \
-          leaves out: SET PERSIST binlog_row_image = 'FULL', and let open sessions reconnect"]
+        [
+            "binlog_row_image is NOBLOB, must be FULL: `shop`.`t0`, `shop`.`t1`, `shop`.`t2` and 2 more have columns (BLOB, TEXT, JSON, spatial or VECTOR) whose values it \
+          leaves out: SET PERSIST binlog_row_image = 'FULL', and let open sessions reconnect"
+        ]
     );
 }
 

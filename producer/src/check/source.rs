@@ -10,7 +10,7 @@ use millrace_schemas::shape::TableShape;
 use super::tables::{self, TableFacts};
 use super::{list, server as judge};
 use crate::settings::Settings;
-use crate::source::privileges::{self, Privileges};
+use crate::source::privileges::{self, Missing, Privileges};
 use crate::source::server::{self, ServerFacts};
 use crate::source::survey::{self, Surveyed};
 use crate::source::{Connector, Session, SourceError, SourceSettings, TableFilter, catalog, charsets};
@@ -60,9 +60,8 @@ pub async fn vital(
         true => privileges::privileges(session, shapes, filter).await?,
         false => Privileges::default(),
     };
-    let (errors, others): (Vec<Finding>, Vec<Finding>) = judge::vital(&facts, shapes, &privileges, intent)
-        .into_iter()
-        .partition(|finding| finding.severity == Severity::Error);
+    let (errors, others): (Vec<Finding>, Vec<Finding>) =
+        judge::vital(&facts, shapes, &privileges, intent).into_iter().partition(|finding| finding.severity == Severity::Error);
     for finding in others {
         tracing::warn!(check = finding.check.id, subject = finding.subject, "{}", finding.line());
     }
@@ -115,9 +114,10 @@ async fn ask(
         return Ok(Source::default());
     }
     let surveyed = survey::tables(session, &settings.tables).await?;
-    let shapes: Vec<TableShape> =
-        surveyed.iter().filter_map(|table| Some(table.described.as_ref().ok()?.shape.clone())).collect();
-    let privileges = privileges::privileges(session, &shapes, &settings.tables).await?;
+    let shapes: Vec<TableShape> = surveyed.iter().filter_map(|table| Some(table.described.as_ref().ok()?.shape.clone())).collect();
+    let mut privileges = privileges::privileges(session, &shapes, &settings.tables).await?;
+    let unreadable = surveyed.iter().filter(|table| table.described.as_ref().is_err_and(String::is_empty));
+    privileges.missing.extend(unreadable.map(|table| Missing::Table(tables::quoted(table))));
     let surroundings = survey::surroundings(session, &facts).await?;
     let judged = judge::judge(&facts, &shapes, &privileges, &surroundings, tables::load(&surveyed), intent);
     part.findings.extend(judged.findings);
@@ -173,7 +173,8 @@ async fn looks(
     }
     if left > 0 {
         for check in [&list::ZERO_DATES, &list::LOSSY] {
-            part.unchecked.push(check.unchecked(format!("{left} tables weren't looked into: the time for it ({} s) was over", looking.as_secs())));
+            part.unchecked
+                .push(check.unchecked(format!("{left} tables weren't looked into: the time for it ({} s) was over", looking.as_secs())));
         }
     }
     Ok(looks)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use millrace_schemas::names::{self, TOPIC_LEN_MAX};
 use millrace_schemas::service::assessment::{Finding, Route};
 use millrace_schemas::service::page;
-use millrace_schemas::shape::ColumnType;
+use millrace_schemas::shape::{ColumnType, quote};
 
 use super::list;
 use super::server::span;
@@ -71,6 +71,8 @@ fn of_table(table: &Surveyed, facts: &TableFacts, dates: InvalidDates) -> Vec<Fi
     }
     let described = match &table.described {
         Ok(described) => described,
+        // The user may not read it, which is told as that.
+        Err(what) if what.is_empty() => return findings,
         Err(what) => {
             findings.push(list::UNSUPPORTED.error(&name, what, format!("mend it, or exclude {name} in tables.exclude")));
             return findings;
@@ -79,7 +81,11 @@ fn of_table(table: &Surveyed, facts: &TableFacts, dates: InvalidDates) -> Vec<Fi
     let columns = &described.shape.columns;
     if described.shape.key.is_empty() {
         let invisible = "ALTER TABLE … ADD COLUMN id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY FIRST";
-        findings.push(list::KEY.warning(&name, "no primary key, and no unique key of NOT NULL columns", invisible.replace('…', &quoted(table))));
+        findings.push(list::KEY.warning(
+            &name,
+            "no primary key, and no unique key of NOT NULL columns",
+            invisible.replace('…', &quoted(table)),
+        ));
     }
     if !facts.charsets.is_empty() {
         let strange = columns.iter().find_map(|column| match &column.kind {
@@ -88,14 +94,23 @@ fn of_table(table: &Surveyed, facts: &TableFacts, dates: InvalidDates) -> Vec<Fi
         });
         if let Some((column, charset)) = strange {
             let fix = format!("ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4, or exclude it in tables.exclude", quoted(table));
-            findings.push(list::UNSUPPORTED.error(&name, format!("column {column} has the character set {charset}, which can't be decoded"), fix));
+            findings.push(list::UNSUPPORTED.error(
+                &name,
+                format!("column {column} has the character set {charset}, which can't be decoded"),
+                fix,
+            ));
         }
     }
-    let loose: Vec<String> = described.shape.key.iter().zip(&described.key_collations).filter_map(|(index, collation)| {
-        let (column, collation) = (columns.get(*index)?, collation.as_deref()?);
-        takes_spellings_for_one(collation).then(|| format!("{} ({collation})", column.name))
-    })
-    .collect();
+    let loose: Vec<String> = described
+        .shape
+        .key
+        .iter()
+        .zip(&described.key_collations)
+        .filter_map(|(index, collation)| {
+            let (column, collation) = (columns.get(*index)?, collation.as_deref()?);
+            takes_spellings_for_one(collation).then(|| format!("{} ({collation})", column.name))
+        })
+        .collect();
     if !loose.is_empty() {
         findings.push(list::KEY_COLLATION.info(&name, format!("its key takes different spellings for the same: {}", loose.join(", ")), ""));
     }
@@ -113,14 +128,20 @@ fn of_look(table: &Surveyed, look: &Look, dates: InvalidDates) -> Vec<Finding> {
     if !look.zero_dates.is_empty() {
         let found = format!("dates that aren't days in {}, within the first {} rows", look.zero_dates.join(", "), page::number(look.rows));
         findings.push(match dates {
-            InvalidDates::Stop => list::ZERO_DATES.error(&name, found, format!("set source.invalid_dates to null, or UPDATE {} SET …", quoted(table))),
+            InvalidDates::Stop => {
+                list::ZERO_DATES.error(&name, found, format!("set source.invalid_dates to null, or UPDATE {} SET …", quoted(table)))
+            }
             InvalidDates::Null => list::ZERO_DATES.info(&name, format!("{found}: they become NULL"), ""),
         });
     }
     if !look.far_dates.is_empty() {
         let found =
             format!("dates before 1900 or after 2299 in {}, within the first {} rows", look.far_dates.join(", "), page::number(look.rows));
-        findings.push(list::LOSSY.warning(&name, found, "say in the consumer's settings what becomes of them: tables: [{topics: …, unfit: {dates: …}}]"));
+        findings.push(list::LOSSY.warning(
+            &name,
+            found,
+            "say in the consumer's settings what becomes of them: tables: [{topics: …, unfit: {dates: …}}]",
+        ));
     }
     findings
 }
@@ -201,8 +222,9 @@ pub fn name(table: &Surveyed) -> String {
     format!("{}.{}", table.database, table.table)
 }
 
-fn quoted(table: &Surveyed) -> String {
-    use millrace_schemas::shape::quote;
+/// `` `database`.`table` ``
+#[must_use]
+pub fn quoted(table: &Surveyed) -> String {
     format!("{}.{}", quote(&table.database), quote(&table.table))
 }
 

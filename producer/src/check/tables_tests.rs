@@ -9,8 +9,10 @@ fn text(charset: &str) -> ColumnType {
 }
 
 fn surveyed(name: &str, columns: &[(&str, ColumnType)], key: &[usize]) -> Surveyed {
-    let columns =
-        columns.iter().map(|(name, kind)| Column { name: (*name).to_owned(), kind: kind.clone(), nullable: false, default: None }).collect();
+    let columns = columns
+        .iter()
+        .map(|(name, kind)| Column { name: (*name).to_owned(), kind: kind.clone(), nullable: false, default: None })
+        .collect();
     let shape = TableShape { database: "shop".into(), table: name.into(), columns, key: key.to_vec() };
     let chunk_index = (!key.is_empty()).then(|| "PRIMARY".to_owned());
     Surveyed {
@@ -38,11 +40,13 @@ fn facts(tables: Vec<Surveyed>) -> TableFacts {
 fn one(change: impl FnOnce(&mut Surveyed)) -> Vec<(&'static str, Severity)> {
     let mut table = surveyed("a", &[("id", ColumnType::Year), ("t", text("utf8mb4"))], &[0]);
     change(&mut table);
-    found(&facts(vec![table]), InvalidDates::Stop).into_iter().map(|(id, severity, subject)| {
-        assert_eq!(subject, "shop.a");
-        (id, severity)
-    })
-    .collect()
+    found(&facts(vec![table]), InvalidDates::Stop)
+        .into_iter()
+        .map(|(id, severity, subject)| {
+            assert_eq!(subject, "shop.a");
+            (id, severity)
+        })
+        .collect()
 }
 
 #[test]

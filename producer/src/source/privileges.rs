@@ -81,7 +81,9 @@ pub async fn privileges(session: &mut Session, tables: &[TableShape], filter: &T
         }
     }
     for (pattern, database) in unmatched {
-        let sees = grants.everywhere("SELECT") || grants.on_table("SELECT", database, "*") || databases.iter().any(|name| wildcard(database, name));
+        let sees = grants.everywhere("SELECT")
+            || grants.on_table("SELECT", database, "*")
+            || databases.iter().any(|name| wildcard(database, name));
         if sees {
             found.unmatched.push(pattern.to_owned());
             continue;

@@ -19,7 +19,7 @@ pub struct Surveyed {
     pub database: String,
     /// Its name.
     pub table: String,
-    /// What it is, or why it can't be captured.
+    /// What it is, or why it can't be captured; an empty reason: the user may not read it.
     pub described: Result<Table, String>,
     /// Its storage engine.
     pub engine: String,
@@ -83,7 +83,8 @@ pub async fn tables(session: &mut Session, filter: &TableFilter) -> Result<Vec<S
     const DOING: &str = "reading the sizes of tables";
     let mut columns = columns(session).await?;
     let mut sizes = HashMap::new();
-    let sql = "SELECT table_schema, table_name, engine, table_rows, data_length FROM information_schema.tables WHERE table_type = 'BASE TABLE'";
+    let sql =
+        "SELECT table_schema, table_name, engine, table_rows, data_length FROM information_schema.tables WHERE table_type = 'BASE TABLE'";
     for row in session.rows(DOING, sql).await? {
         let engine = session.text(DOING, &row, 2)?.unwrap_or_default();
         let size = (session.number(DOING, &row, 3)?.unwrap_or(0), session.number(DOING, &row, 4)?.unwrap_or(0));
@@ -95,6 +96,8 @@ pub async fn tables(session: &mut Session, filter: &TableFilter) -> Result<Vec<S
         let (engine, (rows, bytes)) = sizes.remove(&name).unwrap_or_default();
         let described = described.map_err(|error| match error {
             SourceError::Table { what, .. } => what,
+            // Its defaults couldn't be read: it is told as a missing privilege.
+            error if denies(&error) => String::new(),
             other => other.to_string(),
         });
         Surveyed { database: name.0, table: name.1, described, engine, rows, bytes, generated, invisible }

@@ -209,7 +209,8 @@ impl Report {
     /// The checks that were made and found nothing.
     pub fn passed(&self) -> impl Iterator<Item = &'static Check> {
         let spoken = |check: &Check| {
-            self.findings.iter().any(|finding| finding.check.id == check.id) || self.unchecked.iter().any(|other| other.check.id == check.id)
+            self.findings.iter().any(|finding| finding.check.id == check.id)
+                || self.unchecked.iter().any(|other| other.check.id == check.id)
         };
         self.checks.iter().copied().filter(move |check| !spoken(check))
     }

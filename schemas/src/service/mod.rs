@@ -1,8 +1,8 @@
 //! What both binaries need to be run by others: log, orderly end, and HTTP endpoints to look in.
 
+pub mod assessment;
 #[cfg(test)]
 mod child;
-pub mod assessment;
 pub mod client;
 pub mod http;
 pub mod log;

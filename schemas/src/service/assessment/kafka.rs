@@ -221,7 +221,10 @@ pub async fn gather(question: Question) -> Result<Facts, Unreachable> {
             }
         }
     }
-    let missing: Vec<_> = wanted.iter().filter(|wanted| !facts.topics.contains_key(&wanted.name)).map(new_topic).collect();
+    // Of two with one name the brokers would refuse both.
+    let missing: BTreeMap<&str, &Wanted> =
+        wanted.iter().filter(|wanted| !facts.topics.contains_key(&wanted.name)).map(|wanted| (wanted.name.as_str(), wanted)).collect();
+    let missing: Vec<_> = missing.into_values().map(new_topic).collect();
     let options = options.validate_only(true);
     for some in missing.chunks(TOPICS_AT_ONCE) {
         let Ok(answers) = admin.create_topics(some, &options).await else { continue };
@@ -291,7 +294,10 @@ fn new_topic(wanted: &Wanted) -> NewTopic<'_> {
 /// The user that a client logs in as, as ACLs name it.
 #[must_use]
 pub fn principal(config: &ClientConfig) -> String {
-    config.get("sasl.username").or_else(|| config.get("sasl.kerberos.principal")).map_or_else(|| "User:…".to_owned(), |user| format!("User:{user}"))
+    config
+        .get("sasl.username")
+        .or_else(|| config.get("sasl.kerberos.principal"))
+        .map_or_else(|| "User:…".to_owned(), |user| format!("User:{user}"))
 }
 
 /// What a binary needs of Kafka's rights.
@@ -305,7 +311,7 @@ pub struct Needs {
     pub read: Vec<String>,
     /// Topics that are written.
     pub written: Vec<String>,
-    /// Whether nothing is said of topics to be written that aren't there yet.
+    /// The consumer group that is joined.
     pub group: Option<String>,
 }
 
@@ -315,7 +321,9 @@ pub fn judge(facts: &Facts, needs: &Needs) -> Part {
     let mut part = Part::default();
     match version(facts, &needs.brokers) {
         Some(finding) => part.findings.push(finding),
-        None => part.unchecked.push(VERSION.unchecked("the user may not ask for the brokers' configuration (DescribeConfigs on the cluster)")),
+        None => {
+            part.unchecked.push(VERSION.unchecked("the user may not ask for the brokers' configuration (DescribeConfigs on the cluster)"))
+        }
     }
     let refused = |code: RDKafkaErrorCode| -> Vec<String> {
         facts.made.iter().filter(|(_, answer)| **answer == Some(code)).map(|(name, _)| name.clone()).collect()
@@ -334,9 +342,13 @@ pub fn judge(facts: &Facts, needs: &Needs) -> Part {
         let absent = topics.iter().filter(|name| known(name).is_none()).count();
         let untold = topics.iter().filter(|name| known(name) == Some(None)).count();
         if untold > 0 {
-            part.unchecked.push(check.unchecked(format!("the brokers don't tell what the user may do with {untold} topics; they do from 2.3 on")));
+            part.unchecked
+                .push(check.unchecked(format!("the brokers don't tell what the user may do with {untold} topics; they do from 2.3 on")));
         } else if absent > 0 {
-            part.unchecked.push(check.unchecked(format!("{absent} of {} topics aren't there yet, and what the user may do with them is told only then", topics.len())));
+            part.unchecked.push(check.unchecked(format!(
+                "{absent} of {} topics aren't there yet, and what the user may do with them is told only then",
+                topics.len()
+            )));
         }
     }
     if let (Some(group), Some(answer)) = (&needs.group, &facts.group) {
@@ -345,7 +357,10 @@ pub fn judge(facts: &Facts, needs: &Needs) -> Part {
             Ok(_) | Err(RDKafkaErrorCode::GroupAuthorizationFailed) => part.findings.push(ACL_GROUP.error(
                 group,
                 format!("the user may not read as group '{group}'"),
-                format!("kafka-acls --bootstrap-server {} --add --allow-principal {} --operation Read --group {group}", needs.brokers, needs.principal),
+                format!(
+                    "kafka-acls --bootstrap-server {} --add --allow-principal {} --operation Read --group {group}",
+                    needs.brokers, needs.principal
+                ),
             )),
             Err(code) => part.unchecked.push(ACL_GROUP.unchecked(format!("the group's coordinator doesn't tell: {code}"))),
         }

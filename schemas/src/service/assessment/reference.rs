@@ -15,7 +15,14 @@ pub fn reference(title: &str, checks: &[&'static Check]) -> String {
             AtStart::Stops => "\n`run` stops for its errors.\n",
             AtStart::Meets => "\n`run` doesn't look for it beforehand: it meets it, and waits or stops.\n",
         };
-        let _ = write!(text, "\n### `{}`\n\n{}\n\n**Why.** {}\n\n**Fix.** {}\n{at_start}", check.id, sentence(check.finds), check.why, check.fix);
+        let _ = write!(
+            text,
+            "\n### `{}`\n\n{}\n\n**Why.** {}\n\n**Fix.** {}\n{at_start}",
+            check.id,
+            sentence(check.finds),
+            check.why,
+            check.fix
+        );
     }
     text
 }

@@ -113,5 +113,9 @@ fn put(url: &str, path: &str, key: &str, value: &str) -> String {
 /// What is told when it can't be asked.
 #[must_use]
 pub fn unreachable(url: &str, error: &RegistryError) -> Finding {
-    REACH.error(url, error.to_string(), "check registry.url with its path, registry.user and registry.password, and that it may be reached from here")
+    REACH.error(
+        url,
+        error.to_string(),
+        "check registry.url with its path, registry.user and registry.password, and that it may be reached from here",
+    )
 }

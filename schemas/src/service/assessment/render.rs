@@ -81,11 +81,8 @@ pub fn json(report: &Report) -> String {
             })
         })
         .collect();
-    let routes: Vec<Value> = report
-        .routes
-        .iter()
-        .map(|route| object!({ "source": route.source, "topic": route.topic, "target": route.target }))
-        .collect();
+    let routes: Vec<Value> =
+        report.routes.iter().map(|route| object!({ "source": route.source, "topic": route.topic, "target": route.target })).collect();
     let unchecked: Vec<Value> =
         report.unchecked.iter().map(|unchecked| object!({ "id": unchecked.check.id, "reason": unchecked.reason })).collect();
     let passed: Vec<&str> = report.passed().map(|check| check.id).collect();

@@ -15,8 +15,10 @@ static A: Check = Check {
     fix: "`SET a`",
     at_start: AtStart::Vital,
 };
-static B: Check = Check { id: "part.b", finds: "info: y.", severities: &[Severity::Info], why: "So.", fix: "Nothing.", at_start: AtStart::Stops };
-static C: Check = Check { id: "part.c", finds: "info: z.", severities: &[Severity::Info], why: "So.", fix: "Nothing.", at_start: AtStart::Stops };
+static B: Check =
+    Check { id: "part.b", finds: "info: y.", severities: &[Severity::Info], why: "So.", fix: "Nothing.", at_start: AtStart::Stops };
+static C: Check =
+    Check { id: "part.c", finds: "info: z.", severities: &[Severity::Info], why: "So.", fix: "Nothing.", at_start: AtStart::Stops };
 
 fn report() -> Report {
     let mut report = Report::new("millrace-test", vec![&A, &B, &C]);
@@ -118,7 +120,11 @@ fn the_reference_has_each_check() {
 }
 
 fn topics(named: &[(&str, Option<&[Operation]>)]) -> BTreeMap<String, TopicFacts> {
-    let facts = |operations: Option<&[Operation]>| TopicFacts { partitions: 1, operations: operations.map(Operations::of), ..TopicFacts::default() };
+    let facts = |operations: Option<&[Operation]>| TopicFacts {
+        partitions: 1,
+        operations: operations.map(Operations::of),
+        ..TopicFacts::default()
+    };
     named.iter().map(|(name, operations)| ((*name).to_owned(), facts(*operations))).collect()
 }
 
@@ -169,9 +175,14 @@ fn each_right_that_lacks_is_told_with_the_command_that_grants_it() {
         ("fine".to_owned(), None),
     ]);
     let part = kafka::judge(&facts, &needs());
-    assert_eq!(ids(&part), ["kafka.version", "kafka.acl.describe", "kafka.acl.create", "kafka.acl.write", "kafka.acl.read", "kafka.acl.group"]);
+    assert_eq!(
+        ids(&part),
+        ["kafka.version", "kafka.acl.describe", "kafka.acl.create", "kafka.acl.write", "kafka.acl.read", "kafka.acl.group"]
+    );
     let fixes: Vec<&str> = part.findings[1..].iter().map(|finding| finding.fix.as_str()).collect();
-    for (fix, end) in fixes.iter().zip(["Describe --topic hidden", "Create --topic new", "Write --topic t", "Read --topic own", "Read --group g"]) {
+    for (fix, end) in
+        fixes.iter().zip(["Describe --topic hidden", "Create --topic new", "Write --topic t", "Read --topic own", "Read --group g"])
+    {
         assert_eq!(*fix, format!("kafka-acls --bootstrap-server k:9092 --add --allow-principal User:u --operation {end}"));
     }
 }
@@ -189,7 +200,9 @@ fn what_isnt_told_isnt_taken_for_a_right() {
 
 #[test]
 fn old_brokers_are_told_by_their_protocol() {
-    for (protocol, severity) in [("3.9-IV0", Severity::Info), ("2.4-IV1", Severity::Warning), ("1.1-IV0", Severity::Warning), ("0.10.2-IV0", Severity::Error)] {
+    for (protocol, severity) in
+        [("3.9-IV0", Severity::Info), ("2.4-IV1", Severity::Warning), ("1.1-IV0", Severity::Warning), ("0.10.2-IV0", Severity::Error)]
+    {
         let mut facts = enough();
         facts.broker = Some(BTreeMap::from([("inter.broker.protocol.version".to_owned(), protocol.to_owned())]));
         assert_eq!(kafka::judge(&facts, &needs()).findings[0].severity, severity, "{protocol}");
