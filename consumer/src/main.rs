@@ -25,7 +25,7 @@ struct Arguments {
 }
 
 /// How long a start waits for the assessment: servers that are away must not keep it from waiting for them in its own way.
-const CHECK_AT_START_MAX: Duration = Duration::from_secs(30);
+const CHECK_AT_START_MAX: Duration = Duration::from_secs(10);
 
 const EXIT_CODES: &str = "Exit codes:\n  0  ended as asked: what was read is loaded and committed, or will be read again\n  1  stopped by an error, told in the last line of the log\n  2  the settings or the command line are wrong";
 

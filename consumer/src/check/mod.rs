@@ -71,7 +71,7 @@ async fn assess_kafka(settings: &Settings) -> (Part, Vec<String>) {
 /// The registry, if it answers.
 async fn assess_registry(settings: &Settings) -> (Part, Option<Registry>) {
     let asked = match Registry::new(&settings.registry) {
-        Ok(registry) => registry.answers().await.map(|()| registry.with_apicurio_ids(settings.apicurio_ids)),
+        Ok(registry) => registry.subjects().await.map(|_| registry.with_apicurio_ids(settings.apicurio_ids)),
         Err(error) => Err(error),
     };
     match asked {

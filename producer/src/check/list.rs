@@ -45,7 +45,7 @@ checks! {
         why "An Aurora reader has no binlog. Another replica does for capturing what it replays, if it logs it.",
         fix "`source.host`: the cluster's writer endpoint. Readers are for `source.snapshot_host`.";
     /// A replica that logs.
-    REPLICA_UPDATES: "source.replica_updates", [Error], Vital,
+    REPLICA_UPDATES: "source.replica_updates", [Error], Stops,
         finds "error: it is a replica that doesn't log what it replays.",
         why "Changes that come from its own source are in no binlog of its, and would be missed.",
         fix "Start mysqld with `--log-replica-updates` (before 8.0.26 `--log-slave-updates`), or capture from its source.";
@@ -85,7 +85,7 @@ checks! {
         why "Bytes that a disk or the network changed aren't noticed. Without GTIDs the checksum also proves that a position is of this log.",
         fix "`binlog_checksum = CRC32`.";
     /// Databases that aren't logged.
-    LOG_FILTER: "source.binlog_filter", [Error], Vital,
+    LOG_FILTER: "source.binlog_filter", [Error], Stops,
         finds "error: `binlog-do-db` or `binlog-ignore-db` keeps a captured database out of the binlog.",
         why "Its changes would be missed without a word.",
         fix "Start mysqld without these options.";

@@ -39,33 +39,36 @@ enum Extent {
 /// The whole assessment.
 pub async fn assess(settings: &Settings) -> Report {
     let mut report = Report::new(BINARY, list::all());
-    let (part, source) = source::assess(settings, LOOKING_MAX).await;
+    let (part, source) = source::assess(settings, Some(LOOKING_MAX)).await;
     report.add(part);
     let surveyed = source.tables.as_deref().unwrap_or_default();
     report.routes = tables::routes(surveyed, &settings.name);
     let topics = topics(&source, settings);
     report.add(assess_kafka(settings, &topics, surveyed, Extent::Check).await);
-    report.add(assess_registry(settings, surveyed, source.tables.is_some()).await);
+    report.add(assess_registry(settings, surveyed, source.tables.is_some(), Extent::Check).await);
     report.sort();
     report
 }
 
-/// The errors that a start stops for, unless they are skipped. What can't be reached isn't among them: sessions wait for that.
+/// The errors that a start stops for, unless they are skipped. What can't be reached isn't among them: sessions wait for that. Tables are looked at before the
+/// first load only; later their topics and schemas are there.
 pub async fn before_sessions(settings: &Settings) -> Vec<Finding> {
-    let first = is_first_start(settings).await;
-    let (part, source) = source::assess(settings, if first { LOOKING_AT_START_MAX } else { Duration::ZERO }).await;
+    let known = is_known(settings).await;
+    let first = known == Some(false);
+    let (part, source) = source::assess(settings, first.then_some(LOOKING_AT_START_MAX)).await;
     let surveyed = source.tables.as_deref().unwrap_or_default();
     let mut parts = vec![part];
     if source.tables.is_some() {
-        parts.push(assess_kafka(settings, &topics(&source, settings), surveyed, Extent::Start).await);
-        // Later the schemas are registered, but for tables that the log brings anyhow.
-        parts.push(assess_registry(settings, if first { surveyed } else { &[] }, true).await);
+        if known.is_some() {
+            parts.push(assess_kafka(settings, &topics(&source, settings), surveyed, Extent::Start).await);
+        }
+        parts.push(assess_registry(settings, surveyed, true, Extent::Start).await);
     }
     parts.iter().flat_map(Part::errors_at_start).cloned().collect()
 }
 
-/// Whether nothing is remembered yet; not where Kafka can't be asked.
-async fn is_first_start(settings: &Settings) -> bool {
+/// Whether something is remembered by this name; none where Kafka can't be asked.
+async fn is_known(settings: &Settings) -> Option<bool> {
     let question = model::kafka::Question {
         config: settings.kafka.plain_client(),
         wanted: Vec::new(),
@@ -73,7 +76,7 @@ async fn is_first_start(settings: &Settings) -> bool {
         patterns: vec![names::offsets_topic(&settings.name)],
         group: None,
     };
-    model::kafka::gather(question).await.is_ok_and(|facts| facts.topics.is_empty())
+    model::kafka::gather(question).await.ok().map(|facts| !facts.topics.is_empty())
 }
 
 fn topics(source: &source::Source, settings: &Settings) -> Vec<TopicOf> {
@@ -112,10 +115,10 @@ async fn assess_kafka(settings: &Settings, topics: &[TopicOf], surveyed: &[Surve
     part
 }
 
-async fn assess_registry(settings: &Settings, surveyed: &[Surveyed], known: bool) -> Part {
+async fn assess_registry(settings: &Settings, surveyed: &[Surveyed], known: bool, extent: Extent) -> Part {
     let url = settings.registry.urls.join(",");
     let asked = match Registry::new(&settings.registry) {
-        Ok(registry) => model::registry::gather(&registry, &subjects(settings, surveyed)).await,
+        Ok(registry) => model::registry::gather(&registry, &subjects(settings, surveyed), extent == Extent::Check).await,
         Err(error) => Err(error),
     };
     let mut part = match asked {

@@ -84,6 +84,10 @@ pub fn judge(
     if surroundings.is_replica.is_none() {
         part.unchecked.push(list::REPLICA_UPDATES.unchecked("the user may not ask whether the server is a replica (REPLICATION CLIENT)"));
     }
+    if surroundings.replicas.is_none() && !part.findings.iter().any(|finding| finding.check.id == list::SERVER_ID.id) {
+        let reason = "the replicas can't be listed: the user lacks REPLICATION SLAVE, or one of them told no UUID, as other readers of the binlog don't";
+        part.unchecked.push(list::SERVER_ID.unchecked(reason));
+    }
     match retention(&surroundings.retention, facts, load, intent) {
         Ok(finding) => part.findings.extend(finding),
         Err(reason) => part.unchecked.push(list::RETENTION.unchecked(reason)),

@@ -115,7 +115,7 @@ fn what_the_user_may_not_ask_is_named() {
         around.retention = Retention::Unknown("no".into());
     });
     let ids: Vec<&str> = part.unchecked.iter().map(|unchecked| unchecked.check.id).collect();
-    assert_eq!(ids, ["source.binlog_filter", "source.replica_updates", "source.retention"]);
+    assert_eq!(ids, ["source.binlog_filter", "source.replica_updates", "source.server_id", "source.retention"]);
     assert_eq!(part.findings.len(), 1);
 }
 

@@ -71,8 +71,8 @@ pub async fn vital(
     }
 }
 
-/// Asks for all, and judges it. Rows are looked into for as long as `looking` says.
-pub async fn assess(settings: &Settings, looking: Duration) -> (Part, Source) {
+/// Asks for all, and judges it. Rows are looked into for as long as `looking` says; none: the server alone is assessed, not the tables.
+pub async fn assess(settings: &Settings, looking: Option<Duration>) -> (Part, Source) {
     let intent = intent(settings);
     let connector = Connector::new(settings.source.clone());
     let mut part = Part::default();
@@ -86,7 +86,7 @@ pub async fn assess(settings: &Settings, looking: Duration) -> (Part, Source) {
             return (part, Source::default());
         }
     };
-    let asked = ask(&mut session, settings, &intent, looking, &mut part).await;
+    let asked = ask(&mut session, &connector, settings, &intent, looking, &mut part).await;
     session.close().await;
     let source = match asked {
         Ok(source) => source,
@@ -101,9 +101,10 @@ pub async fn assess(settings: &Settings, looking: Duration) -> (Part, Source) {
 
 async fn ask(
     session: &mut Session,
+    connector: &Connector,
     settings: &Settings,
     intent: &judge::Intent,
-    looking: Duration,
+    looking: Option<Duration>,
     part: &mut Part,
 ) -> Result<Source, SourceError> {
     let facts = server::facts(session).await?;
@@ -113,12 +114,18 @@ async fn ask(
         part.findings.extend(wrong);
         return Ok(Source::default());
     }
+    let Some(looking) = looking else {
+        let surroundings = survey::surroundings(session, connector, &facts).await?;
+        let judged = judge::judge(&facts, &[], &Privileges::default(), &surroundings, Duration::ZERO, intent);
+        part.findings.extend(judged.findings);
+        return Ok(Source { tables: Some(Vec::new()), ..Source::default() });
+    };
     let surveyed = survey::tables(session, &settings.tables).await?;
     let shapes: Vec<TableShape> = surveyed.iter().filter_map(|table| Some(table.described.as_ref().ok()?.shape.clone())).collect();
     let mut privileges = privileges::privileges(session, &shapes, &settings.tables).await?;
     let unreadable = surveyed.iter().filter(|table| table.described.as_ref().is_err_and(String::is_empty));
     privileges.missing.extend(unreadable.map(|table| Missing::Table(tables::quoted(table))));
-    let surroundings = survey::surroundings(session, &facts).await?;
+    let surroundings = survey::surroundings(session, connector, &facts).await?;
     let judged = judge::judge(&facts, &shapes, &privileges, &surroundings, tables::load(&surveyed), intent);
     part.findings.extend(judged.findings);
     part.unchecked.extend(judged.unchecked);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use millrace_schemas::shape::{BinaryKind, ColumnType, TableShape, TextKind, quote};
 
 use super::catalog::{self, KeyOverrides, Table};
-use super::connect::Session;
+use super::connect::{Connector, Session};
 use super::error::SourceError;
 use super::privileges::denies;
 use super::selection::TableFilter;
@@ -64,7 +64,7 @@ pub enum Retention {
 pub struct Surroundings {
     /// Whether it is a replica itself; none where the user may not ask.
     pub is_replica: Option<bool>,
-    /// The server ids of its replicas; none where the user may not ask.
+    /// The server ids of its replicas; none where they can't be listed.
     pub replicas: Option<Vec<u32>>,
     /// Databases that alone are logged, and that aren't logged, each a list with commas.
     pub logged: Option<(String, String)>,
@@ -179,21 +179,12 @@ pub(crate) fn is_long(kind: &ColumnType) -> bool {
 /// # Errors
 ///
 /// The server's errors, and answers that can't be understood. What the user may not ask for is none.
-pub async fn surroundings(session: &mut Session, facts: &ServerFacts) -> Result<Surroundings, SourceError> {
+pub async fn surroundings(session: &mut Session, connector: &Connector, facts: &ServerFacts) -> Result<Surroundings, SourceError> {
     const DOING: &str = "asking for replicas and retention";
     let version = session.conn.server_version();
     let replica_status = if version >= (8, 0, 22) { "SHOW REPLICA STATUS" } else { "SHOW SLAVE STATUS" };
     let is_replica = permitted(session.rows(DOING, replica_status).await)?.map(|rows| !rows.is_empty());
-    let replicas = match permitted(session.rows(DOING, replicas_statement(version)).await)? {
-        None => None,
-        Some(rows) => {
-            let mut ids = Vec::new();
-            for row in &rows {
-                ids.extend(session.number(DOING, row, 0)?.and_then(|id| u32::try_from(id).ok()));
-            }
-            Some(ids)
-        }
-    };
+    let replicas = replicas(connector, version).await?;
     let logged = match permitted(session.rows(DOING, status_statement(version)).await)?.unwrap_or_default().first() {
         None => None,
         Some(row) => Some((session.text(DOING, row, 2)?.unwrap_or_default(), session.text(DOING, row, 3)?.unwrap_or_default())),
@@ -201,6 +192,23 @@ pub async fn surroundings(session: &mut Session, facts: &ServerFacts) -> Result<
     let row = session.row(DOING, "SELECT CONVERT_TZ('2024-01-01 00:00:00', 'UTC', 'Europe/Berlin') IS NOT NULL").await?;
     let named_zones = session.number(DOING, &row, 0)? == Some(1);
     Ok(Surroundings { is_replica, replicas, logged, retention: retention(session, facts).await?, named_zones })
+}
+
+/// The server ids of the connected replicas, over a connection of its own. None where the user may not ask, and where one of them has told no UUID: the server
+/// then sends a row without its last column, which no client reads, and the connection is of no more use.
+async fn replicas(connector: &Connector, version: (u16, u16, u16)) -> Result<Option<Vec<u32>>, SourceError> {
+    const DOING: &str = "listing replicas";
+    let mut session = connector.connect().await?;
+    let rows = match session.rows(DOING, replicas_statement(version)).await {
+        Err(SourceError::Protocol { .. } | SourceError::Lost { .. } | SourceError::Unexpected { .. }) => return Ok(None),
+        answer => permitted(answer)?,
+    };
+    let mut ids = Vec::new();
+    for row in rows.iter().flatten() {
+        ids.extend(session.number(DOING, row, 0)?.and_then(|id| u32::try_from(id).ok()));
+    }
+    session.close().await;
+    Ok(rows.map(|_| ids))
 }
 
 fn permitted<T>(answer: Result<T, SourceError>) -> Result<Option<T>, SourceError> {

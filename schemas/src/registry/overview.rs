@@ -1,17 +1,23 @@
 //! How a registry is set: what it lets clients do, and which changes of a schema it takes.
 
+use std::collections::HashSet;
+
 use secrecy::ExposeSecret;
 
 use super::{Registry, RegistryError, encode};
 
 impl Registry {
-    /// Asks for anything at all: whether it can be reached and lets us in.
+    /// The subjects that there are; a registry may tell of no more than some of them.
     ///
     /// # Errors
     ///
     /// As the call failed.
-    pub async fn answers(&self) -> Result<(), RegistryError> {
-        self.ask("list subjects", "/subjects").await.map(|_| ())
+    pub async fn subjects(&self) -> Result<HashSet<String>, RegistryError> {
+        let what = "list the subjects";
+        let text = self.ask(what, "/subjects").await?;
+        serde_json::from_str::<Vec<String>>(&text)
+            .map(|names| names.into_iter().collect())
+            .map_err(|_| self.malformed(what, "the answer isn't a list of names"))
     }
 
     /// Its mode, such as `READWRITE`; none where it has no such thing.

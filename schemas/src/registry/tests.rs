@@ -381,7 +381,7 @@ fn settings_are_read_and_checked() {
 #[tokio::test]
 async fn how_a_registry_is_set_can_be_asked() {
     let stand_in = StandIn::answering(|line| match line.split(' ').nth(1).unwrap_or_default() {
-        "/subjects" => reply(200, "[]"),
+        "/subjects" => reply(200, r#"["t-value"]"#),
         "/mode" => reply(200, r#"{"mode":"READONLY"}"#),
         "/config" => reply(200, r#"{"compatibilityLevel":"BACKWARD"}"#),
         "/config/t-value?defaultToGlobal=true" => reply(200, r#"{"compatibilityLevel":"FULL"}"#),
@@ -389,7 +389,7 @@ async fn how_a_registry_is_set_can_be_asked() {
     })
     .await;
     let registry = client(&stand_in);
-    registry.answers().await.unwrap();
+    assert!(registry.subjects().await.unwrap().contains("t-value"));
     assert_eq!(registry.mode().await.unwrap().as_deref(), Some("READONLY"));
     assert_eq!(registry.compatibility(None).await.unwrap().as_deref(), Some("BACKWARD"));
     assert_eq!(registry.compatibility(Some("t-value")).await.unwrap().as_deref(), Some("FULL"));
@@ -401,5 +401,5 @@ async fn a_registry_without_modes_has_none_and_one_that_refuses_is_told() {
     let plain = StandIn::answering(|_| reply(404, NOT_THERE)).await;
     assert_eq!(client(&plain).mode().await.unwrap(), None);
     let shut = StandIn::answering(|_| reply(401, "")).await;
-    assert!(matches!(client(&shut).answers().await, Err(RegistryError::Unauthorized { .. })));
+    assert!(matches!(client(&shut).subjects().await, Err(RegistryError::Unauthorized { .. })));
 }

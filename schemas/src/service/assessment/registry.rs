@@ -1,7 +1,14 @@
 //! What both binaries ask the schema registry, and what they make of the answers.
 
+use tokio::task::JoinSet;
+
 use super::{AtStart, Check, Finding, Part, Severity};
 use crate::registry::{Registry, RegistryError};
+
+/// As many subjects as Apicurio tells of.
+const LISTED_MAX: usize = 1_000;
+/// Subjects that are asked about at the same time.
+const ASKED_AT_ONCE: usize = 8;
 
 /// It answers.
 pub static REACH: Check = Check {
@@ -65,20 +72,38 @@ pub struct Facts {
     pub subjects: Vec<SubjectFacts>,
 }
 
-/// Asks the registry, about these subjects and schemas too.
+/// Asks the registry, about these subjects and schemas too: those that it says to have, and with `thorough` also those that it may have beside, since some
+/// registries tell of no more than a thousand.
 ///
 /// # Errors
 /// If it can't be reached, or refuses the user.
-pub async fn gather(registry: &Registry, subjects: &[(String, String)]) -> Result<Facts, RegistryError> {
-    registry.answers().await?;
+pub async fn gather(registry: &Registry, subjects: &[(String, String)], thorough: bool) -> Result<Facts, RegistryError> {
+    let there = registry.subjects().await?;
+    let all = thorough && there.len() >= LISTED_MAX;
     let mut facts = Facts { mode: registry.mode().await?, level: registry.compatibility(None).await?, subjects: Vec::new() };
-    for (subject, schema) in subjects {
-        // What is registered already is registered no more, and so can't be refused.
-        let compatible = registry.lookup(subject, schema).await?.is_some() || registry.compatible(subject, schema).await?;
-        let level = if compatible { None } else { registry.compatibility(Some(subject)).await? };
-        facts.subjects.push(SubjectFacts { subject: subject.clone(), compatible, level });
+    let asked: Vec<_> = subjects.iter().filter(|(subject, _)| all || there.contains(subject)).cloned().collect();
+    for some in asked.chunks(ASKED_AT_ONCE) {
+        let mut asking = JoinSet::new();
+        for (subject, schema) in some.iter().cloned() {
+            let registry = registry.clone();
+            asking.spawn(async move { of_subject(&registry, subject, &schema).await });
+        }
+        while let Some(answer) = asking.join_next().await {
+            // A task that is cancelled ends with the runtime.
+            if let Ok(answer) = answer {
+                facts.subjects.push(answer?);
+            }
+        }
     }
+    facts.subjects.sort_by(|a, b| a.subject.cmp(&b.subject));
     Ok(facts)
+}
+
+async fn of_subject(registry: &Registry, subject: String, schema: &str) -> Result<SubjectFacts, RegistryError> {
+    // What is registered already is registered no more, and so can't be refused.
+    let compatible = registry.lookup(&subject, schema).await?.is_some() || registry.compatible(&subject, schema).await?;
+    let level = if compatible { None } else { registry.compatibility(Some(&subject)).await? };
+    Ok(SubjectFacts { subject, compatible, level })
 }
 
 /// Judges.
