@@ -81,8 +81,18 @@ fn grant(line: &str) -> Option<Grant> {
     Some(Grant { privileges: names.iter().filter_map(whole).collect(), database: unquoted(database), table: unquoted(table) })
 }
 
+/// A name without its backticks, which a pattern's `*` stands behind.
 fn unquoted(name: &str) -> String {
-    name.trim().trim_matches('`').replace("\\`", "`")
+    let mut plain = String::with_capacity(name.len());
+    let mut chars = name.trim().chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '`' => {}
+            '\\' => plain.extend(chars.next()),
+            c => plain.push(c),
+        }
+    }
+    plain
 }
 
 #[cfg(test)]
