@@ -3,6 +3,8 @@
 //! Several consumers may do this for one table at once: every statement is harmless where another was quicker, and what counts is what
 //! ClickHouse says the table is afterwards.
 
+mod look;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ use crate::rules::{Mode, Rules, TableRule};
 use crate::schema::{Node, Record, SchemaError};
 use crate::settings::ClickHouseSettings;
 use crate::types::ColumnType;
+
+pub use look::Look;
 
 /// How often a table is looked at again after it was made or altered, before it is told to differ.
 const ROUNDS_MAX: usize = 12;

@@ -60,6 +60,14 @@ impl Charsets {
     }
 }
 
+impl Charsets {
+    /// How a character set is decoded.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<Arc<Charset>> {
+        self.charsets.get(name).cloned()
+    }
+}
+
 impl table_map::Collations for Charsets {
     fn charset(&self, collation: u64) -> Option<(&str, u32)> {
         self.collations.get(&collation).map(|(name, longest)| (name.as_str(), *longest))
