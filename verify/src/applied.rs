@@ -44,8 +44,7 @@ impl Point {
     /// Whether a producer at this position has published all that was logged up to here.
     #[must_use]
     pub fn is_reached_by(&self, position: &Position) -> bool {
-        let by_place =
-            position.server_uuid == self.server_uuid && !position.log.file.is_empty() && position.log.compare(&self.log).is_ge();
+        let by_place = position.server_uuid == self.server_uuid && !position.log.file.is_empty() && position.log.compare(&self.log).is_ge();
         let by_gtids = match (&position.gtids, &self.gtids) {
             (Some(published), Some(executed)) => published.contains_all(executed),
             _ => false,

@@ -329,7 +329,9 @@ mod tests {
             Column::new(ColumnType::plain(Scalar::Floats)),
         );
         let vectors: [&[f32]; 3] = [&[1.0, 2.0], &[], &[3.5]];
-        for (number, (text, vector)) in [Some(1), None, Some(3)].into_iter().zip(["x".repeat(200), String::new(), "z".to_owned()].iter().zip(vectors)) {
+        for (number, (text, vector)) in
+            [Some(1), None, Some(3)].into_iter().zip(["x".repeat(200), String::new(), "z".to_owned()].iter().zip(vectors))
+        {
             match number {
                 Some(number) => numbers.push_integer(number),
                 None => numbers.push_null(),

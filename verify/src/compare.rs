@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use millrace_consumer::types::Scalar;
 
-use crate::cell::{self, UNFIT};
+use crate::cell;
 
 /// A part's rows at the source.
 #[derive(Debug, Default)]
@@ -18,7 +18,14 @@ pub struct Part {
 struct SourceRow {
     /// The cells behind the key's.
     rest: Box<[u8]>,
-    met: bool,
+    met: Met,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Met {
+    Not,
+    Equal,
+    Different,
 }
 
 /// What a part's comparison found.
@@ -34,7 +41,7 @@ impl Part {
     /// Adds a row: its cells, of which so many bytes are the key's.
     pub fn push(&mut self, row: &[u8], key_len: usize) {
         let (key, rest) = row.split_at(key_len.min(row.len()));
-        self.rows.insert(key.into(), SourceRow { rest: rest.into(), met: false });
+        self.rows.insert(key.into(), SourceRow { rest: rest.into(), met: Met::Not });
     }
 
     /// Its rows.
@@ -62,25 +69,25 @@ impl Part {
     /// Compares a row that ClickHouse has.
     pub fn meet(&mut self, row: &[u8], key_len: usize, found: &mut Found) {
         let (key, rest) = row.split_at(key_len.min(row.len()));
-        match self.rows.get_mut(key) {
-            Some(ours) if !ours.met && *ours.rest == *rest => {
-                ours.met = true;
-                found.equal += 1;
-            }
-            Some(ours) => {
-                // Met twice: FINAL shows a key once, unless the table isn't what it seems to be.
-                if std::mem::replace(&mut ours.met, true) {
-                    found.equal = found.equal.saturating_sub(u64::from(ours.rest.as_ref() != [UNFIT]));
-                }
+        let Some(ours) = self.rows.get_mut(key) else {
+            found.candidates.push(key.into());
+            return;
+        };
+        let now = if ours.met == Met::Not && *ours.rest == *rest { Met::Equal } else { Met::Different };
+        // Met twice: FINAL shows a key once, unless the table isn't what it seems to be.
+        match (std::mem::replace(&mut ours.met, now), now) {
+            (_, Met::Equal) => found.equal += 1,
+            (Met::Equal, _) => {
+                found.equal -= 1;
                 found.candidates.push(key.into());
             }
-            None => found.candidates.push(key.into()),
+            _ => found.candidates.push(key.into()),
         }
     }
 
     /// All of ClickHouse's rows have come: what none of them met is missing.
     pub fn finish(self, found: &mut Found) {
-        found.candidates.extend(self.rows.into_iter().filter(|(_, row)| !row.met).map(|(key, _)| key));
+        found.candidates.extend(self.rows.into_iter().filter(|(_, row)| row.met == Met::Not).map(|(key, _)| key));
         found.candidates.sort_unstable();
         found.candidates.dedup();
     }
@@ -111,7 +118,7 @@ mod tests {
         let theirs = [1, 6, 1, 2, b'a', b'b', 1, 0];
         assert_eq!(differing(&types, &ours, &theirs), [0, 2]);
         assert_eq!(differing(&types, &ours, &ours), Vec::<usize>::new());
-        assert_eq!(differing(&types, &[UNFIT], &theirs), [0, 1, 2]);
+        assert_eq!(differing(&types, &[cell::UNFIT], &theirs), [0, 1, 2]);
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub enum Error {
     #[error(transparent)]
     Consumer(#[from] ConsumerError),
     /// Kafka, as the consumer knows it.
-    #[error("Kafka at {brokers}: {what}: {cause}; check the consumer's kafka settings, and that its user may describe the topic and the group")]
+    #[error(
+        "Kafka at {brokers}: {what}: {cause}; check the consumer's kafka settings, and that its user may describe the topic and the group"
+    )]
     Kafka {
         /// The brokers.
         brokers: String,

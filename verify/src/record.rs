@@ -160,11 +160,7 @@ fn unfinished(rows: &[Value]) -> Option<Unfinished> {
     let first = rows.first()?;
     let tables: Vec<_> = rows.iter().filter_map(table).collect();
     let open = tables.iter().any(|(report, _)| matches!(report.state, State::Running | State::Failed));
-    open.then(|| Unfinished {
-        run: string(first, "run"),
-        started_ms: first.get("started_ms").and_then(Value::as_i64).unwrap_or(0),
-        tables,
-    })
+    open.then(|| Unfinished { run: string(first, "run"), started_ms: first.get("started_ms").and_then(Value::as_i64).unwrap_or(0), tables })
 }
 
 fn table(row: &Value) -> Option<(TableReport, Option<Place>)> {
@@ -195,7 +191,8 @@ fn now_ms() -> i64 {
 }
 
 fn create_table(full_name: &str, placement: &Placement) -> String {
-    let on = placement.cluster.as_deref().map(|cluster| format!(" ON CLUSTER {}", millrace_consumer::ddl::quote(cluster))).unwrap_or_default();
+    let on =
+        placement.cluster.as_deref().map(|cluster| format!(" ON CLUSTER {}", millrace_consumer::ddl::quote(cluster))).unwrap_or_default();
     format!(
         "CREATE TABLE IF NOT EXISTS {full_name}{on} (run String, started_ms Int64, updated_ms Int64, source_database String, source_table String, \
          target String, state LowCardinality(String), rows UInt64, equal UInt64, missing UInt64, extra UInt64, different UInt64, duplicates UInt64, \

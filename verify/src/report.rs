@@ -55,7 +55,9 @@ impl State {
     /// The state of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Running, Self::Equal, Self::Different, Self::Unsettled, Self::NotCompared, Self::Failed].into_iter().find(|state| state.name() == name)
+        [Self::Running, Self::Equal, Self::Different, Self::Unsettled, Self::NotCompared, Self::Failed]
+            .into_iter()
+            .find(|state| state.name() == name)
     }
 }
 
@@ -291,7 +293,8 @@ mod tests {
     #[test]
     fn copies_alone_are_no_difference_and_conflicting_ones_are() {
         let mut report = of(State::Running);
-        let difference = Difference { kind: "duplicate".to_owned(), key: Vec::new(), columns: Vec::new(), values: Vec::new(), repaired: false };
+        let difference =
+            Difference { kind: "duplicate".to_owned(), key: Vec::new(), columns: Vec::new(), values: Vec::new(), repaired: false };
         report.add(Kind::Duplicate, false, difference.clone());
         assert_eq!(report.judged(), State::Equal);
         report.add(Kind::Duplicate, true, difference);

@@ -194,8 +194,7 @@ impl Shared {
             tracing::info!(run = recorder.run, tables = begun.len(), "going on with the run, if there is one that didn't end");
         }
         let limiter = Limiter::new(options.pace);
-        let shared =
-            Self { options, producer, consumer, connector, rows_connector, charsets, preparer, applied, recorder, limiter, stop };
+        let shared = Self { options, producer, consumer, connector, rows_connector, charsets, preparer, applied, recorder, limiter, stop };
         Ok((Arc::new(shared), begun))
     }
 

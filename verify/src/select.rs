@@ -107,7 +107,9 @@ impl Selected {
             Source::DateTime { .. } | Source::Timestamp { .. } => matches!(known, Some(Scalar::DateTime64(_))),
             Source::Time { .. } => matches!(known, Some(Scalar::Time64(_))),
             Source::Binary { .. } => known == Some(Scalar::String),
-            Source::Text { .. } | Source::Enum { .. } | Source::Set { .. } | Source::Json | Source::Geometry { .. } | Source::Vector => false,
+            Source::Text { .. } | Source::Enum { .. } | Source::Set { .. } | Source::Json | Source::Geometry { .. } | Source::Vector => {
+                false
+            }
         }
     }
 
@@ -190,7 +192,10 @@ impl TargetTable {
         let (names, condition) = (self.key_names(), self.condition(which));
         let counted =
             format!("SELECT {names}, _version, count() AS _rows FROM {} WHERE {condition} GROUP BY {names}, _version", self.full_name);
-        format!("SELECT {} FROM (SELECT {names}, argMax(_rows, _version) AS _copies FROM ({counted}) GROUP BY {names}) WHERE _copies > 1", self.key_list())
+        format!(
+            "SELECT {} FROM (SELECT {names}, argMax(_rows, _version) AS _copies FROM ({counted}) GROUP BY {names}) WHERE _copies > 1",
+            self.key_list()
+        )
     }
 
     /// Of each of some keys: its last version, whether there are several rows of it, and whether they differ.
@@ -326,7 +331,7 @@ mod tests {
         let which = Which::Range { after: Some(&texts(&["1", "x'"])), until: Some(&texts(&["2", "y"])) };
         assert_eq!(
             table.condition(which),
-            r"`a` >= CAST('1', 'Int32') AND ((`a` > CAST('1', 'Int32')) OR (`a` = CAST('1', 'Int32') AND `s` > 'x'')) AND `a` <= CAST('2', 'Int32') AND ((`a` < CAST('2', 'Int32')) OR (`a` = CAST('2', 'Int32') AND `s` <= 'y'))"
+            r"`a` >= CAST('1', 'Int32') AND ((`a` > CAST('1', 'Int32')) OR (`a` = CAST('1', 'Int32') AND `s` > 'x\'')) AND `a` <= CAST('2', 'Int32') AND ((`a` < CAST('2', 'Int32')) OR (`a` = CAST('2', 'Int32') AND `s` <= 'y'))"
         );
         assert_eq!(table.condition(Which::Range { after: None, until: None }), "1");
         let keys = [texts(&["1", "x"]), texts(&["2", "y"])];

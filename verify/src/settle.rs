@@ -86,7 +86,8 @@ impl Candidate {
         }
         let before = self.before.replace(now);
         let (Some(before), Some(now)) = (before, &self.before) else { return Verdict::Again };
-        let same = before.source == now.source && before.target == now.target && before.version == now.version && before.copies == now.copies;
+        let same =
+            before.source == now.source && before.target == now.target && before.version == now.version && before.copies == now.copies;
         let may_be_later = (before.is_later() || now.is_later()) && !before.is_nobodys(now);
         if !same || !before.applied || !now.applied || may_be_later {
             return Verdict::Again;

@@ -24,8 +24,10 @@ use crate::settle::{Copies, Kind};
 use crate::source::TableSource;
 use crate::target::TargetReader;
 
-/// Keys that one statement asks for.
+/// Keys that one statement asks the source for.
 const KEYS_MAX: usize = 500;
+/// Keys that one statement asks ClickHouse for.
+const TARGET_KEYS_MAX: usize = 2_000;
 /// Keys after which those that differ are looked at again before the comparison goes on.
 const CANDIDATES_MAX: usize = 1_000;
 
@@ -71,11 +73,21 @@ impl TableRun {
             report = TableReport::new(report.table);
         }
         report.state = State::Running;
-        report.notes.clear();
         let place = place.unwrap_or_default();
         let candidates = place.candidates.iter().filter_map(|text| unhex(text)).map(Vec::into_boxed_slice).collect();
         let before = report.seconds;
-        Self { shared, database: database.to_owned(), table: table.to_owned(), report, place, meter, candidates, differing: BTreeMap::new(), began: Instant::now(), before }
+        Self {
+            shared,
+            database: database.to_owned(),
+            table: table.to_owned(),
+            report,
+            place,
+            meter,
+            candidates,
+            differing: BTreeMap::new(),
+            began: Instant::now(),
+            before,
+        }
     }
 
     /// Verifies it, from where it is.
@@ -83,6 +95,7 @@ impl TableRun {
     /// # Errors
     /// [`Error`]; it can be gone on with then.
     pub async fn run(&mut self) -> Result<(), Error> {
+        self.report.notes.clear();
         let mut connected = match self.prepare().await? {
             Prepared::Yes(connected) => connected,
             Prepared::No(why) => {
@@ -135,7 +148,8 @@ impl TableRun {
         let rows_max = if whole { options.chunk_rows } else { (options.chunk_rows / 10).max(1) };
         let mut recorded = Instant::now();
         loop {
-            let after = self.place.after.as_ref().map(KeyBound::from_json).transpose().map_err(|error| Error::Progress(error.to_string()))?;
+            let after =
+                self.place.after.as_ref().map(KeyBound::from_json).transpose().map_err(|error| Error::Progress(error.to_string()))?;
             let number = self.place.parts;
             let last = if is_sampled(options.sample, &shared.recorder.run, &self.report.table, number) {
                 shared.limiter.wait(&shared.stop).await;
@@ -193,7 +207,7 @@ impl TableRun {
             connected.target.duplicates(which, |key| twice.push(key.into())).await?;
         } else {
             let keys: Vec<KeyTexts> = part.keys().map(|key| self.texts(connected, key)).collect();
-            for keys in keys.chunks(KEYS_MAX) {
+            for keys in keys.chunks(TARGET_KEYS_MAX) {
                 let which = Which::Keys(keys);
                 connected.target.rows(which, truncated, |row, key_len| part.meet(row, key_len, &mut found)).await?;
                 connected.target.duplicates(which, |key| twice.push(key.into())).await?;

@@ -104,9 +104,9 @@ impl Preparer {
         }
         adaptation.skip.extend(absent.iter().cloned());
         let (row, _) = rows.compile(&adaptation)?;
-        let others: BTreeSet<Arc<str>> =
-            columns.iter().map(|column| &column.name).filter(|name| !key.contains(name)).cloned().collect();
-        let options = RowOptions { key: &key, rule: &rule, mode: Mode::Mirror, skip: &others, existing: &adaptation.existing, before: false };
+        let others: BTreeSet<Arc<str>> = columns.iter().map(|column| &column.name).filter(|name| !key.contains(name)).cloned().collect();
+        let options =
+            RowOptions { key: &key, rule: &rule, mode: Mode::Mirror, skip: &others, existing: &adaptation.existing, before: false };
         let key_row = RowPlan::compile(record, &options).map_err(of_plan)?;
         let target = self.target((database.clone(), table.clone()), &full_name, mode, None);
         Ok(Look { target, existing, key, own_key, row, key_row, absent, pending })

@@ -57,8 +57,9 @@ impl TableRun {
 
     fn encoder(&self, table: &Table) -> Result<TablePlan, Error> {
         let shared = &self.shared;
-        let plan =
-            TablePlan::new(&shared.producer.name, table.shape.clone(), shared.producer.schema_options(), |name| shared.charsets.named(name));
+        let plan = TablePlan::new(&shared.producer.name, table.shape.clone(), shared.producer.schema_options(), |name| {
+            shared.charsets.named(name)
+        });
         plan.map_err(|charset| Error::Charset { table: self.report.table.clone(), charset })
     }
 
@@ -79,16 +80,24 @@ impl TableRun {
             return Err(format!("ClickHouse has no table {}: no record of it was loaded yet", look.target.full_name));
         };
         match look.target.mode {
-            Mode::Append => return Err("its table is of the mode append, which has rows that came, but none of what became of them".to_owned()),
+            Mode::Append => {
+                return Err("its table is of the mode append, which has rows that came, but none of what became of them".to_owned());
+            }
             Mode::History if look.own_key => {
                 return Err("its table is a history by a key of the consumer's settings, in which a changed key leaves no trace".to_owned());
             }
             Mode::Mirror | Mode::History => {}
         }
-        let names: Vec<&str> = table.shape.key.iter().filter_map(|index| table.shape.columns.get(*index)).map(|column| column.name.as_str()).collect();
-        let (ours, theirs): (BTreeSet<&str>, BTreeSet<&str>) = (names.iter().copied().collect(), look.key.iter().map(|name| &**name).collect());
+        let names: Vec<&str> =
+            table.shape.key.iter().filter_map(|index| table.shape.columns.get(*index)).map(|column| column.name.as_str()).collect();
+        let (ours, theirs): (BTreeSet<&str>, BTreeSet<&str>) =
+            (names.iter().copied().collect(), look.key.iter().map(|name| &**name).collect());
         if ours != theirs {
-            return Err(format!("rows are told apart by other columns in ClickHouse ({}) than at the source ({})", look.key.join(", "), names.join(", ")));
+            return Err(format!(
+                "rows are told apart by other columns in ClickHouse ({}) than at the source ({})",
+                look.key.join(", "),
+                names.join(", ")
+            ));
         }
         let (mut key, mut others) = (vec![None; names.len()], Vec::new());
         for column in &look.row.columns {

@@ -71,7 +71,9 @@ impl TableRun {
 
     /// Rows with a version that no producer gave would outrank every change to come.
     async fn delete_nobodys(&self, connected: &Connected, differing: &BTreeMap<Box<[u8]>, (Kind, Observation)>) -> Result<(), Error> {
-        let nobodys = |(_, (_, seen)): &(&Box<[u8]>, &(Kind, Observation))| seen.version.is_some_and(|version| version > seen.greatest.max(version_at(seen.clock_us)));
+        let nobodys = |(_, (_, seen)): &(&Box<[u8]>, &(Kind, Observation))| {
+            seen.version.is_some_and(|version| version > seen.greatest.max(version_at(seen.clock_us)))
+        };
         let keys: Vec<KeyTexts> = differing.iter().filter(nobodys).map(|(key, _)| self.texts(connected, key)).collect();
         let Some(greatest) = differing.values().map(|(_, seen)| seen.greatest.max(version_at(seen.clock_us))).max() else { return Ok(()) };
         for keys in keys.chunks(KEYS_OF_STATEMENT) {
@@ -94,13 +96,14 @@ impl TableRun {
 
     async fn publish_anew(&mut self, connected: &Connected, differing: &BTreeMap<Box<[u8]>, (Kind, Observation)>) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        let is_published = |(kind, seen): &(Kind, Observation)| *kind != Kind::Extra && (*kind != Kind::Duplicate || seen.copies == Copies::Conflicting);
+        let is_published =
+            |(kind, seen): &(Kind, Observation)| *kind != Kind::Extra && (*kind != Kind::Duplicate || seen.copies == Copies::Conflicting);
         let keys: Vec<KeyTexts> = differing.iter().filter(|(_, of)| is_published(of)).map(|(key, _)| self.texts(connected, key)).collect();
         let topic = names::signals_topic(&shared.producer.name);
         for keys in keys.chunks(KEYS_OF_SIGNAL) {
             let condition = connected.source.condition(keys)?;
-            let kind: SignalKind =
-                signal::kind("snapshot", Some(self.report.table.clone()), Some(condition)).map_err(|error| Error::NoSignal(error.to_string()))?;
+            let kind: SignalKind = signal::kind("snapshot", Some(self.report.table.clone()), Some(condition))
+                .map_err(|error| Error::NoSignal(error.to_string()))?;
             let offset = signals::send(&shared.producer.kafka, &topic, &signals::new_id(), &kind).await?;
             let table = &self.report.table;
             // One after the other: a table's reading that begins ends the one before.

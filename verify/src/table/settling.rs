@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_producer::source::select::KeyTexts;
 use tokio::time::sleep;
@@ -21,6 +21,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How often ClickHouse's row is looked at while it catches up with the source's.
 const WATCHED_EVERY: Duration = Duration::from_millis(100);
+
+/// Rounds in which ClickHouse wasn't in time: what it didn't manage then it won't do in the next one either.
+const LATE_MAX: u32 = 2;
 
 /// What the keys turned out to be that aren't equal.
 #[derive(Debug, Default)]
@@ -59,30 +62,30 @@ impl TableRun {
         let all: Vec<&Box<[u8]>> = keys.iter().collect();
         for some in all.chunks(KEYS_MAX) {
             let mut open: BTreeMap<Box<[u8]>, Candidate> = some.iter().map(|key| ((*key).clone(), Candidate::default())).collect();
-            let mut pause = PAUSE;
+            let (mut pause, mut late) = (PAUSE, 0);
             for round in 0..self.shared.options.rounds_max {
-                if open.is_empty() {
+                if open.is_empty() || late >= LATE_MAX {
                     break;
                 }
                 if round > 0 {
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
-                self.round(connected, &mut open, &mut settled, round > 1).await?;
+                late += u32::from(!self.round(connected, &mut open, &mut settled, round > 1).await?);
             }
             settled.unsettled.extend(open.into_keys());
         }
         Ok(settled)
     }
 
-    /// One round: the source's rows, then ClickHouse's once it has applied what the source had logged then.
+    /// One round: the source's rows, then ClickHouse's once it has applied what the source had logged then. False: it wasn't in time.
     async fn round(
         &self,
         connected: &mut Connected,
         open: &mut BTreeMap<Box<[u8]>, Candidate>,
         settled: &mut Settled,
         watch: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let shared = Arc::clone(&self.shared);
         let texts: Vec<KeyTexts> = open.keys().map(|key| self.texts(connected, key)).collect();
         let types = connected.target.table.key_types();
@@ -114,9 +117,7 @@ impl TableRun {
             wait.await?
         };
         let greatest = shared.applied.greatest();
-        let began = Instant::now();
         let seen = self.at_target(connected, open).await?;
-        tracing::trace!(table = self.report.table, keys = open.len(), applied, took = ?began.elapsed(), "looked again");
         let candidates = std::mem::take(open);
         for (key, mut candidate) in candidates {
             let (target, version, copies) = seen.get(&key).cloned().unwrap_or_default();
@@ -133,7 +134,7 @@ impl TableRun {
                 }
             }
         }
-        Ok(())
+        Ok(applied)
     }
 
     /// What ClickHouse has of the keys: the row that it shows, the last version, and how many rows there are of that.
@@ -150,11 +151,13 @@ impl TableRun {
         });
         rows.await?;
         // After the rows: a version that comes between is a reason to look again.
-        connected.target.versions(&texts, |key, version, copies| {
-            let seen = seen.entry(key.into()).or_default();
-            (seen.1, seen.2) = (Some(version), copies);
-        })
-        .await?;
+        connected
+            .target
+            .versions(&texts, |key, version, copies| {
+                let seen = seen.entry(key.into()).or_default();
+                (seen.1, seen.2) = (Some(version), copies);
+            })
+            .await?;
         Ok(seen)
     }
 
@@ -168,7 +171,9 @@ impl TableRun {
                 let Some(column) = table.others.get(place) else { continue };
                 columns.push(column.name.to_string());
                 if self.shared.options.show_values {
-                    let shown = |cells: &[&[u8]]| cells.get(place).map_or_else(|| "a value that can't be loaded".to_owned(), |cell| cell::shown(column.of, cell));
+                    let shown = |cells: &[&[u8]]| {
+                        cells.get(place).map_or_else(|| "a value that can't be loaded".to_owned(), |cell| cell::shown(column.of, cell))
+                    };
                     values.push((column.name.to_string(), shown(&our_cells), shown(&their_cells)));
                 }
             }
