@@ -146,7 +146,7 @@ mod tests {
             let all: BTreeMap<u8, ()> = ours.keys().chain(theirs.keys()).map(|key| (*key, ())).collect();
             let expected: Vec<Box<[u8]>> = all.keys().filter(|key| ours.get(key) != theirs.get(key)).map(|key| vec![1, *key].into()).collect();
             prop_assert_eq!(found.candidates, expected);
-            prop_assert_eq!(found.equal, all.keys().filter(|key| ours.get(key).is_some() && ours.get(key) == theirs.get(key)).count() as u64);
+            prop_assert_eq!(found.equal, all.keys().filter(|key| ours.contains_key(key) && ours.get(key) == theirs.get(key)).count() as u64);
         }
     }
 }

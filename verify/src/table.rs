@@ -106,11 +106,11 @@ impl TableRun {
         };
         let stop = self.shared.stop.clone();
         if !self.place.back {
-            self.from_source(&mut connected).await?;
+            self.there(&mut connected).await?;
             self.place.back = !stop.is_requested();
         }
         if !connected.ordered && self.shared.options.condition.is_none() && !self.is_given_up() {
-            self.from_target(&mut connected).await?;
+            self.and_back(&mut connected).await?;
         }
         if stop.is_requested() {
             // Where it is was kept: whoever goes on with the run begins there.
@@ -140,7 +140,7 @@ impl TableRun {
     }
 
     /// Reads the source's rows, and of ClickHouse the same keys or the same range of them.
-    async fn from_source(&mut self, connected: &mut Connected) -> Result<(), Error> {
+    async fn there(&mut self, connected: &mut Connected) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let options = &shared.options;
         let whole = options.sample >= 1.0;
@@ -223,7 +223,7 @@ impl TableRun {
     }
 
     /// Reads ClickHouse's keys in its own order, and asks the source which of them it has.
-    async fn from_target(&mut self, connected: &mut Connected) -> Result<(), Error> {
+    async fn and_back(&mut self, connected: &mut Connected) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let options = &shared.options;
         let types = connected.target.table.key_types();

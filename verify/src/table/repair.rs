@@ -71,10 +71,9 @@ impl TableRun {
 
     /// Rows with a version that no producer gave would outrank every change to come.
     async fn delete_nobodys(&self, connected: &Connected, differing: &BTreeMap<Box<[u8]>, (Kind, Observation)>) -> Result<(), Error> {
-        let nobodys = |(_, (_, seen)): &(&Box<[u8]>, &(Kind, Observation))| {
-            seen.version.is_some_and(|version| version > seen.greatest.max(version_at(seen.clock_us)))
-        };
-        let keys: Vec<KeyTexts> = differing.iter().filter(nobodys).map(|(key, _)| self.texts(connected, key)).collect();
+        let is_nobodys = |seen: &Observation| seen.version.is_some_and(|version| version > seen.greatest.max(version_at(seen.clock_us)));
+        let keys: Vec<KeyTexts> =
+            differing.iter().filter(|(_, (_, seen))| is_nobodys(seen)).map(|(key, _)| self.texts(connected, key)).collect();
         let Some(greatest) = differing.values().map(|(_, seen)| seen.greatest.max(version_at(seen.clock_us))).max() else { return Ok(()) };
         for keys in keys.chunks(KEYS_OF_STATEMENT) {
             connected.target.change(&connected.target.table.delete_beyond(keys, greatest)).await?;

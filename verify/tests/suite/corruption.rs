@@ -89,7 +89,7 @@ fn corruptions(database: &str) -> Vec<(Told, Vec<String>)> {
             update(
                 "ints",
                 "id = 21",
-                "j = concat(j, ' '), bits = bits + 256, kind = 'a', s = 'y,x', data = concat(data, '\\0'), born = addDays(born, 1), took = -took, \
+                "j = concat(j, ' '), bits = bits + 256, kind = 'a', s = 'y,x', data = concat(data, '\\0'), born = addDays(born, 1), took = CAST('11:00:00', 'Time64(2)'), \
                  place = concat(place, '\\0'), place_srid = 4326",
             ),
         ),

@@ -57,3 +57,46 @@ fn parenthesised(texts: &[String]) -> String {
         several => format!("({})", several.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use millrace_schemas::shape::{BinaryKind, Column, ColumnType, TableShape, TextKind};
+
+    use super::*;
+    use crate::signal;
+    use crate::source::catalog::Table;
+
+    #[test]
+    fn the_condition_of_keys_is_one_that_a_signal_takes() {
+        let text = |charset: &str| ColumnType::Text { kind: TextKind::VarChar, chars: 9, charset: charset.into() };
+        let kinds = [
+            ("a", text("utf8mb4"), None),
+            ("b`", text("latin1"), Some("latin1_swedish_ci")),
+            ("c", ColumnType::Binary { kind: BinaryKind::VarBinary, bytes: 9 }, None),
+            ("d", ColumnType::Decimal { precision: 9, scale: 2 }, None),
+            ("e", ColumnType::Time { fsp: 2 }, None),
+            ("f", ColumnType::Double, None),
+        ];
+        let columns =
+            kinds.iter().map(|(name, kind, _)| Column { name: (*name).into(), kind: kind.clone(), nullable: false, default: None });
+        let shape = TableShape { database: "d".into(), table: "t".into(), columns: columns.collect(), key: (0..kinds.len()).collect() };
+        let key_collations = kinds.iter().map(|(_, _, collation)| collation.map(str::to_owned)).collect();
+        let table = Table { shape, chunk_index: Some("PRIMARY".into()), key_collations };
+        let reader = ChunkReader::new(&table, None).unwrap();
+        let key = |values: [&str; 6]| values.map(|value| value.as_bytes().to_vec()).to_vec();
+        let keys = [key(["ä'", "ö\\", "\0", "-1.50", "-01:00:00.25", "-0.1"]), key(["", "", "", "0", "00:00:00", "1e300"])];
+        let condition = reader.condition_of_keys(&keys).unwrap();
+        assert!(condition.starts_with("(`a`, `b```, `c`, `d`, `e`, `f`) IN ((_utf8mb4 X'c3a427', CONVERT("), "{condition}");
+        for condition in [condition, reader_of_one().condition_of_keys(&[vec![b"5".to_vec()], vec![b"-6".to_vec()]]).unwrap()] {
+            let kind = signal::kind("snapshot", Some("d.t".to_owned()), Some(condition.clone()));
+            assert!(kind.is_ok(), "{condition}: {kind:?}");
+        }
+        assert!(reader.condition_of_keys(&[vec![b"5".to_vec()]]).is_err(), "a key of another table");
+    }
+
+    fn reader_of_one() -> ChunkReader {
+        let column = Column { name: "id".into(), kind: ColumnType::Int { unsigned: false }, nullable: false, default: None };
+        let shape = TableShape { database: "d".into(), table: "t".into(), columns: vec![column], key: vec![0] };
+        ChunkReader::new(&Table { shape, chunk_index: Some("PRIMARY".into()), key_collations: vec![None] }, None).unwrap()
+    }
+}
