@@ -135,17 +135,21 @@ impl Applied {
     /// # Errors
     /// Kafka's, and what the producer remembers can't be read.
     pub async fn wait(&self, topic: &str, point: &Point, within: Duration) -> Result<bool, Error> {
-        let deadline = Instant::now() + within;
+        let began = Instant::now();
+        let deadline = began + within;
         let reached = |seen: &Seen| seen.progress.position.as_ref().is_some_and(|position| point.is_reached_by(position));
         if !self.remembered(within, reached).await? {
             return Ok(false);
         }
+        tracing::debug!(topic, point = %point.log, took = ?began.elapsed(), "published");
         let needed = self.last_records(topic).await?;
+        tracing::debug!(topic, ?needed, took = ?began.elapsed(), "needed");
         loop {
             let (group, topic, needed) = (Arc::clone(&self.group), topic.to_owned(), needed.clone());
             let committed = spawn_blocking(move || is_committed(&group, &topic, &needed)).await;
             let committed = committed.map_err(|_| Error::Ended("the reader of the group's offsets"))?;
             if committed.map_err(|cause| self.failed("asking how far the group is", cause))? {
+                tracing::debug!(took = ?began.elapsed(), "applied");
                 return Ok(true);
             }
             if Instant::now() >= deadline {

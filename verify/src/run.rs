@@ -168,6 +168,7 @@ impl Shared {
         consumer: ConsumerSettings,
         stop: Shutdown,
     ) -> Result<(Arc<Self>, Vec<(TableReport, Option<Place>)>), Error> {
+        tracing::debug!(source = producer.source.target(), "connecting");
         let connector = Connector::new(producer.source.clone());
         let rows_connector = rows_connector(&producer);
         let mut session = connector.connect().await?;
@@ -193,6 +194,7 @@ impl Shared {
         if options.resume {
             tracing::info!(run = recorder.run, tables = begun.len(), "going on with the run, if there is one that didn't end");
         }
+        tracing::debug!(run = recorder.run, "connected");
         let limiter = Limiter::new(options.pace);
         let shared = Self { options, producer, consumer, connector, rows_connector, charsets, preparer, applied, recorder, limiter, stop };
         Ok((Arc::new(shared), begun))
@@ -227,6 +229,10 @@ fn rows_connector(producer: &ProducerSettings) -> Connector {
 /// What keeps it from beginning; what one table fails with is in its report.
 pub async fn pass(shared: &Arc<Shared>, begun: Vec<(TableReport, Option<Place>)>) -> Result<Outcome, Error> {
     let tables = shared.tables().await?;
+    tracing::debug!(tables = tables.len(), "comparing");
+    if tables.is_empty() {
+        tracing::warn!("no table of the source is captured and matches: see --table, and tables.include of the producer's settings");
+    }
     let mut begun: BTreeMap<String, (TableReport, Option<Place>)> =
         begun.into_iter().map(|(report, place)| (report.table.clone(), (report, place))).collect();
     let permits = Arc::new(Semaphore::new(shared.options.workers.max(1)));
@@ -257,6 +263,9 @@ pub async fn pass(shared: &Arc<Shared>, begun: Vec<(TableReport, Option<Place>)>
         reports.push(report.map_err(|_| Error::Ended("a table's verification"))?);
     }
     telling.abort();
+    if std::io::stderr().is_terminal() {
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), b"\r\x1b[K");
+    }
     reports.sort_by(|a, b| a.table.cmp(&b.table));
     Ok(Outcome { run: shared.recorder.run.clone(), tables: reports })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_producer::source::select::KeyTexts;
 use tokio::time::sleep;
@@ -71,7 +71,9 @@ impl TableRun {
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
+                let (began, before) = (Instant::now(), open.len());
                 late += u32::from(!self.round(connected, &mut open, &mut settled, round > 1).await?);
+                tracing::debug!(table = self.report.table, round, keys = before, left = open.len(), took = ?began.elapsed(), "looked again");
             }
             settled.unsettled.extend(open.into_keys());
         }
@@ -95,6 +97,7 @@ impl TableRun {
             let (key, rest) = row.cells.split_at(cell::prefix(&types, &row.cells));
             source.insert(key.into(), rest.into());
         }
+        tracing::debug!(table = self.report.table, rows = reading.rows.len(), log = %reading.end.log, "the source's rows are read");
         let wait = shared.applied.wait(&connected.topic, &reading.end, shared.options.settle_timeout);
         let applied = if watch {
             // A row that changes all the time is seldom the same on both sides at once: that ClickHouse had the source's row at any time after it was read is enough.

@@ -101,6 +101,14 @@ fn corruptions(database: &str) -> Vec<(Told, Vec<String>)> {
         (told("moments", "missing", "2024-03-31 02:00:00.004 4", ""), delete("moments", "id = 4")),
         (told("moments", "extra", "2024-03-31 02:00:00.004 3", ""), insert("moments", "VALUES ('2024-03-31 02:00:00.004', 3, 1, 5, 0)")),
         (told("prices", "missing", "-7.125", ""), delete("prices", "v = 7")),
+        // A version that no producer gave outranks every change.
+        (
+            told("prices", "different", "-9.125", "v"),
+            vec![format!(
+                "INSERT INTO {database}.prices SELECT * REPLACE (0 AS v, 18446744073709551615 AS _version) FROM {database}.prices FINAL WHERE price = toDecimal64('-9.125', 3)"
+            )],
+        ),
+        (told("latin", "extra", "'niemand'", ""), insert("latin", "VALUES ('niemand', 3, 18446744073709551615, 0)")),
         (told("prices", "extra", "-7.126", ""), insert("prices", "VALUES (-7.126, 7, 5, 0)")),
         (told("hashes", "different", &md5_start(3), "v"), update("hashes", "v = 3", "v = 4")),
         (told("kinds", "different", "'z' 3", "v"), update("kinds", "id = 3", "v = 0")),

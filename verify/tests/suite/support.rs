@@ -45,7 +45,7 @@ impl Files {
         let path = Binary::Producer.path()?.with_file_name("millrace-verify");
         let mut command = Command::new(path);
         command.arg("run").arg("--producer").arg(&self.producer).arg("--consumer").arg(&self.consumer).args(arguments);
-        command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env("RUST_LOG", "info,millrace_verify=debug").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command)
     }
 
