@@ -25,7 +25,7 @@ test: build more-servers ## start the stack, then run every test but the slow on
 	$(CARGO) test --workspace --profile $(PROFILE) --no-fail-fast
 
 test-slow: build more-servers ## start the stack, then run the tests that take minutes: the whole disruption matrix
-	$(CARGO) test -p millrace-tests --profile $(PROFILE) --no-fail-fast -- --ignored --nocapture
+	$(CARGO) test --workspace --test main --profile $(PROFILE) --no-fail-fast -- --ignored --skip bench:: --nocapture
 
 # Tests that need these say so and pass without them: they take root and a Debian mirror.
 more-servers: stack
@@ -57,9 +57,11 @@ build: stack ## build everything (the stack installs what a build needs)
 install:
 	@$(STACK) install
 
-docs: ## write docs/reference/settings.md from the code
+docs: ## write docs/reference/settings.md and checks.md from the code
 	$(CARGO) build --profile $(PROFILE) -p millrace-producer -p millrace-consumer
 	{ $(BIN)/millrace-producer settings; echo; $(BIN)/millrace-consumer settings; } > docs/reference/settings.md
+	{ sed '/^## Producer$$/,$$d' docs/reference/checks.md; $(BIN)/millrace-producer checks; echo; $(BIN)/millrace-consumer checks; } > $(BIN)/checks.md
+	mv $(BIN)/checks.md docs/reference/checks.md
 
 fmt: ## format the code
 	$(CARGO) fmt --all

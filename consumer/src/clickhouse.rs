@@ -3,6 +3,8 @@
 //! Every insert has the settings it depends on pinned, since a server's profile may say otherwise. An error's number, never its text,
 //! tells what it is; an answer that isn't ClickHouse's (a proxy's page, a broken connection, a time-out) means that the outcome is unknown.
 
+mod read;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +23,8 @@ use crate::ddl::{self, Existing, ExistingColumn, Placement};
 use crate::error::{Error, clickhouse_code, refused_status};
 use crate::native::Frozen;
 use crate::settings::ClickHouseSettings;
+
+pub use read::{Answer, is_absent};
 
 /// Pieces of a block are joined or cut to about this size, each compressed by itself.
 const CHUNK_BYTES: usize = 1 << 20;

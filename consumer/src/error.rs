@@ -100,6 +100,12 @@ pub enum Error {
     /// It is long ago that a range was recorded, and it isn't known whether its partition still is this consumer's.
     #[error("the range must be recorded again before it is inserted")]
     Unconfirmed,
+    /// The run was to end when all is loaded, and some topics have failed.
+    #[error("all is loaded but these topics, which have failed: {topics}; why is told in the log and by `status`")]
+    CaughtUpBut {
+        /// The topics.
+        topics: String,
+    },
     /// The group's metadata is of another version.
     #[error("topic '{topic}', partition {partition}: {source}")]
     Metadata {
@@ -270,6 +276,7 @@ impl Error {
             Self::Value { stop: true, .. }
             | Self::Refused { .. }
             | Self::TooManyDeadLetters { .. }
+            | Self::CaughtUpBut { .. }
             | Self::Metadata { .. }
             | Self::WentBack { .. }
             | Self::Schema { .. }
@@ -305,6 +312,7 @@ impl Error {
             Self::Record { .. } => "record",
             Self::Refused { .. } => "refused",
             Self::TooManyDeadLetters { .. } => "too_many_dead_letters",
+            Self::CaughtUpBut { .. } => "failed_topics",
             Self::Unconfirmed => "unconfirmed",
             Self::Metadata { .. } => "metadata",
             Self::DeadLetter { .. } => "dead_letter",

@@ -14,8 +14,8 @@
 //!    them; a row that it refuses is found by halving the block.
 //! 6. [`offsets`] tells what that makes committable, and [`kafka`] commits it; [`progress`] writes it down for those who query.
 //!
-//! [`pipeline`] only wires this, and [`dlq`] is the command that works on dead letters. `rules`, `envelope`, `foreign`, `nested`, `plan`, `column`, `native`, `batch`, `types`, `schema`, `ddl`, `offsets`, `ranges`,
-//! `budget`, `topic`, `internal`, `lane` and `loader` are pure: no I/O and no clock. `kafka`, `dead_letter_queue` and `clickhouse` are the only I/O clients beside the registry's, which is shared with
+//! [`pipeline`] only wires this, [`dlq`] is the command that works on dead letters, and [`check`] the one that assesses the servers before anything is loaded. `rules`, `envelope`, `foreign`, `nested`, `plan`, `column`, `native`, `batch`, `types`, `schema`, `ddl`, `offsets`, `ranges`,
+//! `budget`, `topic`, `internal`, `lane` and `loader` are pure: no I/O and no clock. `kafka`, `dead_letter_queue`, `clickhouse` and `check` are the only I/O clients beside the registry's, which is shared with
 //! the producer. Every error is a variant of [`error::Error`], and what follows from it is decided there.
 
 pub mod rules;
@@ -64,6 +64,7 @@ pub mod offsets;
 pub mod progress;
 pub mod ranges;
 
+pub mod check;
 pub mod codes;
 pub mod dlq;
 pub mod error;

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use millrace_consumer::dlq::{self, Dlq, Outcomes, Selection};
 use millrace_consumer::error::{Error, Place};
 use millrace_consumer::status::page;
-use millrace_consumer::{pipeline, settings::Settings};
+use millrace_consumer::{check, pipeline, settings::Settings};
 use millrace_schemas::service::shutdown::Shutdown;
-use millrace_schemas::service::{client, log};
-use millrace_schemas::settings::{Source, describe, read, reference_markdown};
+use millrace_schemas::service::{assessment, client, log};
+use millrace_schemas::settings::{Source, describe, parse_duration, read, reference_markdown};
 
 /// Loads topics of changes, as Millrace's producer or Debezium writes them, into ClickHouse tables.
 ///
@@ -23,7 +24,13 @@ struct Arguments {
     command: Command,
 }
 
+/// How long a start waits for the assessment: servers that are away must not keep it from waiting for them in its own way.
+const CHECK_AT_START_MAX: Duration = Duration::from_secs(10);
+
 const EXIT_CODES: &str = "Exit codes:\n  0  ended as asked: what was read is loaded and committed, or will be read again\n  1  stopped by an error, told in the last line of the log\n  2  the settings or the command line are wrong";
+
+const CHECK_EXIT_CODES: &str =
+    "Exit codes:\n  0  no errors were found, whatever else was\n  1  errors were found\n  2  the settings or the command line are wrong";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -32,7 +39,28 @@ enum Command {
         /// The settings file. `millrace-consumer settings` explains every key; MILLRACE__SECTION__KEY in the environment overrides one.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// End, with code 0, once all partitions that this consumer has are loaded to their ends, or to changes younger than --lag. For scripts and jobs.
+        #[arg(long, value_enum)]
+        until: Option<Until>,
+        /// How old the last loaded change of a partition with more to load may be then: a number and ms, s, m or h.
+        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, requires = "until")]
+        lag: Duration,
+        /// Start although the assessment finds errors.
+        #[arg(long)]
+        skip_check: bool,
     },
+    /// Assess Kafka, the registry and ClickHouse before anything is loaded: what was found, why it matters, what mends it.
+    #[command(after_help = CHECK_EXIT_CODES)]
+    Check {
+        /// The settings file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The form of what is printed.
+        #[arg(long, short, value_enum, default_value_t = Form::Table)]
+        output: Form,
+    },
+    /// Print the reference of the checks, as Markdown.
+    Checks,
     /// Show a running consumer's state, tables and partitions.
     Status {
         /// The settings file, for the address under which it is asked.
@@ -101,6 +129,13 @@ struct Which {
     places: Vec<Place>,
 }
 
+/// When a run ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Until {
+    /// All is loaded.
+    CaughtUp,
+}
+
 /// How something is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Output {
@@ -110,16 +145,29 @@ enum Output {
     Json,
 }
 
+/// How the assessment is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// JUnit XML, for pipelines: a test case for each check and finding; errors are failures.
+    Junit,
+}
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { config } => run(config),
+        Command::Run { config, until, lag, skip_check } => run(config, until.map(|Until::CaughtUp| lag), skip_check),
+        Command::Check { config, output } => show_assessment(config, output),
+        Command::Checks => print(&assessment::reference("Consumer", &check::list::all())),
         Command::Status { config, url, output } => show_status(config, url, output),
         Command::Dlq { command } => work_on_letters(command),
         Command::Settings => print(&reference_markdown("Settings of millrace-consumer", &describe(Settings::read))),
     }
 }
 
-fn run(config: PathBuf) -> ExitCode {
+fn run(config: PathBuf, until: Option<Duration>, skip_check: bool) -> ExitCode {
     let settings = match read(Source::file(config), Settings::read) {
         Ok(settings) => settings,
         Err(error) => return wrong(&error),
@@ -136,7 +184,15 @@ fn run(config: PathBuf) -> ExitCode {
     };
     let result = runtime.block_on(async {
         let shutdown = Shutdown::from_signals().map_err(|error| error.to_string())?;
-        pipeline::run(settings, shutdown).await.map_err(|error| error.to_string())
+        if skip_check {
+            tracing::warn!("the assessment before the start is skipped (--skip-check)");
+        } else {
+            tokio::select! {
+                () = shutdown.requested() => return Ok(()),
+                checked = Box::pin(check_first(&settings)) => checked?,
+            }
+        }
+        pipeline::run(settings, shutdown, until).await.map_err(|error| error.to_string())
     });
     // A job that still waits for a server is given up: its rows aren't committed.
     runtime.shutdown_background();
@@ -149,6 +205,41 @@ fn run(config: PathBuf) -> ExitCode {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The errors of the assessment end it before it begins.
+async fn check_first(settings: &Settings) -> Result<(), String> {
+    let errors = match tokio::time::timeout(CHECK_AT_START_MAX, check::before_joining(settings)).await {
+        Ok(errors) => errors,
+        Err(_) => {
+            tracing::warn!("the assessment before the start isn't done within {CHECK_AT_START_MAX:?}; starting without it");
+            return Ok(());
+        }
+    };
+    if errors.is_empty() { Ok(()) } else { Err(assessment::one_line(&errors)) }
+}
+
+fn show_assessment(config: PathBuf, output: Form) -> ExitCode {
+    let settings = match read(Source::file(config), Settings::read) {
+        Ok(settings) => settings,
+        Err(error) => return wrong(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let report = runtime.block_on(Box::pin(check::assess(&settings)));
+    // What still runs is waiting for something that nobody needs any more.
+    runtime.shutdown_background();
+    let text = match output {
+        Form::Table => assessment::table(&report),
+        Form::Json => assessment::json(&report),
+        Form::Junit => assessment::junit(&report),
+    };
+    match std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()) {
+        Ok(()) => ExitCode::from(report.exit_code()),
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

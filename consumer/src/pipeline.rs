@@ -3,12 +3,14 @@
 //! A turn: take records in, take ended jobs in, start due ones, pause what must wait, commit what is loaded, answer a rebalance, show the
 //! state. Nothing in a turn waits for ClickHouse, but for a short moment when a full batch is about to get free.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use millrace_schemas::registry::Registry;
 use millrace_schemas::service::http;
+use millrace_schemas::service::rate::Rate;
 use millrace_schemas::service::shutdown::Shutdown;
 use rdkafka::Message as _;
 use tokio::runtime::Handle;
@@ -23,6 +25,7 @@ use crate::plan::RowPlan;
 use crate::progress::Recorder;
 use crate::rules::Mode;
 use crate::settings::Settings;
+use crate::status::caught_up::{Reached, reached};
 use crate::status::{ColumnLabel, Metrics, PartitionStatus, Snapshot, Status, TableStatus};
 use crate::target::Preparer;
 use crate::topic::Incoming;
@@ -46,11 +49,11 @@ const KAFKA_GRACE: Duration = Duration::from_secs(5);
 /// How long leaving the group may take.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
-/// Runs the consumer until it is asked to end, or can't go on.
+/// Runs the consumer until it is asked to end, or can't go on; with `until`, until all partitions that it has are loaded to their ends, or to changes younger than that.
 ///
 /// # Errors
-/// Why it can't go on. What was loaded by then is committed.
-pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
+/// Why it can't go on, or that topics had failed when the rest was loaded. What was loaded by then is committed.
+pub async fn run(settings: Settings, shutdown: Shutdown, until: Option<Duration>) -> Result<(), Error> {
     let mut registry = prometheus_client::registry::Registry::default();
     let status = Arc::new(Status::new(&settings.group, Metrics::register(&mut registry)));
     let server = http::serve(settings.listen, Arc::clone(&status) as _, Arc::new(registry), shutdown.clone()).await?;
@@ -75,7 +78,7 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
     let turning = std::thread::Builder::new().name("kafka".to_owned()).spawn(move || {
         let result = match Session::join(&settings) {
             Ok(session) => {
-                let mut pipeline = Pipeline::new(&settings, session, jobs, messages, shutdown);
+                let mut pipeline = Pipeline::new(&settings, session, jobs, messages, shutdown, until);
                 let result = pipeline.turn_until_the_end();
                 (result, Some(pipeline.session))
             }
@@ -118,6 +121,10 @@ struct Pipeline {
     jobs: Jobs,
     messages: Receiver<Message>,
     shutdown: Shutdown,
+    /// How young the last loaded changes must be for the run to end; none: it goes on.
+    until: Option<Duration>,
+    /// How many rows of each topic were acknowledged, and when.
+    rates: HashMap<usize, Rate>,
     status: Arc<Status>,
     group: String,
     drain_timeout: Duration,
@@ -138,7 +145,14 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    fn new(settings: &Settings, session: Session, jobs: Jobs, messages: Receiver<Message>, shutdown: Shutdown) -> Self {
+    fn new(
+        settings: &Settings,
+        session: Session,
+        jobs: Jobs,
+        messages: Receiver<Message>,
+        shutdown: Shutdown,
+        until: Option<Duration>,
+    ) -> Self {
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let limits = Limits {
             rows_max: size(settings.batch.rows_max),
@@ -156,6 +170,8 @@ impl Pipeline {
             jobs,
             messages,
             shutdown,
+            until,
+            rates: HashMap::new(),
             group: settings.group.clone(),
             drain_timeout: settings.drain_timeout,
             phase: Phase::Running,
@@ -407,15 +423,27 @@ impl Pipeline {
         if view.joined {
             self.status.set_joined(true);
         }
-        let ends: std::collections::HashMap<_, _> = view.ends.into_iter().collect();
+        let ends: HashMap<_, _> = view.ends.into_iter().collect();
         let mut snapshot = Snapshot { group: self.group.clone(), state, memory_bytes: self.loader.memory(), ..Snapshot::default() };
         let mut parked = 0;
-        for TableView { topic, loaded, rows_pending, batches_pending, failed, .. } in self.loader.tables() {
+        for TableView { place, topic, loaded, rows_pending, batches_pending, failed } in self.loader.tables() {
             parked += i64::from(failed.is_some());
+            let rate = self.rates.entry(place).or_default();
+            rate.add(now, loaded.rows);
+            let last_change_us = loaded.applied.values().filter_map(|applied| applied.last).map(|last| last.source_ts_us).max();
             snapshot.tables.push(TableStatus {
                 topic: topic.name.to_string(),
                 database: topic.target().map(|target| target.database.clone()),
                 table: topic.target().map(|target| target.table.clone()),
+                state: match (failed, topic.target()) {
+                    (Some(_), _) => "failed",
+                    (None, None) => "queued",
+                    (None, Some(_)) => "loading",
+                },
+                rows_per_second: rate.per_second(now),
+                lag_seconds: None,
+                last_change_ms: last_change_us.map(|us| us.div_euclid(1_000)),
+                schema: topic.schema().map(|id| id.to_string()),
                 rows_inserted: loaded.rows,
                 rows_pending,
                 batches: loaded.batches,
@@ -442,18 +470,51 @@ impl Pipeline {
             let idle = end.is_some_and(|end| end.reached) && self.loader.offsets.settled(id);
             let lag = end.map(|end| if idle { 0 } else { (end.offset - committed.unwrap_or(0)).max(0) });
             let last = self.loader.applied(id).and_then(|applied| applied.last);
+            let lag_seconds = lag.and_then(|lag| lag_seconds(lag, last.map(|last| last.source_ts_us)));
             snapshot.partitions.push(PartitionStatus {
                 topic: named.0.to_string(),
                 partition: named.1,
                 committed,
                 high_watermark: end.map(|end| end.offset),
                 lag,
+                lag_seconds,
                 source_ts_ms: last.map(|last| last.source_ts_us / 1_000),
                 seq: last.map(|last| last.version),
             });
         }
+        let mut lags = HashMap::new();
+        for partition in &snapshot.partitions {
+            let behind: &mut Option<f64> = lags.entry(partition.topic.clone()).or_insert(Some(0.0));
+            *behind = behind.zip(partition.lag_seconds).map(|(one, other)| one.max(other));
+        }
+        for table in &mut snapshot.tables {
+            table.lag_seconds = lags.get(&table.topic).copied().flatten();
+            if table.state == "loading" && table.lag_seconds == Some(0.0) {
+                table.state = "caught-up";
+            }
+        }
+        if let (Some(lag_max), Phase::Running) = (self.until, &self.phase) {
+            match reached(&snapshot, lag_max) {
+                Reached::NotYet => {}
+                Reached::CaughtUp => {
+                    tracing::info!(?lag_max, "caught up: all partitions are loaded");
+                    self.drain(None);
+                }
+                Reached::ButFailed(topics) => self.drain(Some(Error::CaughtUpBut { topics: topics.join(", ") })),
+            }
+        }
         self.status.publish(snapshot);
     }
+}
+
+/// How old the last applied change is where records are left to load; none where that isn't known.
+fn lag_seconds(lag: i64, source_ts_us: Option<i64>) -> Option<f64> {
+    if lag == 0 {
+        return Some(0.0);
+    }
+    let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
+    #[allow(clippy::cast_precision_loss, reason = "seconds to show")]
+    source_ts_us.map(|us| now_us.saturating_sub(us).max(0) as f64 / 1e6)
 }
 
 fn shown<'a>(partitions: impl IntoIterator<Item = &'a kafka::TopicPartition>) -> Vec<String> {

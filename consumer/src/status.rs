@@ -1,5 +1,6 @@
 //! What the consumer shows of itself: readiness, status and metrics.
 
+pub mod caught_up;
 pub mod page;
 
 use std::collections::HashMap;
@@ -177,6 +178,16 @@ pub struct TableStatus {
     pub database: Option<String>,
     /// Its name there.
     pub table: Option<String>,
+    /// `queued` (nothing of it is known yet), `loading`, `caught-up` (nothing is left to load), `failed`.
+    pub state: &'static str,
+    /// Rows acknowledged per second, over the last half minute.
+    pub rows_per_second: Option<f64>,
+    /// Age of the last change that is loaded, in seconds, of the partition that is furthest behind; 0 where nothing is left to load.
+    pub lag_seconds: Option<f64>,
+    /// Source commit time of the newest change that is loaded, ms since 1970.
+    pub last_change_ms: Option<i64>,
+    /// The id of the schema that its last records were written with.
+    pub schema: Option<String>,
     /// Rows acknowledged since the start.
     pub rows_inserted: u64,
     /// Rows that wait in the batch that fills.
@@ -210,6 +221,8 @@ pub struct PartitionStatus {
     pub high_watermark: Option<i64>,
     /// Records from the one to the other; 0 where only transaction markers are left.
     pub lag: Option<i64>,
+    /// Age of the last change that is applied, in seconds; 0 where nothing is left to load.
+    pub lag_seconds: Option<f64>,
     /// Source commit time of the last change that is applied.
     pub source_ts_ms: Option<i64>,
     /// `source.seq` of that change.

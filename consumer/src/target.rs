@@ -3,6 +3,9 @@
 //! Several consumers may do this for one table at once: every statement is harmless where another was quicker, and what counts is what
 //! ClickHouse says the table is afterwards.
 
+mod examine;
+mod look;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -22,6 +25,9 @@ use crate::rules::{Mode, Rules, TableRule};
 use crate::schema::{Node, Record, SchemaError};
 use crate::settings::ClickHouseSettings;
 use crate::types::ColumnType;
+
+pub use examine::{Change, Examined};
+pub use look::Look;
 
 /// How often a table is looked at again after it was made or altered, before it is told to differ.
 const ROUNDS_MAX: usize = 12;
@@ -272,23 +278,10 @@ impl Preparer {
             return Ok(Prepared { envelope: Some(Arc::new(envelope)), marks, target, ..prepared });
         }
         let own_key = !rule.key.is_empty();
-        let goes_by_key = foreign::goes_by_record_key(&rule, envelope.is_change);
-        if let Some(source) = request.bad_key.clone().filter(|_| goes_by_key) {
+        if let Some(source) = request.bad_key.clone().filter(|_| foreign::goes_by_record_key(&rule, envelope.is_change)) {
             return Err(Error::Frame { place: request.place.clone(), source });
         }
-        let names = match key.map(|key| key.record().ok_or(plan::PlanError::KeyShape)) {
-            _ if own_key => rule.key.iter().map(|name| Arc::from(name.as_str())).collect(),
-            Some(Ok(key)) if goes_by_key || envelope.is_change => plan::key_names(key),
-            Some(Err(error)) if goes_by_key => return Err(of_plan(error)),
-            Some(_) | None => Vec::new(),
-        };
-        let mode = foreign::mode(&rule, envelope.is_change, !names.is_empty());
-        if mode == Mode::Mirror && names.is_empty() {
-            return Err(of_plan(plan::PlanError::NoKey));
-        }
-        if mode == Mode::History && !envelope.tells_deletes && (key.is_some() || request.bad_key.is_some()) {
-            return Err(of_plan(plan::PlanError::NoDeletes));
-        }
+        let (names, mode) = key_and_mode(&rule, &envelope, key, request.bad_key.is_some()).map_err(of_plan)?;
         let record = envelope.row(value).ok_or_else(|| of_plan(plan::PlanError::KeyShape))?;
         let skip = not_columns(&envelope, &rule);
         let rows = Rows {
@@ -516,6 +509,30 @@ impl Rows<'_> {
         };
         Ok((row, before))
     }
+}
+
+/// The columns that tell a topic's rows apart, and what its table holds.
+fn key_and_mode(
+    rule: &TableRule,
+    envelope: &Envelope,
+    key: Option<&Node>,
+    bad_key: bool,
+) -> Result<(Vec<Arc<str>>, Mode), plan::PlanError> {
+    let goes_by_key = foreign::goes_by_record_key(rule, envelope.is_change);
+    let names = match key.map(|key| key.record().ok_or(plan::PlanError::KeyShape)) {
+        _ if !rule.key.is_empty() => rule.key.iter().map(|name| Arc::from(name.as_str())).collect(),
+        Some(Ok(key)) if goes_by_key || envelope.is_change => plan::key_names(key),
+        Some(Err(error)) if goes_by_key => return Err(error),
+        Some(_) | None => Vec::new(),
+    };
+    let mode = foreign::mode(rule, envelope.is_change, !names.is_empty());
+    if mode == Mode::Mirror && names.is_empty() {
+        return Err(plan::PlanError::NoKey);
+    }
+    if mode == Mode::History && !envelope.tells_deletes && (key.is_some() || bad_key) {
+        return Err(plan::PlanError::NoDeletes);
+    }
+    Ok((names, mode))
 }
 
 fn mismatch(wanted: &Wanted<'_>, full_name: &Arc<str>, source: ddl::Mismatch) -> Error {

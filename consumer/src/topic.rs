@@ -119,6 +119,12 @@ impl Topic {
         self.plans.last().map_or(0, |(_, plan)| plan.insert.columns.len())
     }
 
+    /// The id of the value schema that it met last.
+    #[must_use]
+    pub fn schema(&self) -> Option<SchemaId> {
+        self.plans.last().map(|((_, value), _)| *value)
+    }
+
     /// Its plans, for those who count.
     pub fn plans(&self) -> impl Iterator<Item = &Arc<Plan>> {
         self.plans.iter().map(|(_, plan)| plan)

@@ -5,6 +5,7 @@ use millrace_schemas::registry::RegistryError;
 use crate::capture::CaptureError;
 use crate::encode::RowError;
 use crate::publish::PublishError;
+use crate::rules::RuleError;
 use crate::source::{Disposition as SourceDisposition, SourceError};
 
 /// Why a session ended. Each says what failed, on what, and what to do.
@@ -101,6 +102,14 @@ pub enum Error {
         /// The topic.
         topic: String,
     },
+    /// A rule that can't be applied to a table.
+    #[error("table {table}: {cause}")]
+    Rule {
+        /// `database.table`.
+        table: String,
+        /// Which rule, and why.
+        cause: Box<RuleError>,
+    },
     /// A table without a key that never stands still.
     #[error(
         "table {table} has no key and changes all the time: its rows can't be read at one known place of the log; give it a primary key, or stop writing to it for a moment"
@@ -117,6 +126,9 @@ pub enum Error {
         /// To be committed.
         to: i64,
     },
+    /// The process has no more threads.
+    #[error("a thread can't be started: {0}")]
+    Thread(std::io::Error),
     /// A part of the pipeline ended without saying why.
     #[error("the {0} ended unexpectedly; this is a defect of Millrace")]
     Ended(&'static str),
@@ -134,6 +146,33 @@ pub enum Disposition {
 }
 
 impl Error {
+    /// The table that it is about, as `database.table`, if it is about one.
+    #[must_use]
+    pub fn table(&self) -> Option<&str> {
+        match self {
+            Self::Stream {
+                cause: CaptureError::Row { table, .. } | CaptureError::Description { table, .. } | CaptureError::RowsAsText { table },
+                ..
+            }
+            | Self::Unnamed { table, .. }
+            | Self::SnapshotRow { table, .. }
+            | Self::Charset { table, .. }
+            | Self::Rule { table, .. }
+            | Self::NeverStill { table } => Some(table),
+            Self::Source(_)
+            | Self::Publish(_)
+            | Self::Registry(_)
+            | Self::Stream { .. }
+            | Self::Purged { .. }
+            | Self::OtherLog { .. }
+            | Self::OtherServer { .. }
+            | Self::SameTopic { .. }
+            | Self::WentBack { .. }
+            | Self::Thread(_)
+            | Self::Ended(_) => None,
+        }
+    }
+
     /// The one place that decides.
     #[must_use]
     pub fn disposition(&self) -> Disposition {
@@ -148,6 +187,10 @@ impl Error {
                 PublishError::Refused { .. } | PublishError::Settings(_) | PublishError::Progress { .. } => Disposition::Stop,
             },
             Self::Registry(error) if error.is_transient() => Disposition::Retry,
+            // The server couldn't be asked: another session asks it again.
+            Self::Stream { cause: CaptureError::Row { cause, .. }, .. } | Self::SnapshotRow { cause, .. } if cause.can_heal() => {
+                Disposition::Retry
+            }
             Self::Registry(_)
             | Self::Stream { .. }
             | Self::Unnamed { .. }
@@ -157,8 +200,10 @@ impl Error {
             | Self::OtherLog { .. }
             | Self::Charset { .. }
             | Self::SameTopic { .. }
+            | Self::Rule { .. }
             | Self::NeverStill { .. }
             | Self::WentBack { .. }
+            | Self::Thread(_)
             | Self::Ended(_) => Disposition::Stop,
         }
     }

@@ -3,8 +3,10 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use millrace_producer::check;
 use millrace_producer::pipeline::{self, EXIT_ERROR, EXIT_SETTINGS};
 use millrace_producer::publish::signals;
 use millrace_producer::settings::Settings;
@@ -12,7 +14,7 @@ use millrace_producer::signal;
 use millrace_producer::status::{is_a_producers, table};
 use millrace_schemas::names;
 use millrace_schemas::service::shutdown::Shutdown;
-use millrace_schemas::service::{client, log};
+use millrace_schemas::service::{assessment, client, log};
 use millrace_schemas::settings::{self, Source};
 
 /// Captures Aurora MySQL's rows and changes, and publishes them to Kafka as Avro.
@@ -25,6 +27,8 @@ struct Arguments {
 
 const EXIT_CODES: &str = "Exit codes: 0 stopped as asked, all that was read is committed; 1 stopped by an error; 2 wrong settings or arguments; \
 3 another producer with the same name has taken over.";
+
+const CHECK_EXIT_CODES: &str = "Exit codes: 0 no errors were found, whatever else was; 1 errors were found; 2 wrong settings or arguments.";
 
 const SIGNAL_EXIT_CODES: &str = "Exit codes: 0 the signal is in Kafka; 1 it isn't, as Kafka can't be reached or refused it, or no producer of this name has run yet; \
 2 wrong settings or arguments.";
@@ -40,13 +44,51 @@ enum Output {
     Json,
 }
 
+/// When a run ends by itself.
+#[derive(Clone, Copy, ValueEnum)]
+enum Until {
+    /// Every table is read, and the stream is close to the end of the source's log.
+    CaughtUp,
+}
+
+/// How the assessment is printed.
+#[derive(Clone, Copy, ValueEnum)]
+enum Form {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// JUnit XML, for pipelines: a test case for each check and finding; errors are failures.
+    Junit,
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Read the existing rows and follow the changes, until SIGTERM.
     Run {
         #[command(flatten)]
         config: Config,
+        /// End, with code 0, once every table is read and the changes up to --lag ago are published. For scripts and jobs.
+        #[arg(long, value_enum)]
+        until: Option<Until>,
+        /// How far behind the source's log the stream may be then: a number and ms, s, m or h.
+        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = settings::parse_duration, requires = "until")]
+        lag: Duration,
+        /// Start although the assessment finds errors; those that are vital still stop it.
+        #[arg(long)]
+        skip_check: bool,
     },
+    /// Assess the source, Kafka and the registry before anything runs: what was found, why it matters, what mends it.
+    #[command(after_help = CHECK_EXIT_CODES)]
+    Check {
+        #[command(flatten)]
+        config: Config,
+        /// The form of what is printed.
+        #[arg(long, short, value_enum, default_value_t = Form::Table)]
+        output: Form,
+    },
+    /// Print the reference of the checks, as Markdown.
+    Checks,
     /// Ask a running producer for something: its id and where its outcome is shown are printed.
     #[command(after_help = SIGNAL_EXIT_CODES)]
     Signal {
@@ -111,14 +153,16 @@ enum Signal {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { config } => run(&config.config),
+        Command::Run { config, until, lag, skip_check } => run(&config.config, until.map(|Until::CaughtUp| lag), skip_check),
+        Command::Check { config, output } => show_assessment(&config.config, output),
+        Command::Checks => print(&assessment::reference("Producer", &check::list::all())),
         Command::Signal { config, signal } => send_signal(&config.config, signal),
         Command::Status { config, url, output } => show_status(&config.config, url, output),
         Command::Settings => print(&settings::reference_markdown("Producer", &settings::describe(Settings::read))),
     }
 }
 
-fn run(config: &Path) -> ExitCode {
+fn run(config: &Path, until: Option<Duration>, skip_check: bool) -> ExitCode {
     let settings = match read(config) {
         Ok(settings) => settings,
         Err(code) => return code,
@@ -128,8 +172,27 @@ fn run(config: &Path) -> ExitCode {
     }
     on_runtime(async {
         match Shutdown::from_signals() {
-            Ok(shutdown) => pipeline::run(settings, shutdown).await,
+            Ok(shutdown) => pipeline::run(settings, skip_check, shutdown, until).await,
             Err(error) => fail(&format!("the process can't listen for signals: {error}"), EXIT_ERROR),
+        }
+    })
+}
+
+fn show_assessment(config: &Path, output: Form) -> ExitCode {
+    let settings = match read(config) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    on_runtime(async move {
+        let report = Box::pin(check::assess(&settings)).await;
+        let text = match output {
+            Form::Table => assessment::table(&report),
+            Form::Json => assessment::json(&report),
+            Form::Junit => assessment::junit(&report),
+        };
+        match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::from(report.exit_code()),
+            Err(_) => ExitCode::from(EXIT_ERROR),
         }
     })
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_schemas::registry::Registry as SchemaRegistry;
+use millrace_schemas::service::assessment;
 use millrace_schemas::service::http;
 use millrace_schemas::service::shutdown::Shutdown;
 use prometheus_client::registry::Registry;
 
+use crate::check;
 use crate::error::Disposition;
 use crate::session;
 use crate::settings::Settings;
@@ -16,8 +18,13 @@ use crate::status::{self, Status};
 
 const RETRY_BACKOFF_MIN: Duration = Duration::from_millis(500);
 const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// How long a start waits for the assessment.
+const CHECK_MAX: Duration = Duration::from_secs(120);
 /// A session that lasted this long was a good one: the next pause is short again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a run is to end because it has caught up.
+const CAUGHT_UP_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Stopped by an error.
 pub const EXIT_ERROR: u8 = 1;
@@ -26,8 +33,9 @@ pub const EXIT_SETTINGS: u8 = 2;
 /// Another producer with the same name has taken over.
 pub const EXIT_FENCED: u8 = 3;
 
-/// Runs until the end. The code is the process's: 0 drained, [`EXIT_ERROR`], [`EXIT_FENCED`].
-pub async fn run(settings: Settings, shutdown: Shutdown) -> ExitCode {
+/// Runs until the end, unless the assessment finds errors; with `skip_check` only those that each session looks for count. With `until` it ends once every table is read
+/// and the stream is no further behind the source than that. The code is the process's: 0 drained, [`EXIT_ERROR`], [`EXIT_FENCED`].
+pub async fn run(settings: Settings, skip_check: bool, shutdown: Shutdown, until: Option<Duration>) -> ExitCode {
     let mut registry = Registry::default();
     let status = Arc::new(Status::new(&settings.name, &mut registry));
     let _endpoints = match settings.http {
@@ -43,15 +51,42 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> ExitCode {
             }
         },
     };
+    for line in settings.rules.not_honoured().iter().chain(settings.rules.warnings()) {
+        tracing::warn!("rules: {line}");
+    }
     // Ends with the runtime.
     tokio::spawn(status::tick(Arc::clone(&status)));
+    if let Some(lag_max) = until {
+        tokio::spawn(until_caught_up(Arc::clone(&status), lag_max, shutdown.clone()));
+    }
     tokio::select! {
-        code = sessions(&settings, &status, &shutdown) => code,
+        code = checked(&settings, skip_check, &status, &shutdown) => code,
         () = overdue(&shutdown, settings.drain_timeout) => {
             tracing::error!(drain_timeout = ?settings.drain_timeout, "stopping took too long; what wasn't committed will be read again at the next start");
             ExitCode::from(EXIT_ERROR)
         }
     }
+}
+
+/// The sessions, after the assessment.
+async fn checked(settings: &Settings, skip_check: bool, status: &Arc<Status>, shutdown: &Shutdown) -> ExitCode {
+    if skip_check {
+        tracing::warn!("the assessment before the start is skipped (--skip-check); each session still looks for what is vital");
+        return sessions(settings, status, shutdown).await;
+    }
+    let errors = tokio::select! {
+        () = shutdown.requested() => return ExitCode::SUCCESS,
+        errors = Box::pin(tokio::time::timeout(CHECK_MAX, check::before_sessions(settings))) => errors,
+    };
+    let errors = errors.unwrap_or_else(|_| {
+        tracing::warn!("the assessment before the start isn't done within {CHECK_MAX:?}; starting without it");
+        Vec::new()
+    });
+    if !errors.is_empty() {
+        tracing::error!("{}", assessment::one_line(&errors));
+        return ExitCode::from(EXIT_ERROR);
+    }
+    sessions(settings, status, shutdown).await
 }
 
 async fn sessions(settings: &Settings, status: &Arc<Status>, shutdown: &Shutdown) -> ExitCode {
@@ -96,12 +131,24 @@ async fn sessions(settings: &Settings, status: &Arc<Status>, shutdown: &Shutdown
             backoff = RETRY_BACKOFF_MIN;
         }
         tracing::warn!(again_in = ?backoff, "{error}");
-        status.failed(&error.to_string());
+        status.failed(&error.to_string(), error.table());
         tokio::select! {
             () = shutdown.requested() => return ExitCode::SUCCESS,
             () = tokio::time::sleep(backoff) => {}
         }
         backoff = (backoff * 2).min(RETRY_BACKOFF_MAX);
+    }
+}
+
+/// Asks for the end once all is read and the stream has caught up.
+async fn until_caught_up(status: Arc<Status>, lag_max: Duration, shutdown: Shutdown) {
+    let mut interval = tokio::time::interval(CAUGHT_UP_INTERVAL);
+    loop {
+        interval.tick().await;
+        if status.has_caught_up(lag_max) {
+            tracing::info!(?lag_max, "caught up: every table is read, and the changes are published; stopping");
+            return shutdown.request();
+        }
     }
 }
 

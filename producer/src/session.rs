@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use self::start::Beginning;
 use crate::capture::{Announcements, Capture};
+use crate::check::source as source_check;
 use crate::ddl::apply::Known;
 use crate::ddl::history::{Entry, History, Name};
 use crate::error::Error;
@@ -28,9 +29,9 @@ use crate::snapshot::message::SnapshotMessage;
 use crate::snapshot::{Plan, Snapshot};
 use crate::source::catalog::{self, KeyOverrides};
 use crate::source::log::LogStream;
-use crate::source::{Connector, Replay, Session, SourceError, SourceSettings, server};
+use crate::source::{Connector, Replay, ServerComparer, Session, SourceError, SourceSettings, server};
 use crate::status::{self, Status};
-use crate::tables::{Charsets, Listed, Tables};
+use crate::tables::{Charsets, Listed, Publication, Tables};
 use crate::writer::{self, Inputs, LogQueue, Remembered, Writer};
 
 /// Snapshot messages that may wait for the writer; each chunk is answered before the next is sent.
@@ -67,7 +68,7 @@ async fn connect(settings: &Settings, registry: &Arc<Registry>, status: &Arc<Sta
     let mut session = connector.connect().await?;
     let mut listed = catalog::tables(&mut session, &settings.tables, &KeyOverrides::new()).await?;
     let shapes: Vec<_> = listed.iter().map(|table| table.shape.clone()).collect();
-    let facts = server::check(&mut session, &shapes, &settings.tables).await?;
+    let facts = source_check::vital(&mut session, &shapes, &settings.tables, &source_check::intent(settings)).await?;
     // From here on no other producer of this name can commit, so what is remembered can't change any more.
     let publisher = connect_publisher(settings).await?;
     let (offsets_topic, signals_topic) = (names::offsets_topic(&settings.name), names::signals_topic(&settings.name));
@@ -118,19 +119,19 @@ async fn connect(settings: &Settings, registry: &Arc<Registry>, status: &Arc<Sta
     let lookups = connector.connect().await?;
     let year_has_signedness = version(&facts.version) >= (8, 0, 16);
     let tables = Arc::new(Tables::new(
-        &settings.name,
-        settings.schema_options(),
+        Publication { prefix: settings.name.clone(), options: settings.schema_options(), rules: Arc::clone(&settings.rules) },
         topics,
         Arc::clone(registry),
         charsets,
         year_has_signedness,
+        Arc::clone(status),
         lookups,
     ));
     let renamed = |shape: &TableShape| {
         let entry = schemas.get(&(shape.database.clone(), shape.table.clone()));
         entry.map(|entry| entry.renames.told()).unwrap_or_default()
     };
-    tables.list(listed.iter().map(|table| Listed { renamed: renamed(&table.shape), shape: table.shape.clone() }))?;
+    tables.list(listed.iter().map(|table| Listed { renamed: renamed(&table.shape), shape: table.shape.clone() })).await?;
 
     let plan = Arc::new(Plan::new(&control));
     let mut new = BTreeSet::new();
@@ -154,6 +155,7 @@ async fn connect(settings: &Settings, registry: &Arc<Registry>, status: &Arc<Sta
     let mut capture =
         Capture::new(&settings.name, begin.position, settings.tombstones, move |database, table| filter.matches(database, table))
             .with_transactions(transactions)
+            .with_comparer(ServerComparer::new(connector.clone()).map_err(Error::Thread)?)
             .with_queries(settings.include_query)
             .with_schemas(schemas, Some(announcements));
     for (database, table) in &control.added {

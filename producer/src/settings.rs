@@ -1,6 +1,7 @@
 //! The producer's settings, valid once read. Every key is declared here or in the module that it belongs to.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_schemas::avro::SchemaOptions;
@@ -9,6 +10,7 @@ use millrace_schemas::service::log;
 use millrace_schemas::settings::Reader;
 
 use crate::publish::settings::{KafkaSettings, TopicSettings};
+use crate::rules::Rules;
 use crate::source::{InvalidDates, SourceSettings, TableFilter};
 
 /// What the producer does, in DMS's words.
@@ -40,6 +42,8 @@ pub struct Settings {
     pub source: SourceSettings,
     /// Which tables.
     pub tables: TableFilter,
+    /// What becomes of tables, columns and rows on their way.
+    pub rules: Arc<Rules>,
     /// The snapshot.
     pub snapshot: SnapshotSettings,
     /// Kafka.
@@ -85,13 +89,20 @@ impl Settings {
             "What to do: read existing rows and then follow the changes",
         );
         let source = SourceSettings::read(r);
+        let rules = Arc::new(Rules::read(r));
         let tables = r.section("tables", "Which tables are captured", |r| {
-            let include = r.texts("include", None, "Patterns of database.table; * stands for any text, ? for one character");
+            let all = rules.are_selective().then_some(&["*.*"][..]);
+            let include = r.texts(
+                "include",
+                all,
+                "Patterns of database.table; * stands for any text, ? for one character. Not needed where rules include tables: then all that those take",
+            );
             let exclude = r.texts("exclude", Some(&[]), "Patterns of database.table that are left out of what include matches");
-            TableFilter::new(&include, &exclude).unwrap_or_else(|error| {
+            let filter = TableFilter::new(&include, &exclude).unwrap_or_else(|error| {
                 r.invalid("include", error.to_string());
                 TableFilter::default()
-            })
+            });
+            filter.with_rules(Arc::clone(&rules))
         });
         let snapshot = r.section("snapshot", "How existing rows are read", |r| SnapshotSettings {
             workers: narrow(r.integer(
@@ -165,6 +176,7 @@ impl Settings {
             mode,
             source,
             tables,
+            rules,
             snapshot,
             kafka,
             topics,

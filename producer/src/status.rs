@@ -1,8 +1,8 @@
 //! What the producer shows of itself: `/status`, `/metrics`, `/readyz`. The pipeline writes here, the endpoints read.
 
 pub mod lag;
-mod rate;
 pub mod table;
+pub mod tally;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use millrace_schemas::service::http::Probe;
+use millrace_schemas::service::rate::{Rate, eta_seconds};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -23,7 +24,7 @@ use crate::position::place::{FilePosition, Position};
 use crate::publish::progress::TableProgress;
 use crate::signal::Signal;
 use crate::source::{Connector, server};
-use rate::{Rate, eta_seconds};
+use tally::Tally;
 
 /// Whether this is a producer's status.
 #[must_use]
@@ -52,6 +53,26 @@ struct Table {
     /// It has series of its own in the metrics.
     gauged: bool,
     rate: Rate,
+    tally: Arc<Tally>,
+    /// The error that ended the last session, where it was about this table.
+    error: Option<String>,
+}
+
+impl Table {
+    /// What becomes of it, in a session of that state.
+    fn state(&self, session: &str) -> String {
+        match (&self.error, session) {
+            (Some(_), _) => "error".to_owned(),
+            (None, "retrying" | "stopped") => session.to_owned(),
+            (None, _) if self.done => "streaming".to_owned(),
+            (None, _) if self.reading => match (self.rows_read * 100).checked_div(self.rows_estimate) {
+                // The estimate may be too low.
+                Some(percent) => format!("snapshot {} %", percent.min(99)),
+                None => "snapshot".to_owned(),
+            },
+            (None, _) => "queued".to_owned(),
+        }
+    }
 }
 
 /// Where the source's log ended when it was asked.
@@ -260,16 +281,39 @@ impl Status {
         let mut shown = self.shown();
         shown.state = if snapshot_pending { "snapshot" } else { "streaming" };
         shown.last_error = None;
+        shown.tables.values_mut().for_each(|table| table.error = None);
         self.snapshot_done.store(!snapshot_pending, Ordering::Relaxed);
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    /// The session ended with an error.
-    pub fn failed(&self, error: &str) {
+    /// The counts of a table's changes.
+    pub fn tally(&self, table: &str) -> Arc<Tally> {
+        Arc::clone(&self.shown().tables.entry(table.to_owned()).or_default().tally)
+    }
+
+    /// Whether every table is read, and the stream was at the end of the source's log not longer than `lag_max` ago.
+    #[must_use]
+    pub fn has_caught_up(&self, lag_max: Duration) -> bool {
+        let lag_bytes = {
+            let shown = self.shown();
+            if shown.state != "streaming" {
+                return false;
+            }
+            shown.lag_bytes(Instant::now())
+        };
+        let is_near = |seconds: f64| seconds <= lag_max.as_secs_f64();
+        self.snapshot_done.load(Ordering::Relaxed) && lag_bytes.is_some() && self.lag_seconds(lag_bytes).is_some_and(is_near)
+    }
+
+    /// The session ended with an error, which may be about one table.
+    pub fn failed(&self, error: &str, table: Option<&str>) {
         self.ready.store(false, Ordering::Relaxed);
         let mut shown = self.shown();
         shown.state = "retrying";
         shown.last_error = Some(error.to_owned());
+        if let Some(table) = table {
+            shown.tables.entry(table.to_owned()).or_default().error = Some(error.to_owned());
+        }
         // What was handled and not committed is handled again.
         shown.handled = None;
         for table in shown.tables.values_mut() {
@@ -527,6 +571,11 @@ impl Probe for Status {
                 (
                     name,
                     json!({
+                        "state": table.state(shown.state),
+                        "error": table.error,
+                        "changes": table.tally.changes(),
+                        "last_change_ms": table.tally.last_change_us().map(|us| us.div_euclid(1_000)),
+                        "schema_id": table.tally.schema_id(),
                         "snapshot_rows": table.rows_read,
                         "snapshot_rows_estimate": table.rows_estimate,
                         "snapshot_done": table.done,
@@ -605,7 +654,7 @@ mod tests {
         status.handled(&position(150).log);
         assert_eq!(status.status()["lag_bytes"], 0, "handled counts, though it isn't committed");
         assert_eq!(status.status()["lag_seconds"], 0.0);
-        status.failed("gone");
+        status.failed("gone", None);
         assert_eq!(status.status()["lag_bytes"], 50, "what wasn't committed is handled again");
         let later = Instant::now() + SOURCE_END_AGE_MAX + Duration::from_secs(1);
         assert_eq!(status.shown().lag_bytes(later), None, "an old answer isn't an answer");

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use millrace_schemas::avro::{self, RenamedFrom, SchemaOptions};
@@ -15,7 +16,7 @@ use millrace_schemas::shape::{ColumnType, TableShape};
 use tokio::task::JoinSet;
 
 use crate::binlog::table_map::{self, TableMap, TableMapError};
-use crate::capture::{CaptureError, LoggedTable, PreparedTable};
+use crate::capture::{CaptureError, LoggedTable, PreparedOutput, PreparedTable};
 use crate::ddl::apply::Known;
 use crate::ddl::history::Entry;
 use crate::ddl::stated::Stated;
@@ -23,9 +24,11 @@ use crate::decode::charset::Charset;
 use crate::encode::TablePlan;
 use crate::error::Error;
 use crate::publish::topics::Topics;
+use crate::rules::{Output, Rules};
 use crate::source::Session;
 use crate::source::catalog::{self, KeyOverrides, Table};
 use crate::source::charsets;
+use crate::status::Status;
 
 /// The server's collations and how their character sets are decoded.
 #[derive(Debug, Default)]
@@ -57,6 +60,14 @@ impl Charsets {
             })
             .collect();
         Ok(Self { collations, charsets })
+    }
+}
+
+impl Charsets {
+    /// How a character set is decoded.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<Arc<Charset>> {
+        self.charsets.get(name).cloned()
     }
 }
 
@@ -96,6 +107,16 @@ const REGISTERED_AT_ONCE: usize = 4;
 /// Topics that one request makes. A broker makes them one after the other, and whoever needs one topic at once waits for those before.
 const TOPICS_AT_ONCE: usize = 25;
 
+/// What becomes of tables on their way to topics.
+pub struct Publication {
+    /// The prefix of topics.
+    pub prefix: String,
+    /// What changes the schemas.
+    pub options: SchemaOptions,
+    /// The rules.
+    pub rules: Arc<Rules>,
+}
+
 /// A table that the start found.
 #[derive(Clone)]
 pub struct Listed {
@@ -105,44 +126,88 @@ pub struct Listed {
     pub renamed: RenamedFrom,
 }
 
+/// A table, and the collations of its columns if rules are about it.
+#[derive(Clone)]
+struct Collated {
+    listed: Listed,
+    collations: Vec<Option<String>>,
+}
+
+/// A table's plan, and what rules make of its rows.
+struct Planned {
+    plan: TablePlan,
+    collations: Vec<Option<String>>,
+    outputs: Vec<PlannedOutput>,
+}
+
+struct PlannedOutput {
+    output: Output,
+    renamed: RenamedFrom,
+    topic: String,
+    shared: Arc<AtomicBool>,
+}
+
+impl Planned {
+    /// The topics that it needs, and whether their records have keys.
+    fn topics(&self) -> impl Iterator<Item = (&str, bool)> {
+        let own = self.outputs.is_empty().then(|| (self.plan.topic(), self.plan.has_key()));
+        own.into_iter().chain(self.outputs.iter().map(|planned| (planned.topic.as_str(), !planned.output.shape.key.is_empty())))
+    }
+}
+
+/// Whose a topic is.
+enum Claim {
+    /// The producer's own.
+    Own,
+    /// A table's, by its name.
+    Table(String),
+    /// That of tables which rules send there, and whether there are several.
+    Outputs { first: String, shared: Arc<AtomicBool> },
+}
+
 /// See the module.
 pub struct Tables {
     prefix: String,
     options: SchemaOptions,
+    rules: Arc<Rules>,
     topics: Topics,
     registry: Arc<Registry>,
     charsets: Charsets,
     year_has_signedness: bool,
+    status: Arc<Status>,
     /// For looking up a table that the log describes anew.
     session: tokio::sync::Mutex<Session>,
     known: std::sync::Mutex<HashMap<(String, String), Arc<PreparedTable>>>,
     /// Tables that the start found and that aren't prepared yet.
-    listed: std::sync::Mutex<BTreeMap<(String, String), Listed>>,
-    by_topic: std::sync::Mutex<HashMap<String, String>>,
+    listed: std::sync::Mutex<BTreeMap<(String, String), Collated>>,
+    by_topic: std::sync::Mutex<HashMap<String, Claim>>,
 }
 
 impl Tables {
     /// Knows nothing yet.
     pub fn new(
-        prefix: &str,
-        options: SchemaOptions,
+        publication: Publication,
         topics: Topics,
         registry: Arc<Registry>,
         charsets: Charsets,
         year_has_signedness: bool,
+        status: Arc<Status>,
         session: Session,
     ) -> Self {
+        let Publication { prefix, options, rules } = publication;
         Self {
-            prefix: prefix.to_owned(),
-            options,
             topics,
             registry,
             charsets,
             year_has_signedness,
+            status,
             session: tokio::sync::Mutex::new(session),
             known: std::sync::Mutex::default(),
             listed: std::sync::Mutex::default(),
-            by_topic: std::sync::Mutex::new(own_topics(prefix)),
+            by_topic: std::sync::Mutex::new(own_claims(&prefix)),
+            prefix,
+            options,
+            rules,
         }
     }
 
@@ -159,25 +224,74 @@ impl Tables {
     pub async fn prepare(&self, shape: TableShape, mut renamed: RenamedFrom) -> Result<Arc<PreparedTable>, Error> {
         let name = (shape.database.clone(), shape.table.clone());
         renamed.retain(|name, _| shape.columns.iter().any(|column| column.name == *name));
-        if let Some(known) = self.known(&name).filter(|known| known.plan.shape() == &shape && known.plan.renamed() == &renamed) {
+        let collations = self.collations(&shape).await?;
+        let same =
+            |known: &Arc<PreparedTable>| known.plan.shape() == &shape && known.plan.renamed() == &renamed && known.collations == collations;
+        if let Some(known) = self.known(&name).filter(same) {
             return Ok(known);
         }
-        let plan = self.plan(Listed { shape, renamed })?;
-        self.topics.ensure_tables(&[(plan.topic(), plan.has_key())]).await?;
-        Ok(self.remember(register(Arc::clone(&self.registry), self.prefix.clone(), plan).await?))
+        let planned = self.plan(Collated { listed: Listed { shape, renamed }, collations })?;
+        self.topics.ensure_tables(&planned.topics().collect::<Vec<_>>()).await?;
+        Ok(self.remember(register(Arc::clone(&self.registry), self.prefix.clone(), planned).await?))
     }
 
     /// Takes the tables that the start found, to be prepared by [`Tables::prepare_listed`] or when they are asked for.
     ///
     /// # Errors
     /// A character set that can't be decoded, two tables with one topic.
-    pub fn list(&self, tables: impl Iterator<Item = Listed>) -> Result<(), Error> {
-        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        for table in tables {
-            self.plan(table.clone())?;
-            listed.insert((table.shape.database.clone(), table.shape.table.clone()), table);
+    pub async fn list(&self, tables: impl Iterator<Item = Listed>) -> Result<(), Error> {
+        let mut by_database = HashMap::new();
+        let mut first_of = HashMap::new();
+        for listed in tables {
+            let shape = &listed.shape;
+            let collations = if self.rules.concern(&shape.database, &shape.table) {
+                if !by_database.contains_key(&shape.database) {
+                    let found = catalog::column_collations(&mut *self.session.lock().await, &shape.database, None).await?;
+                    by_database.insert(shape.database.clone(), found);
+                }
+                catalog::in_order(shape, by_database.get(&shape.database).and_then(|tables| tables.get(&shape.table)))
+            } else {
+                Vec::new()
+            };
+            let name = (shape.database.clone(), shape.table.clone());
+            let table = Collated { listed, collations };
+            let planned = self.plan(table.clone())?;
+            for output in &planned.outputs {
+                for warning in &output.output.warnings {
+                    tracing::warn!(table = format!("{}.{}", name.0, name.1), "{warning}");
+                }
+                if let Some((first, what)) = Self::conflict(output, &mut first_of) {
+                    tracing::warn!(
+                        topic = output.topic,
+                        "tables {first} and {}.{} share a topic and differ: {what}. The registry decides whether both schemas may be there",
+                        name.0,
+                        name.1
+                    );
+                }
+            }
+            self.listed.lock().unwrap_or_else(PoisonError::into_inner).insert(name, table);
         }
         Ok(())
+    }
+
+    /// How an output differs from the first one with its topic.
+    fn conflict(planned: &PlannedOutput, first_of: &mut HashMap<String, Output>) -> Option<(String, String)> {
+        match first_of.get(&planned.topic) {
+            None => {
+                first_of.insert(planned.topic.clone(), planned.output.clone());
+                None
+            }
+            Some(first) => first.conflict(&planned.output).map(|what| (first.preview.source.clone(), what)),
+        }
+    }
+
+    /// The collations of a table's columns; empty if no rule is about it.
+    async fn collations(&self, shape: &TableShape) -> Result<Vec<Option<String>>, Error> {
+        if !self.rules.concern(&shape.database, &shape.table) {
+            return Ok(Vec::new());
+        }
+        let found = catalog::column_collations(&mut *self.session.lock().await, &shape.database, Some(&shape.table)).await?;
+        Ok(catalog::in_order(shape, found.get(&shape.table)))
     }
 
     /// Makes the listed tables ready: some topics with one request, and the schemas of those before meanwhile.
@@ -190,9 +304,9 @@ impl Tables {
         loop {
             let next = self.listed_after(after.as_ref());
             let Some(last) = next.last() else { break };
-            after = Some((last.shape.database.clone(), last.shape.table.clone()));
+            after = Some((last.listed.shape.database.clone(), last.listed.shape.table.clone()));
             let plans = next.into_iter().map(|table| self.plan(table)).collect::<Result<Vec<_>, _>>()?;
-            let topics: Vec<_> = plans.iter().map(|plan| (plan.topic(), plan.has_key())).collect();
+            let topics: Vec<_> = plans.iter().flat_map(Planned::topics).collect();
             self.topics.ensure_tables(&topics).await?;
             for plan in plans {
                 if registering.len() >= REGISTERED_AT_ONCE
@@ -210,7 +324,7 @@ impl Tables {
     }
 
     /// The next of the tables that aren't prepared yet, by name.
-    fn listed_after(&self, after: Option<&(String, String)>) -> Vec<Listed> {
+    fn listed_after(&self, after: Option<&(String, String)>) -> Vec<Collated> {
         let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         listed.range((from, Bound::Unbounded)).take(TOPICS_AT_ONCE).map(|(_, table)| table.clone()).collect()
@@ -222,21 +336,34 @@ impl Tables {
     }
 
     fn listed(&self, name: &(String, String)) -> Option<Listed> {
-        self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(name).map(|table| table.listed.clone())
     }
 
-    fn plan(&self, Listed { shape, renamed }: Listed) -> Result<TablePlan, Error> {
+    fn plan(&self, Collated { listed: Listed { shape, renamed }, collations }: Collated) -> Result<Planned, Error> {
         let table = format!("{}.{}", shape.database, shape.table);
+        let outputs = self
+            .rules
+            .outputs(&shape, &collations, self.options)
+            .map_err(|cause| Error::Rule { table: table.clone(), cause: Box::new(cause) })?;
         let plan = TablePlan::new(&self.prefix, shape, self.options, |charset| self.charsets.charsets.get(charset).cloned())
             .map_err(|charset| Error::Charset { table: table.clone(), charset })?
             .with_renamed(renamed);
-        self.claim_topic(plan.topic(), &table)?;
-        Ok(plan)
+        if outputs.is_empty() {
+            self.claim_topic(plan.topic(), &table)?;
+            return Ok(Planned { plan, collations, outputs: Vec::new() });
+        }
+        let planned = |output: Output| {
+            let topic = self.topic(&output.shape.database, &output.shape.table);
+            let shared = self.claim_output(&topic, &table)?;
+            Ok(PlannedOutput { renamed: output.renamed(plan.shape(), plan.renamed()), topic, shared, output })
+        };
+        let outputs = outputs.into_iter().map(planned).collect::<Result<_, Error>>()?;
+        Ok(Planned { plan: plan.with_column_spans(), collations, outputs })
     }
 
     fn remember(&self, prepared: PreparedTable) -> Arc<PreparedTable> {
         let name = (prepared.plan.shape().database.clone(), prepared.plan.shape().table.clone());
-        let prepared = Arc::new(prepared);
+        let prepared = Arc::new(self.tallied(prepared));
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&prepared));
         prepared
@@ -246,8 +373,16 @@ impl Tables {
     fn remember_listed(&self, prepared: PreparedTable) {
         let name = (prepared.plan.shape().database.clone(), prepared.plan.shape().table.clone());
         if self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(&name).is_some() {
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(prepared));
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(self.tallied(prepared)));
         }
+    }
+
+    /// With the counts of its name, which go on when its shape changes.
+    fn tallied(&self, prepared: PreparedTable) -> PreparedTable {
+        let shape = prepared.plan.shape();
+        let tally = self.status.tally(&format!("{}.{}", shape.database, shape.table));
+        tally.registered(prepared.outputs.first().map_or(prepared.value_id, |output| output.value_id));
+        PreparedTable { tally, ..prepared }
     }
 
     /// The table of a description in the log. `entry`: what is known of it at this place.
@@ -354,19 +489,41 @@ impl Tables {
         }
     }
 
-    /// A table of which only the topic is left, as its schemas in the registry tell it: no rows can be encoded, but that there are none.
+    /// A table of which only the topics are left, as their schemas in the registry tell them: no rows can be encoded, but that there are none.
     async fn published(&self, (database, table): (String, String)) -> Result<Option<Arc<PreparedTable>>, Error> {
-        let topic = self.topic(&database, &table);
-        let Some(value_id) = self.registry.latest(&names::value_subject(&topic)).await? else { return Ok(None) };
-        let keyed = self.registry.latest(&names::key_subject(&topic)).await?.is_some();
+        let name = format!("{database}.{table}");
+        let shape = |database: String, table: String| TableShape { database, table, columns: Vec::new(), key: Vec::new() };
+        let targets = self.rules.concern(&database, &table).then(|| self.rules.names(&database, &table));
+        let plan = TablePlan::new(&self.prefix, shape(database, table), self.options, |_| None)
+            .map_err(|charset| Error::Charset { table: name.clone(), charset })?;
+        let Some(targets) = targets else {
+            self.claim_topic(plan.topic(), &name)?;
+            let Some((truncate_key_id, value_id)) = self.published_ids(plan.topic()).await? else { return Ok(None) };
+            return Ok(Some(Arc::new(PreparedTable::unruled(plan, None, truncate_key_id, value_id))));
+        };
+        let mut outputs = Vec::with_capacity(targets.len());
+        for (database, table) in targets {
+            let topic = self.topic(&database, &table);
+            let shared = self.claim_output(&topic, &name)?;
+            if let Some((truncate_key_id, value_id)) = self.published_ids(&topic).await? {
+                let output = Output::empty(shape(database, table));
+                outputs.push(PreparedOutput { output, topic, shared, key_id: None, truncate_key_id, value_id });
+            }
+        }
+        let prepared = PreparedTable { outputs, ..PreparedTable::unruled(plan, None, None, 0) };
+        Ok((!prepared.outputs.is_empty()).then(|| Arc::new(prepared)))
+    }
+
+    /// The ids of a topic's truncate keys, if it has keys, and of its values; none if nothing was ever published to it.
+    async fn published_ids(&self, topic: &str) -> Result<Option<(Option<u32>, u32)>, Error> {
+        let Some(value_id) = self.registry.latest(&names::value_subject(topic)).await? else { return Ok(None) };
+        let keyed = self.registry.latest(&names::key_subject(topic)).await?.is_some();
         let truncate_key_id = match keyed {
             true => Some(self.registry.register(&names::truncate_subject(&self.prefix), avro::TRUNCATE_KEY_SCHEMA).await?),
             false => None,
         };
-        self.topics.ensure_tables(&[(&topic, keyed)]).await?;
-        let shape = TableShape { database, table, columns: Vec::new(), key: Vec::new() };
-        let plan = self.plan(Listed { shape, renamed: RenamedFrom::new() })?;
-        Ok(Some(Arc::new(PreparedTable { plan, key_id: None, truncate_key_id, value_id })))
+        self.topics.ensure_tables(&[(topic, keyed)]).await?;
+        Ok(Some((truncate_key_id, value_id)))
     }
 
     async fn look_up(&self, database: &str, table: &str) -> Result<Option<Table>, Error> {
@@ -380,11 +537,40 @@ impl Tables {
 
     fn claim_topic(&self, topic: &str, table: &str) -> Result<(), Error> {
         let mut by_topic = self.by_topic.lock().unwrap_or_else(PoisonError::into_inner);
-        let owner = by_topic.entry(topic.to_owned()).or_insert_with(|| format!("table {table}"));
-        if owner.strip_prefix("table ") == Some(table) {
-            return Ok(());
+        match by_topic.entry(topic.to_owned()).or_insert_with(|| Claim::Table(table.to_owned())) {
+            Claim::Table(owner) if owner == table => Ok(()),
+            // Rules may leave as it is what they were about before.
+            Claim::Outputs { first, shared } if first == table && !shared.load(Ordering::Relaxed) => Ok(()),
+            claim => Err(claim.refuse(topic, table)),
         }
-        Err(Error::SameTopic { first: owner.clone(), second: table.to_owned(), topic: topic.to_owned() })
+    }
+
+    /// The topic is that of a table which rules send there. Whether it shares it with others.
+    fn claim_output(&self, topic: &str, table: &str) -> Result<Arc<AtomicBool>, Error> {
+        let mut by_topic = self.by_topic.lock().unwrap_or_else(PoisonError::into_inner);
+        let outputs = || Claim::Outputs { first: table.to_owned(), shared: Arc::default() };
+        if matches!(by_topic.get(topic), Some(Claim::Table(owner)) if owner == table) {
+            by_topic.insert(topic.to_owned(), outputs());
+        }
+        match by_topic.entry(topic.to_owned()).or_insert_with(outputs) {
+            Claim::Outputs { first, shared } => {
+                if first != table {
+                    shared.store(true, Ordering::Relaxed);
+                }
+                Ok(Arc::clone(shared))
+            }
+            claim => Err(claim.refuse(topic, table)),
+        }
+    }
+}
+
+impl Claim {
+    fn refuse(&self, topic: &str, table: &str) -> Error {
+        let first = match self {
+            Self::Own => "the producer's own records".to_owned(),
+            Self::Table(name) | Self::Outputs { first: name, .. } => format!("table {name}"),
+        };
+        Error::SameTopic { first, second: table.to_owned(), topic: topic.to_owned() }
     }
 }
 
@@ -409,7 +595,12 @@ fn with_defaults(mut shape: TableShape, stated: &Stated, listed: Option<&TableSh
 }
 
 /// What the producer writes for itself: a table of such a name would write into it.
-fn own_topics(prefix: &str) -> HashMap<String, String> {
+fn own_claims(prefix: &str) -> HashMap<String, Claim> {
+    own_topics(prefix).into_iter().map(|topic| (topic, Claim::Own)).collect()
+}
+
+/// The topics that the producer writes for itself.
+pub(crate) fn own_topics(prefix: &str) -> Vec<String> {
     let of: [fn(&str) -> String; 6] = [
         names::offsets_topic,
         names::signals_topic,
@@ -418,21 +609,42 @@ fn own_topics(prefix: &str) -> HashMap<String, String> {
         names::transaction_topic,
         names::heartbeat_topic,
     ];
-    of.iter().map(|topic| (topic(prefix), "the producer's own records".to_owned())).collect()
+    of.iter().map(|topic| topic(prefix)).collect()
 }
 
 /// Registers a table's schemas.
-async fn register(registry: Arc<Registry>, prefix: String, plan: TablePlan) -> Result<PreparedTable, Error> {
-    let topic = plan.topic();
-    let (key_id, truncate_key_id) = match plan.key_schema() {
+async fn register(registry: Arc<Registry>, prefix: String, planned: Planned) -> Result<PreparedTable, Error> {
+    let Planned { plan, collations, outputs } = planned;
+    if outputs.is_empty() {
+        let ids = register_topic(&registry, &prefix, plan.topic(), plan.key_schema(), &plan.value_schema()).await?;
+        return Ok(PreparedTable { collations, ..PreparedTable::unruled(plan, ids.key, ids.truncate_key, ids.value) });
+    }
+    let mut prepared = Vec::with_capacity(outputs.len());
+    for PlannedOutput { output, renamed, topic, shared } in outputs {
+        let (key, value) =
+            (avro::key_schema(&output.shape, &topic), avro::value_schema_after(&output.shape, &renamed, &topic, plan.options()));
+        let ids = register_topic(&registry, &prefix, &topic, key, &value).await?;
+        prepared.push(PreparedOutput { output, topic, shared, key_id: ids.key, truncate_key_id: ids.truncate_key, value_id: ids.value });
+    }
+    Ok(PreparedTable { collations, outputs: prepared, ..PreparedTable::unruled(plan, None, None, 0) })
+}
+
+/// The ids of a topic's schemas.
+struct Ids {
+    key: Option<u32>,
+    truncate_key: Option<u32>,
+    value: u32,
+}
+
+async fn register_topic(registry: &Registry, prefix: &str, topic: &str, key: Option<String>, value: &str) -> Result<Ids, Error> {
+    let (key, truncate_key) = match key {
         Some(schema) => (
             Some(registry.register(&names::key_subject(topic), &schema).await?),
-            Some(registry.register(&names::truncate_subject(&prefix), avro::TRUNCATE_KEY_SCHEMA).await?),
+            Some(registry.register(&names::truncate_subject(prefix), avro::TRUNCATE_KEY_SCHEMA).await?),
         ),
         None => (None, None),
     };
-    let value_id = registry.register(&names::value_subject(topic), &plan.value_schema()).await?;
-    Ok(PreparedTable { plan, key_id, truncate_key_id, value_id })
+    Ok(Ids { key, truncate_key, value: registry.register(&names::value_subject(topic), value).await? })
 }
 
 /// Whether a known shape describes the rows of one from the log, which knows primary keys only and no defaults.
@@ -509,8 +721,8 @@ mod tests {
 
     #[test]
     fn a_table_called_as_the_producers_own_records_has_no_topic() {
-        assert!(own_topics("shop").contains_key(&names::table_topic("shop", "millrace", "offsets")));
-        assert!(!own_topics("shop").contains_key(&names::table_topic("shop", "millrace", "orders")));
+        assert!(own_claims("shop").contains_key(&names::table_topic("shop", "millrace", "offsets")));
+        assert!(!own_claims("shop").contains_key(&names::table_topic("shop", "millrace", "orders")));
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 mod catalog;
 mod chunks;
+mod expressions;
 mod log;
 mod parts;
 mod refusals;
 mod relay;
+mod rules;
 mod stated;
 mod statements;
 

@@ -8,6 +8,7 @@
 mod apicurio;
 mod error;
 pub mod frame;
+mod overview;
 
 #[cfg(test)]
 mod live;

@@ -1,14 +1,14 @@
-//! Kafka, as an administrator: which topics there are, deleting them, writing what no producer would.
+//! Kafka, as an administrator: which topics there are, making and deleting them, writing what no producer would.
 
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::failure::{Context, Result};
+use crate::failure::{Context, Failure, Result};
 use crate::stack::Stack;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -51,6 +51,29 @@ pub async fn delete(stack: &Stack, prefix: &str, group: &str) -> Result<()> {
     }
     // A group that never was, or still has a member that was killed, answers with an error of its own: nothing to do about it.
     admin.delete_groups(&[group], &options).await.context("deleting a consumer group")?;
+    Ok(())
+}
+
+/// Makes a topic with this configuration.
+///
+/// # Errors
+/// If the brokers refuse.
+pub async fn make(stack: &Stack, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = config(stack).create()?;
+    let new = settings.iter().fold(NewTopic::new(topic, partitions, TopicReplication::Fixed(1)), |new, (key, value)| new.set(key, value));
+    for made in admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(TIMEOUT))).await? {
+        made.map_err(|(topic, code)| Failure::new(format!("making {topic}: {code}")))?;
+    }
+    Ok(())
+}
+
+/// Deletes one topic.
+///
+/// # Errors
+/// If the brokers refuse.
+pub async fn drop(stack: &Stack, topic: &str) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = config(stack).create()?;
+    admin.delete_topics(&[topic], &AdminOptions::new().operation_timeout(Some(TIMEOUT))).await.context("deleting a topic")?;
     Ok(())
 }
 

@@ -5,9 +5,11 @@
 //! ClickHouse database that nobody else uses, so that tests run beside each other. [`source`] prepares and changes MySQL, [`processes`] starts,
 //! stops and kills the binaries, [`server`] does the same with servers, [`proxy`] stands in the way, [`topic`] reads what the producer wrote, [`compare`] holds every row of ClickHouse against MySQL's.
 
+pub mod acls;
 pub mod binlog;
 pub mod clickhouse;
 pub mod compare;
+pub mod deadline;
 pub mod failure;
 pub mod fold;
 pub mod kafka;

@@ -62,6 +62,8 @@ pub struct Process {
     log: PathBuf,
     http: Option<String>,
     variables: Vec<(String, String)>,
+    /// Arguments behind those that every run has.
+    arguments: Vec<String>,
     child: Child,
 }
 
@@ -92,8 +94,8 @@ impl Process {
         let log = directory.join(format!("{label}.log"));
         std::fs::write(&config, settings).context(config.display())?;
         let variables: Vec<(String, String)> = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let child = spawn(binary, &config, &log, &variables)?;
-        Ok(Self { binary, label: label.to_owned(), config, log, http, variables, child })
+        let child = spawn(binary, &config, &log, &variables, &[])?;
+        Ok(Self { binary, label: label.to_owned(), config, log, http, variables, arguments: Vec::new(), child })
     }
 
     /// Starts it again with the same settings. It must have ended.
@@ -104,8 +106,17 @@ impl Process {
         if self.child.try_wait()?.is_none() {
             return Err(Failure::new(format!("{} still runs", self.label)));
         }
-        self.child = spawn(self.binary, &self.config, &self.log, &self.variables)?;
+        self.child = spawn(self.binary, &self.config, &self.log, &self.variables, &self.arguments)?;
         Ok(())
+    }
+
+    /// Starts it again with these arguments behind those that every run has. It must have ended.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start_again_with(&mut self, arguments: &[&str]) -> Result<()> {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.start_again()
     }
 
     /// `kill -9`, and waits for its end.
@@ -275,11 +286,11 @@ impl Drop for Process {
     }
 }
 
-fn spawn(binary: Binary, config: &Path, log: &Path, variables: &[(String, String)]) -> Result<Child> {
+fn spawn(binary: Binary, config: &Path, log: &Path, variables: &[(String, String)], arguments: &[String]) -> Result<Child> {
     let path = binary.path()?;
     let output = append(log)?;
     let mut command = Command::new(&path);
-    command.arg("run").arg("--config").arg(config).envs(variables.iter().map(|(name, value)| (name, value)));
+    command.arg("run").arg("--config").arg(config).args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     command.spawn().context(path.display())
 }

@@ -2,8 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::failure::{Context, Result};
+
+/// How long a server may take to answer: one that is stopped while it is asked must not keep the test for ever.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
 
 /// Addresses and credentials of the four servers.
 #[derive(Debug, Clone)]
@@ -49,6 +53,7 @@ impl Stack {
     /// # Errors
     /// One line that says what to run, if an address is neither in the environment nor in `.stack/env`.
     pub fn find() -> Result<Self> {
+        crate::deadline::begin();
         let path = directory().join("env");
         let file = std::fs::read_to_string(&path).unwrap_or_default();
         let written: HashMap<&str, &str> = file.lines().filter_map(|line| line.split_once('=')).collect();
@@ -66,7 +71,7 @@ impl Stack {
             clickhouse: get("CLICKHOUSE_URL")?,
             clickhouse_user: get("CLICKHOUSE_USER")?,
             clickhouse_password: get("CLICKHOUSE_PASSWORD")?,
-            http: reqwest::Client::builder().no_proxy().build()?,
+            http: reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build()?,
         })
     }
 }

@@ -12,6 +12,7 @@ use apache_avro::types::Value;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::failure::{Context, Failure, Result};
@@ -119,25 +120,61 @@ pub async fn read_into<T: Send + 'static>(
     .await?
 }
 
+/// One partition after the other. Each has a queue of its own, since the client doesn't say whose end it has met; and the end as it was before counts as well, since the end
+/// itself is never met where records come faster than an empty answer.
 fn read_to_the_end(config: &ClientConfig, topics: &[(String, i32)], mut take: impl FnMut(Record) -> Result<()>) -> Result<()> {
-    let consumer: BaseConsumer = config.create()?;
+    let consumer: Arc<BaseConsumer> = Arc::new(config.create()?);
     let mut assignment = TopicPartitionList::new();
+    let mut queues = Vec::new();
     for (topic, partitions) in topics {
         for partition in 0..*partitions {
-            assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+            assignment.add_partition_offset(topic, partition, Offset::End)?;
+            queues.push(consumer.split_partition_queue(topic, partition).context(format_args!("{topic}/{partition}"))?);
         }
     }
-    let mut open = assignment.count();
+    let ends: Vec<i64> = match queues.is_empty() {
+        true => Vec::new(),
+        // The place of a time that is the end's: what isn't committed yet is no part of it.
+        false => consumer.offsets_for_times(assignment.clone(), SILENCE_MAX)?.elements().iter().map(end).collect::<Result<_>>()?,
+    };
+    assignment.set_all_offsets(Offset::Beginning)?;
     consumer.assign(&assignment)?;
-    while open > 0 {
-        match consumer.poll(SILENCE_MAX) {
-            Some(Ok(message)) => take(record(&message))?,
-            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
-            Some(Err(error)) => return Err(error).context("reading topics"),
-            None => return Err(Failure::new(format!("Kafka kept silent for {SILENCE_MAX:?} with {open} partitions not at their end"))),
+    for ((queue, end), place) in queues.iter().zip(ends).zip(assignment.elements()) {
+        loop {
+            match queue.poll(SILENCE_MAX) {
+                Some(Ok(message)) => {
+                    let is_last = message.offset() + 1 >= end;
+                    take(record(&message))?;
+                    if is_last {
+                        break;
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => break,
+                Some(Err(error)) => return Err(error).context("reading topics"),
+                None => {
+                    return Err(Failure::new(format!(
+                        "Kafka kept silent for {SILENCE_MAX:?} and {}/{} isn't at its end",
+                        place.topic(),
+                        place.partition()
+                    )));
+                }
+            }
+        }
+        // Errors of the client itself come here.
+        if let Some(Err(error)) = consumer.poll(Duration::ZERO) {
+            return Err(error).context("reading topics");
         }
     }
     Ok(())
+}
+
+fn end(place: &TopicPartitionListElem<'_>) -> Result<i64> {
+    match place.offset() {
+        Offset::Offset(end) => Ok(end),
+        // Nothing is there.
+        Offset::End => Ok(0),
+        other => Err(Failure::new(format!("the end of {}/{} is {other:?}", place.topic(), place.partition()))),
+    }
 }
 
 fn record(message: &impl Message) -> Record {

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::failure::{Failure, Result};
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How long after the bound an answer may still come.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// What a probe found.
 #[derive(Debug)]
@@ -33,9 +35,12 @@ pub async fn until<T>(what: &str, bound: Duration, mut probe: impl AsyncFnMut() 
     let deadline = Instant::now() + bound;
     let mut pause = PAUSE_MIN;
     loop {
-        let reason = match probe().await? {
-            Probe::Holds(value) => return Ok(value),
-            Probe::NotYet(reason) => reason,
+        let reason = match timeout_at(deadline + ANSWER_MAX, probe()).await {
+            Ok(probed) => match probed? {
+                Probe::Holds(value) => return Ok(value),
+                Probe::NotYet(reason) => reason,
+            },
+            Err(_) => "whoever was asked doesn't answer".to_owned(),
         };
         if Instant::now() + pause > deadline {
             return Err(Failure::new(format!("not within {bound:?}: {what}; at the end: {reason}")));

@@ -386,5 +386,6 @@ fn some_disruptions() {
 #[test]
 #[ignore = "slow: make test-slow"]
 fn every_disruption() {
+    millrace_tests::deadline::lift();
     cells("disruptions", &Cell::all());
 }

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use millrace_tests::deadline;
 use millrace_tests::failure::{Context, Failure, Result};
 use millrace_tests::processes::{Binary, Process};
 use millrace_tests::scenario::{World, must};
@@ -51,6 +52,7 @@ async fn until_records(producer: &mut Process, records: u64, within: Duration) -
 #[test]
 #[ignore = "slow: make test-slow"]
 fn a_transaction_of_five_million_rows_passes_in_bounded_memory() {
+    deadline::lift();
     let flags = &["--innodb-buffer-pool-size=256M", "--loose-innodb-log-file-size=512M", "--loose-innodb-redo-log-capacity=1G"];
     on("large_rows", Options { flags, ..Options::default() }, async |world, _| {
         let rows = from_environment("MILLRACE_LARGE_ROWS", 5_000_000);
@@ -97,6 +99,7 @@ fn a_transaction_of_five_million_rows_passes_in_bounded_memory() {
 #[test]
 #[ignore = "slow: make test-slow"]
 fn a_table_of_two_thousand_columns_passes() {
+    deadline::lift();
     const COLUMNS: usize = 2_000;
     // InnoDB's tables have at most 1,017 columns; MyISAM's are as wide as MySQL's limits let them be (4,096 columns, 65,535 bytes).
     on("large_columns", Options::default(), async |world, _| {
@@ -144,6 +147,7 @@ fn a_table_of_two_thousand_columns_passes() {
 #[test]
 #[ignore = "slow: make test-slow"]
 fn ten_thousand_tables_are_captured() {
+    deadline::lift();
     let tables = from_environment("MILLRACE_LARGE_TABLES", 10_000);
     let within = WITHIN_AT_LEAST + WITHIN_FOR_EACH_TABLE.saturating_mul(u32::try_from(tables).unwrap_or(u32::MAX));
     let flags = &["--innodb-file-per-table=OFF", "--table-open-cache=400", "--innodb-buffer-pool-size=256M"];

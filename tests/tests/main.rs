@@ -1,6 +1,7 @@
 //! Millrace end to end: both binaries as processes, against the real servers of `make stack`.
 
 mod bad_input;
+mod check;
 mod conformance;
 mod consumers;
 mod disruption;
@@ -13,6 +14,7 @@ mod kill9;
 mod kubernetes;
 mod large;
 mod operations;
+mod rules;
 mod sakila;
 mod schema_changes;
 mod snapshot;

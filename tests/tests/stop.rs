@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use millrace_tests::failure::{Context, Result};
 use millrace_tests::ledger::{self, Load};
-use millrace_tests::processes::Process;
+use millrace_tests::processes::{Binary, Process};
 use millrace_tests::scenario::{must, scenario};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// More than the settings' `drain_timeout`.
 const STOPPED_WITHIN: Duration = Duration::from_secs(25);
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(60);
 
 #[test]
 fn sigterm_drains_and_ends_with_0() {
@@ -56,6 +57,46 @@ fn sigterm_drains_and_ends_with_0() {
         world.equal(&mut [&mut producer, &mut consumer]).await?;
         ledger::judge_topics(&world.stack, &world.topic_prefix(), &history, &filled).await?;
         Ok(())
+    });
+}
+
+/// For jobs: both halves end by themselves, and what they have moved by then is all that was there.
+#[test]
+fn runs_end_when_they_have_caught_up() {
+    scenario("caught_up", async |world| {
+        let mut mysql = world.mysql().await?;
+        mysql.run(&ledger::definition("a")).await?;
+        ledger::fill(&mut mysql, "a", 500, 1).await?;
+        let mut producer = world.producer().await?;
+        producer.stop(STOPPED_WITHIN).await?;
+        mysql.run("UPDATE a SET version = version + 1 WHERE id < 300").await?;
+        let mut consumer = world.consumer("consumer").await?;
+        consumer.stop(STOPPED_WITHIN).await?;
+        for process in [&mut producer, &mut consumer] {
+            process.start_again_with(&["--until", "caught-up", "--lag", "1s"])?;
+            let code = process.exit_code(CAUGHT_UP_WITHIN).await?;
+            must(code == 0, || format!("{} ended with {code}", process.label))?;
+        }
+        let comparison = world.compare().await?;
+        must(comparison.is_equal(), || format!("ended and not equal: {comparison}"))?;
+        mysql.run("DELETE FROM a WHERE id < 100").await?;
+        // A table in the way of the topic: the rest is waited for, and what failed is told by the code.
+        mysql.run_all(["CREATE TABLE b (id INT PRIMARY KEY)", "INSERT INTO b VALUES (1)"]).await?;
+        world.clickhouse().run(&format!("CREATE TABLE `{}`.b (id String) ENGINE = MergeTree ORDER BY id", world.name)).await?;
+        let mut settings = world.consumer_settings()?;
+        settings["tables"] = json!([{ "topics": ["*"], "on_failure": "park" }]);
+        producer.start_again()?;
+        must(producer.exit_code(CAUGHT_UP_WITHIN).await? == 0, || "the producer didn't end with 0".to_owned())?;
+        let mut parked = world.start(Binary::Consumer, "parked", &settings)?;
+        parked.ready().await?;
+        parked.stop(STOPPED_WITHIN).await?;
+        parked.start_again_with(&["--until", "caught-up"])?;
+        let code = parked.exit_code(CAUGHT_UP_WITHIN).await?;
+        must(code == 1 && parked.log()?.contains("these topics, which have failed"), || {
+            format!("{code}: {}", parked.log().unwrap_or_default())
+        })?;
+        let rows = world.clickhouse().number(&format!("SELECT count() FROM `{}`.a FINAL WHERE _deleted = 0", world.name)).await?;
+        must(rows == Some(401), || format!("{rows:?} rows of the other table"))
     });
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use millrace_schemas::service::page::{aligned, bytes, count, number, plain};
 use serde_json::Value;
 
-/// More tables or partitions than this are shortened to those that failed or lag.
+/// More tables or partitions than this are shortened to those that failed, load or lag.
 const SHOWN: usize = 50;
 
 /// Whether this is a consumer's status.
@@ -27,16 +27,32 @@ pub fn text(status: &Value) -> String {
     for table in failed {
         let _ = writeln!(page, "{:<10} {}: {}", "failed", plain(&table["topic"]), plain(&table["failed"]));
     }
-    section(&mut page, &["TOPIC", "TABLE", "MODE", "STATE", "ROWS", "WAITING", "DEAD LETTERS"], &status["tables"], "tables", |table| {
-        let name = match (&table["database"], &table["table"]) {
-            (Value::String(database), Value::String(name)) => plain(&Value::String(format!("{database}.{name}"))),
-            _ => "-".to_owned(),
-        };
-        let state = if table["failed"].is_string() { "failed" } else { "loading" };
-        let cells = [plain(&table["topic"]), name, plain(&table["mode"]), state.to_owned()];
-        let numbers = ["rows_inserted", "rows_pending", "dead_letters"].map(|field| count(&table[field]));
-        (cells.into_iter().chain(numbers).collect(), table["failed"].is_string())
-    });
+    section(
+        &mut page,
+        &["TOPIC", "TABLE", "MODE", "STATE", "ROWS", "ROWS/S", "LAG", "WAITING", "DEAD LETTERS"],
+        &status["tables"],
+        "tables",
+        |table| {
+            let name = match (&table["database"], &table["table"]) {
+                (Value::String(database), Value::String(name)) => plain(&Value::String(format!("{database}.{name}"))),
+                _ => "-".to_owned(),
+            };
+            let rate = table["rows_per_second"].as_f64().map_or("-".to_owned(), |rate| format!("{rate:.0}"));
+            let lag = table["lag_seconds"].as_f64().map_or("-".to_owned(), |seconds| format!("{seconds:.1} s"));
+            let cells = [
+                plain(&table["topic"]),
+                name,
+                plain(&table["mode"]),
+                plain(&table["state"]),
+                count(&table["rows_inserted"]),
+                rate,
+                lag,
+                count(&table["rows_pending"]),
+                count(&table["dead_letters"]),
+            ];
+            (cells.to_vec(), table["failed"].is_string() || table["state"] == "loading")
+        },
+    );
     section(&mut page, &["TOPIC", "PARTITION", "COMMITTED", "END", "LAG"], &status["partitions"], "partitions", |partition| {
         let numbers = ["partition", "committed", "high_watermark", "lag"].map(|field| count(&partition[field]));
         (std::iter::once(plain(&partition["topic"])).chain(numbers).collect(), partition["lag"] != 0)
@@ -75,8 +91,8 @@ mod tests {
         let status = json!({
             "group": "g", "state": "running", "memory_bytes": 2048,
             "tables": [
-                { "topic": "p.d.t", "database": "d", "table": "t", "mode": "mirror", "rows_inserted": 1234, "rows_pending": 0, "dead_letters": 1, "failed": null },
-                { "topic": "p.d.u", "database": null, "table": null, "mode": null, "rows_inserted": 0, "rows_pending": 0, "dead_letters": 0, "failed": "no\nway" },
+                { "topic": "p.d.t", "database": "d", "table": "t", "mode": "mirror", "state": "loading", "rows_per_second": 12.4, "lag_seconds": 0.25, "rows_inserted": 1234, "rows_pending": 0, "dead_letters": 1, "failed": null },
+                { "topic": "p.d.u", "database": null, "table": null, "mode": null, "state": "failed", "rows_inserted": 0, "rows_pending": 0, "dead_letters": 0, "failed": "no\nway" },
             ],
             "partitions": (0..60).map(partition).collect::<Vec<_>>(),
         });
@@ -84,7 +100,7 @@ mod tests {
         let text = text(&status);
         for line in [
             "failed     p.d.u: no way",
-            "p.d.t  d.t    mirror  loading  1,234        0             1",
+            "p.d.t  d.t    mirror  loading  1,234      12  0.2 s        0             1",
             "and 59 partitions with nothing to tell",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");

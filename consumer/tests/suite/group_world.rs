@@ -171,13 +171,15 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+        let code = self.child.try_wait().ok().flatten();
+        if code.is_none() {
             let _ = self.child.kill();
             let _ = self.child.wait();
-            if std::thread::panicking() {
-                let tail: Vec<_> = self.log().iter().rev().take(80).rev().map(ToString::to_string).collect();
-                println!("{self:?}:\n{}", tail.join("\n"));
-            }
+        }
+        if std::thread::panicking() {
+            let tail: Vec<_> = self.log().iter().rev().take(80).rev().map(ToString::to_string).collect();
+            let ended = code.map_or("running".to_owned(), |code| format!("ended before ({code})"));
+            println!("{self:?}, {ended}:\n{}", tail.join("\n"));
         }
     }
 }

@@ -403,7 +403,7 @@ impl Running {
         });
         let settings = read(Source::text("consumer.yaml", yaml), Settings::read).expect("settings");
         let shutdown = Shutdown::new();
-        let task = tokio::spawn(millrace_consumer::pipeline::run(settings, shutdown.clone()));
+        let task = tokio::spawn(millrace_consumer::pipeline::run(settings, shutdown.clone(), None));
         Self { shutdown, task }
     }
 

@@ -5,7 +5,7 @@
 
 use millrace_schemas::{registry, wire};
 
-use super::{Capture, CaptureError, PreparedTable, Record, Sink, table_name};
+use super::{Capture, CaptureError, Record, Sink, Target};
 use crate::position::place::FilePosition;
 
 /// The topic of begins and ends, and the schema ids of its records.
@@ -49,13 +49,13 @@ impl Counts {
     }
 
     /// Counts an event: its place in the transaction, and among those of its table, from 1.
-    fn count(&mut self, table: &PreparedTable) -> (u64, u64) {
-        let topic = table.plan.topic();
+    fn count(&mut self, target: Target<'_>) -> (u64, u64) {
+        let topic = target.topic;
         if self.tables.get(self.last).is_none_or(|last| last.topic != topic) {
             self.last = self.tables.iter().position(|count| count.topic == topic).unwrap_or(self.tables.len());
         }
         if self.last == self.tables.len() {
-            self.tables.push(TableCount { topic: topic.to_owned(), name: table_name(table), count: 0 });
+            self.tables.push(TableCount { topic: topic.to_owned(), name: format!("{}.{}", target.database, target.table), count: 0 });
         }
         self.total += 1;
         let of_table = self.tables.get_mut(self.last).map_or(0, |table| {
@@ -80,17 +80,17 @@ impl Capture {
     }
 
     /// Counts an event that a restart finds published already.
-    pub(super) fn recount(&mut self, table: &PreparedTable) {
+    pub(super) fn recount(&mut self, target: Target<'_>) {
         if let Some(counts) = self.transaction.as_mut().and_then(|transaction| transaction.counts.as_mut()) {
-            counts.count(table);
+            counts.count(target);
         }
     }
 
     /// Counts the event that comes next and puts its place into the buffers; before the first one the begin is sent.
-    pub(super) fn order<S: Sink>(&mut self, table: &PreparedTable, sink: &mut S) -> Result<(), CaptureError<S::Error>> {
+    pub(super) fn order<S: Sink>(&mut self, target: Target<'_>, sink: &mut S) -> Result<(), CaptureError<S::Error>> {
         let Some(topic) = &self.transaction_topic else { return Ok(()) };
         let Some(counts) = self.transaction.as_mut().and_then(|transaction| transaction.counts.as_mut()) else { return Ok(()) };
-        let (total, of_table) = counts.count(table);
+        let (total, of_table) = counts.count(target);
         self.buffers.source.set_transaction(&counts.id, total, of_table);
         if total == 1 { send(topic, counts, Boundary::Begin, sink) } else { Ok(()) }
     }

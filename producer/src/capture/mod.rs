@@ -5,6 +5,7 @@
 //! commit order (G2), and [`Capture::position`] at any moment describes exactly what has been sent (G3).
 
 mod boundary;
+mod outputs;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod window;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use boundary::TransactionTopic;
 pub use schema::Announcements;
@@ -21,14 +23,17 @@ pub use window::{ChunkOutcome, EncodedRows, Opened, SnapshotOrigin};
 
 use crate::binlog::event::{HeartbeatEvent, QueryEvent, RotateEvent, RowsEvent, file_name, kind, rows_query, unwrap_pos};
 use crate::binlog::reader::EventError;
-use crate::binlog::row_statement::{self, Target};
+use crate::binlog::row_statement;
 use crate::binlog::statement::{Statement, Xid};
 use crate::binlog::table_map::{Layout, TableMapError, names, split_id};
 use crate::ddl::{SqlMode, TableName};
 use crate::encode::envelope::SourceBlock;
 use crate::encode::{Conversions, KeySpans, RowError, TablePlan};
+use crate::expression::{Comparer, Context, Undecided};
 use crate::position::clock::SequenceClock;
 use crate::position::place::{FilePosition, Fingerprint, PartTransaction, Position, PreparedAt};
+use crate::rules::Output;
+use crate::status::tally::Tally;
 use boundary::Counts;
 use schema::Schemas;
 use transaction::Transaction;
@@ -45,6 +50,91 @@ pub struct PreparedTable {
     pub truncate_key_id: Option<u32>,
     /// The value schema's id.
     pub value_id: u32,
+    /// The collation of each column, where rules are about the table.
+    pub collations: Vec<Option<String>>,
+    /// Counts its changes for those who look.
+    pub tally: Arc<Tally>,
+    /// What rules make of its rows. Empty where no rule is about the table: its rows go as they are, by the ids above.
+    pub outputs: Vec<PreparedOutput>,
+}
+
+/// One of the tables that rules make of a source's table.
+#[derive(Debug)]
+pub struct PreparedOutput {
+    /// What becomes of a row.
+    pub output: Output,
+    /// Its topic.
+    pub topic: String,
+    /// Whether other tables are published to that topic as well, so that none may empty it.
+    pub shared: Arc<AtomicBool>,
+    /// The key schema's id; none for a table without a key.
+    pub key_id: Option<u32>,
+    /// The id of the truncates' key schema; none for a table without a key.
+    pub truncate_key_id: Option<u32>,
+    /// The value schema's id.
+    pub value_id: u32,
+}
+
+/// Where records go, as which table, and under which schemas.
+#[derive(Debug, Clone, Copy)]
+struct Target<'a> {
+    topic: &'a str,
+    database: &'a str,
+    table: &'a str,
+    key_id: Option<u32>,
+    truncate_key_id: Option<u32>,
+    value_id: u32,
+}
+
+impl PreparedTable {
+    /// A table that no rule is about.
+    #[must_use]
+    pub fn unruled(plan: TablePlan, key_id: Option<u32>, truncate_key_id: Option<u32>, value_id: u32) -> Self {
+        Self { plan, key_id, truncate_key_id, value_id, collations: Vec::new(), tally: Arc::default(), outputs: Vec::new() }
+    }
+
+    /// What rows must fulfil for any output to have them, as SQL; none if an output has all.
+    #[must_use]
+    pub fn condition(&self) -> Option<String> {
+        let shape = self.plan.shape();
+        let context = Context { database: &shape.database, table: &shape.table };
+        let conditions: Option<Vec<String>> = self
+            .outputs
+            .iter()
+            .map(|prepared| prepared.output.filter.as_ref().map(|filter| format!("({})", filter.sql(context))))
+            .collect();
+        conditions.filter(|conditions| !conditions.is_empty()).map(|conditions| conditions.join(" OR "))
+    }
+
+    /// Where its rows go if no rule is about it.
+    fn target(&self) -> Target<'_> {
+        let shape = self.plan.shape();
+        Target {
+            topic: self.plan.topic(),
+            database: &shape.database,
+            table: &shape.table,
+            key_id: self.key_id,
+            truncate_key_id: self.truncate_key_id,
+            value_id: self.value_id,
+        }
+    }
+}
+
+impl PreparedOutput {
+    fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target {
+            topic: &self.topic,
+            database: &self.output.shape.database,
+            table: &self.output.shape.table,
+            key_id: self.key_id,
+            truncate_key_id: self.truncate_key_id,
+            value_id: self.value_id,
+        }
+    }
 }
 
 /// A table as one description in the log has it.
@@ -252,17 +342,28 @@ pub struct Capture {
     transaction_topic: Option<TransactionTopic>,
     /// A transaction whose end is to be published.
     ended: Option<Counts>,
+    /// Who compares texts that rules need compared and that can't be here.
+    comparer: Box<dyn Comparer + Send>,
     buffers: Buffers,
 }
 
+/// The rows of one change, encoded.
 #[derive(Default)]
-struct Buffers {
+struct RowPair {
     before: Vec<u8>,
     /// The first column that the row before lacks; it then holds its key's columns only.
     before_lacks: Option<usize>,
     after: Vec<u8>,
-    before_key: KeySpans,
-    after_key: KeySpans,
+    before_spans: KeySpans,
+    after_spans: KeySpans,
+}
+
+#[derive(Default)]
+struct Buffers {
+    /// What is published.
+    rows: RowPair,
+    /// What it is made from, of a table that rules are about.
+    source_rows: RowPair,
     key: Vec<u8>,
     other_key: Vec<u8>,
     value: Vec<u8>,
@@ -296,8 +397,15 @@ impl Capture {
             changes: 0,
             transaction_topic: None,
             ended: None,
+            comparer: Box::new(Undecided),
             buffers: Buffers::default(),
         }
+    }
+
+    /// With the one who compares texts that rules need compared and that can't be here.
+    #[must_use]
+    pub fn with_comparer(self, comparer: impl Comparer + Send + 'static) -> Self {
+        Self { comparer: Box::new(comparer), ..self }
     }
 
     /// With the statements that changed the rows, where the log has them, if `include_query`.
@@ -532,14 +640,14 @@ impl Capture {
         let found = row_statement::target(text, SqlMode::from_bits(query.sql_mode));
         let table = match found {
             None => return Ok(()),
-            Some(Target::Table(TableName { database, table })) => {
+            Some(row_statement::Target::Table(TableName { database, table })) => {
                 let database = database.unwrap_or_else(|| String::from_utf8_lossy(query.database).into_owned());
                 if !self.is_selected(&database, &table) {
                     return Ok(());
                 }
                 format!("{database}.{table}")
             }
-            Some(Target::Unknown) => "tables that can't be told from it".to_owned(),
+            Some(row_statement::Target::Unknown) => "tables that can't be told from it".to_owned(),
         };
         Err(CaptureError::RowsAsText { table })
     }

@@ -111,10 +111,11 @@ impl Capture {
         };
         while let Some((name, dropped)) = pending.truncates.last() {
             match (self.named.get(name).cloned(), self.gone.take()) {
-                (Some(table), _) if *dropped => self.truncate_dropped(event, &table, handled_us, sink)?,
                 (Some(table), _) => {
-                    self.truncate(event, &table, handled_us, sink)?;
-                    self.schemas.history.truncated(name);
+                    self.truncate(event, &table, *dropped, handled_us, sink)?;
+                    if !dropped {
+                        self.schemas.history.truncated(name);
+                    }
                 }
                 // Nothing of a dropped table was ever published; any other one waits for its first row, should there be one.
                 (None, Some(gone)) if gone == *name => {}
@@ -191,7 +192,7 @@ impl Capture {
             let shape = logged.table.plan.shape();
             let name = (shape.database.clone(), shape.table.clone());
             if self.schemas.history.get(&name).is_some_and(|entry| entry.truncate) {
-                self.truncate(event, &logged.table, handled_us, sink)?;
+                self.truncate(event, &logged.table, false, handled_us, sink)?;
                 self.schemas.history.truncated(&name);
             }
         }
@@ -269,7 +270,7 @@ mod tests {
     fn table() -> (Known, Arc<PreparedTable>) {
         let known = apply::create("CREATE TABLE t (k INT PRIMARY KEY)", SqlMode::default(), ("d", "t"), None).expect("understood");
         let plan = TablePlan::new("p", known.shape.clone(), SchemaOptions::default(), |_| None).expect("a plan");
-        (known, Arc::new(PreparedTable { plan, key_id: Some(1), truncate_key_id: Some(3), value_id: 2 }))
+        (known, Arc::new(PreparedTable::unruled(plan, Some(1), Some(3), 2)))
     }
 
     fn capture() -> Capture {

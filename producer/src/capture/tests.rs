@@ -1,6 +1,7 @@
 //! The stream against a model: a source with a log, a snapshot at any moment, commits and crashes at any moment.
 
 mod boundary;
+mod outputs;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ fn table() -> Arc<PreparedTable> {
     let column = |name: &str| Column { name: name.to_owned(), kind: ColumnType::Int { unsigned: false }, nullable: false, default: None };
     let shape = TableShape { database: "d".to_owned(), table: "t".to_owned(), columns: vec![column("k"), column("v")], key: vec![0] };
     let plan = TablePlan::new("p", shape, SchemaOptions::default(), |_| None).unwrap();
-    Arc::new(PreparedTable { plan, key_id: Some(1), truncate_key_id: Some(3), value_id: 2 })
+    Arc::new(PreparedTable::unruled(plan, Some(1), Some(3), 2))
 }
 
 #[derive(Debug, Clone)]
@@ -331,7 +332,11 @@ impl Producer {
                 let start = out.len();
                 millrace_schemas::wire::put_long(out, i64::from(*key));
                 spans.push(start..out.len());
+                let start = out.len();
                 millrace_schemas::wire::put_long(out, i64::from(*value));
+                if self.table.plan.span_count() > 1 {
+                    spans.push(start..out.len());
+                }
                 Ok::<_, ()>(())
             });
             encoded.unwrap();
@@ -355,6 +360,30 @@ impl Producer {
                 ChunkOutcome::Unwanted => panic!("nobody called it off"),
             }
         }
+    }
+
+    fn act(&mut self, model: &mut Model, action: &Action) {
+        match action {
+            Action::Transaction(steps) => model.transaction(steps),
+            Action::Truncate => model.truncate(),
+            Action::Visible => model.visible = (model.visible + 1).min(model.states.len().saturating_sub(1)),
+            Action::Deliver(count) => (0..*count).for_each(|_| self.deliver(model)),
+            Action::Snapshot(range) => self.snapshot(model, *range),
+            Action::Commit => self.commit(),
+            Action::Crash => self.crash(model),
+        }
+    }
+
+    /// Everything becomes visible, is delivered and read.
+    fn end(&mut self, model: &mut Model) {
+        model.visible = model.states.len().saturating_sub(1);
+        for step in 0..400 {
+            self.snapshot(model, step % 2);
+            while self.delivered < model.log.len() {
+                self.deliver(model);
+            }
+        }
+        assert!(self.ranges.iter().all(|range| range.done));
     }
 
     fn commit(&mut self) {
@@ -421,24 +450,9 @@ proptest! {
         }
         let mut producer = Producer::new();
         for action in &actions {
-            match action {
-                Action::Transaction(steps) => model.transaction(steps),
-                Action::Truncate => model.truncate(),
-                Action::Visible => model.visible = (model.visible + 1).min(model.states.len().saturating_sub(1)),
-                Action::Deliver(count) => (0..*count).for_each(|_| producer.deliver(&model)),
-                Action::Snapshot(range) => producer.snapshot(&model, *range),
-                Action::Commit => producer.commit(),
-                Action::Crash => producer.crash(&model),
-            }
+            producer.act(&mut model, action);
         }
-        model.visible = model.states.len().saturating_sub(1);
-        for step in 0..400 {
-            producer.snapshot(&model, step % 2);
-            while producer.delivered < model.log.len() {
-                producer.deliver(&model);
-            }
-        }
-        prop_assert!(producer.ranges.iter().all(|range| range.done));
+        producer.end(&mut model);
 
         let schema = Schema::parse_str(&producer.table.plan.value_schema()).unwrap();
         let mut folded: BTreeMap<i32, i32> = BTreeMap::new();

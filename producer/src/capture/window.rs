@@ -17,12 +17,14 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use millrace_schemas::avro::RenamedFrom;
-use millrace_schemas::names;
+use millrace_schemas::{names, registry};
 
-use super::rows::set_key;
-use super::{Capture, CaptureError, PreparedTable, Sink};
+use super::outputs::append_source_key;
+use super::rows::{Moment, set_key};
+use super::{Capture, CaptureError, PreparedTable, Sink, Target};
 use crate::encode::KeySpans;
 use crate::encode::envelope::{Operation, Origin};
+use crate::expression::RowView;
 use crate::position::gtid::GtidSet;
 use crate::position::place::FilePosition;
 
@@ -37,8 +39,8 @@ pub struct EncodedRows {
     bytes: Vec<u8>,
     /// Where each row ends.
     ends: Vec<usize>,
-    /// Where the key's columns lie, as many for each row as the key has columns.
-    keys: KeySpans,
+    /// The spans of each row, as many as the table's plan says.
+    spans: KeySpans,
 }
 
 impl EncodedRows {
@@ -53,7 +55,7 @@ impl EncodedRows {
             return Err(error);
         }
         self.ends.push(self.bytes.len());
-        self.keys.append(spans);
+        self.spans.append(spans);
         Ok(())
     }
 
@@ -133,10 +135,9 @@ impl Track {
         Self { epoch: 0, since: Instant::now(), keys: HashSet::new(), bytes: 0, changes: 0 }
     }
 
+    /// Notes a row's key, without its frame: the schema's id may change while the key stays.
     pub(super) fn changed(&mut self, key: &[u8]) {
         self.changes += 1;
-        // The first five bytes are the key schema's id, which may change with the schema while the key stays.
-        let Some(key) = key.get(5..) else { return };
         if self.keys.contains(key) {
             return;
         }
@@ -210,9 +211,9 @@ impl Capture {
             return;
         }
         if let Some(track) = self.tracks.get_mut(table.plan.topic()) {
-            track.changed(&self.buffers.key);
+            track.changed(unframed(&self.buffers.key));
             if rekeyed {
-                track.changed(&self.buffers.other_key);
+                track.changed(unframed(&self.buffers.other_key));
             }
         }
     }
@@ -236,8 +237,7 @@ impl Capture {
         }
         // Out of the map while its keys are asked for and the rest of the state is written to.
         let Some((topic, track)) = self.tracks.remove_entry(topic) else { return Ok(ChunkOutcome::Invalid) };
-        let sent =
-            self.publish_rows(table, rows, origin, handled_us, sink, |key| !key.get(5..).is_some_and(|key| track.keys.contains(key)));
+        let sent = self.publish_rows(table, rows, origin, handled_us, sink, |key| !track.keys.contains(key));
         self.tracks.insert(topic, track);
         let sent = sent?;
         Ok(ChunkOutcome::Sent { sent, superseded: rows.len() - sent })
@@ -267,13 +267,47 @@ impl Capture {
         sink: &mut S,
         wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<usize, CaptureError<S::Error>> {
-        let shape = table.plan.shape();
         self.clock.transaction(origin.low_us);
+        self.set_read_origin(origin, table.target());
+        let moment = Moment { place: 0, handled_us };
+        let (mut start, mut sent) = (0, 0);
+        let span_count = table.plan.span_count();
+        let mut source_key = Vec::new();
+        for (nth, end) in rows.ends.iter().enumerate() {
+            let row = rows.bytes.get(start..*end).unwrap_or_default();
+            start = *end;
+            let spans = rows.spans.get(nth * span_count..(nth + 1) * span_count).unwrap_or_default();
+            if table.outputs.is_empty() {
+                set_key(table.target(), &rows.bytes, spans, &mut self.buffers.key);
+                if !wanted(unframed(&self.buffers.key)) {
+                    continue;
+                }
+                self.buffers.rows.after.clear();
+                self.buffers.rows.after.extend_from_slice(row);
+                self.send(table.target(), Operation::Read, moment, sink)?;
+            } else {
+                source_key.clear();
+                append_source_key(table, &rows.bytes, spans, &mut source_key);
+                if !wanted(&source_key) {
+                    continue;
+                }
+                self.publish_read(table, RowView { row: &rows.bytes, spans }, origin, moment, sink)?;
+            }
+            sent += 1;
+        }
+        if sent > 0 {
+            self.rows_read(table);
+        }
+        Ok(sent)
+    }
+
+    /// Has the next records say that they were read there.
+    pub(super) fn set_read_origin(&mut self, origin: &SnapshotOrigin, target: Target<'_>) {
         self.buffers.source.set(&Origin {
             name: &self.name,
             snapshot: true,
-            database: &shape.database,
-            table: &shape.table,
+            database: target.database,
+            table: target.table,
             commit_us: origin.low_us,
             server_id: origin.server_id,
             gtid: None,
@@ -282,23 +316,10 @@ impl Capture {
             thread: None,
             query: None,
         });
-        let (mut start, mut sent) = (0, 0);
-        let key_columns = shape.key.len();
-        for (nth, end) in rows.ends.iter().enumerate() {
-            let row = rows.bytes.get(start..*end).unwrap_or_default();
-            start = *end;
-            let spans = rows.keys.get(nth * key_columns..(nth + 1) * key_columns).unwrap_or_default();
-            set_key(table, &rows.bytes, spans, &mut self.buffers.key);
-            if wanted(&self.buffers.key) {
-                self.buffers.after.clear();
-                self.buffers.after.extend_from_slice(row);
-                self.send(table, Operation::Read, 0, handled_us, sink)?;
-                sent += 1;
-            }
-        }
-        if sent > 0 {
-            self.rows_read(table);
-        }
-        Ok(sent)
     }
+}
+
+/// A key without its frame.
+fn unframed(key: &[u8]) -> &[u8] {
+    key.get(registry::FRAME_BYTES..).unwrap_or_default()
 }

@@ -15,7 +15,7 @@ mod tokens;
 pub use column::{Unparsed, charset_is_named, parse_type, type_expression};
 
 pub use tokens::SqlMode;
-pub(crate) use tokens::{Cursor, tokens};
+pub(crate) use tokens::{Cursor, tokens, unescape};
 
 use tokens::Tok;
 

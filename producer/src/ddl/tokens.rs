@@ -122,7 +122,7 @@ pub(super) fn bits(digits: &str) -> Option<Vec<u8>> {
 }
 
 /// The text of a literal (reference manual, "String Literals").
-fn unescape(raw: &str, quote: char, mode: SqlMode) -> String {
+pub(crate) fn unescape(raw: &str, quote: char, mode: SqlMode) -> String {
     let mut text = String::with_capacity(raw.len());
     let mut chars = raw.chars().peekable();
     while let Some(ch) = chars.next() {

@@ -118,7 +118,7 @@ pub fn days_from_civil(year: u16, month: u8, day: u8) -> Option<i32> {
 }
 
 /// Year, month and day of a count of days since 1970-01-01.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let from_march_0000 = days + 719_468;
     let era = from_march_0000.div_euclid(146_097);
     let day_of_era = from_march_0000.rem_euclid(146_097);

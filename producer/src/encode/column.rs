@@ -48,7 +48,7 @@ impl ColumnPlan {
                 }
                 Ok(())
             }
-            Written::InvalidDate if !self.dates_to_null || self.nullability == Nullability::Required || self.key_place.is_some() => {
+            Written::InvalidDate if !self.dates_to_null || self.nullability == Nullability::Required || self.in_key => {
                 Err(ValueError::InvalidDate)
             }
             Written::InvalidDate => {

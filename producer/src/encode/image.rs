@@ -31,15 +31,17 @@ impl TablePlan {
             return Err(self.lacking((0..count).find(|&index| !bit_from_low(present, index)).unwrap_or(count)));
         }
         spans.clear();
-        spans.resize(self.shape.key.len(), 0..0);
+        spans.resize(self.span_count(), 0..0);
         let nulls = rows.bytes(count.div_ceil(8), "null bitmap")?;
         for (index, (column, layout)) in self.columns.iter().zip(layouts).enumerate() {
+            let start = out.len();
             let result = if bit_from_low(nulls, index) {
                 column.put_null(out)
             } else {
                 column.put_some(out, spans, conversions, |out| value(column, *layout, rows, out))
             };
             result.map_err(|cause| self.error(index, cause))?;
+            self.note_span(index, start..out.len(), spans);
         }
         Ok(())
     }

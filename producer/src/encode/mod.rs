@@ -24,6 +24,8 @@ pub use parts::RowBuffers;
 use crate::binlog::reader::EventError;
 use crate::decode::DecodeError;
 use crate::decode::charset::Charset;
+use crate::expression::EvaluationError;
+use crate::rules::{OutputCause, OutputError};
 
 /// Why a row can't be encoded. Never holds a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +49,12 @@ pub enum RowError {
         /// The column's name.
         column: String,
     },
+    /// A rule's filter has no result on this row.
+    #[error("the filter of its rules: {0}")]
+    Filter(EvaluationError),
+    /// Rules can't make another row of it.
+    #[error("its rules: {0}")]
+    Output(Box<OutputError>),
     /// The event has another number of columns than its table's description.
     #[error("the row has {found} columns and its table {expected}")]
     ColumnCount {
@@ -55,6 +63,24 @@ pub enum RowError {
         /// Columns of the row.
         found: usize,
     },
+}
+
+impl From<OutputError> for RowError {
+    fn from(error: OutputError) -> Self {
+        Self::Output(Box::new(error))
+    }
+}
+
+impl RowError {
+    /// Whether the same row may pass another time.
+    #[must_use]
+    pub fn can_heal(&self) -> bool {
+        match self {
+            Self::Filter(cause) => matches!(cause, EvaluationError::Comparer { .. }),
+            Self::Output(error) => matches!(error.cause, OutputCause::Expression(EvaluationError::Comparer { .. })),
+            _ => false,
+        }
+    }
 }
 
 /// What can be wrong with one value.
@@ -95,7 +121,9 @@ pub(crate) struct ColumnPlan {
     pub(crate) charset: Option<Arc<Charset>>,
     /// Whether a date that isn't a day becomes null.
     pub(crate) dates_to_null: bool,
-    /// Where in the record key the column stands.
+    /// Whether it belongs to the key.
+    pub(crate) in_key: bool,
+    /// Which of the row's spans its value is, if any: its place in the record key.
     pub(crate) key_place: Option<usize>,
 }
 
@@ -107,6 +135,8 @@ pub struct TablePlan {
     options: SchemaOptions,
     renamed: RenamedFrom,
     columns: Vec<ColumnPlan>,
+    /// Whether a row's spans are those of all columns, whole, instead of the key's values.
+    column_spans: bool,
 }
 
 /// Counts what a setting let pass in another form than the source's (G8).
@@ -116,7 +146,7 @@ pub struct Conversions {
     pub dates_to_null: u64,
 }
 
-/// Where the key's columns lie in the bytes of an encoded row, in key order.
+/// Where the key's columns lie in the bytes of an encoded row, in key order; where rules work on it, where each column lies, its union branch included.
 pub type KeySpans = Vec<Range<usize>>;
 
 impl TablePlan {
@@ -140,16 +170,42 @@ impl TablePlan {
                     ColumnType::Text { charset: name, .. } => Some(charset(name).ok_or_else(|| name.clone())?),
                     _ => None,
                 };
+                let key_place = shape.key.iter().position(|&key| key == index);
                 Ok(ColumnPlan {
                     kind: column.kind.clone(),
                     nullability: Nullability::of(column, options),
                     charset,
                     dates_to_null: options.dates_nullable,
-                    key_place: shape.key.iter().position(|&key| key == index),
+                    in_key: key_place.is_some(),
+                    key_place,
                 })
             })
             .collect::<Result<_, String>>()?;
-        Ok(Self { shape, topic, options, renamed: RenamedFrom::new(), columns })
+        Ok(Self { shape, topic, options, renamed: RenamedFrom::new(), columns, column_spans: false })
+    }
+
+    /// With the spans of all columns for each row, for rules that work on it.
+    #[must_use]
+    pub fn with_column_spans(mut self) -> Self {
+        self.column_spans = true;
+        self.columns.iter_mut().for_each(|column| column.key_place = None);
+        self
+    }
+
+    /// How many spans a row has.
+    #[must_use]
+    pub fn span_count(&self) -> usize {
+        if self.column_spans { self.columns.len() } else { self.shape.key.len() }
+    }
+
+    /// Notes where a column lies, if that is wanted.
+    #[inline]
+    fn note_span(&self, index: usize, span: Range<usize>, spans: &mut KeySpans) {
+        if self.column_spans
+            && let Some(place) = spans.get_mut(index)
+        {
+            *place = span;
+        }
     }
 
     /// With what its schema says about renamed columns.
@@ -172,7 +228,13 @@ impl TablePlan {
         &self.shape
     }
 
-    /// The table's topic.
+    /// What changes its schemas.
+    #[must_use]
+    pub fn options(&self) -> SchemaOptions {
+        self.options
+    }
+
+    /// The table's topic, if no rule makes it another one; in any case what it is told from others by.
     #[must_use]
     pub fn topic(&self) -> &str {
         &self.topic

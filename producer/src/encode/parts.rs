@@ -76,7 +76,7 @@ impl TablePlan {
         let mut out = Encoder { plan: self, buffers: before, conversions };
         out.begin();
         for (index, (layout, column)) in places() {
-            if lacks.is_none() || column.key_place.is_some() {
+            if lacks.is_none() || column.in_key {
                 out.put(index, *layout, old.get(index), None)?;
             }
         }
@@ -145,7 +145,7 @@ impl Encoder<'_, '_, '_> {
     fn begin(&mut self) {
         self.buffers.row.clear();
         self.buffers.key.clear();
-        self.buffers.key.resize(self.plan.shape.key.len(), 0..0);
+        self.buffers.key.resize(self.plan.span_count(), 0..0);
     }
 
     /// Writes a column by its cell; `old` is the cell of the image before, for an image after.
@@ -157,6 +157,7 @@ impl Encoder<'_, '_, '_> {
             Some(Cell::Absent) | None => old,
             cell => cell,
         };
+        let start = row.len();
         let result = match (cell, old) {
             (Some(Cell::Null), _) => column.put_null(row),
             (Some(Cell::Value(bytes)), _) => {
@@ -168,7 +169,9 @@ impl Encoder<'_, '_, '_> {
             (Some(Cell::Changes(_)), Some(Cell::Null)) => Err(DecodeError::JsonDiff { what: "the value before it is NULL" }.into()),
             _ => return Err(plan.lacking(index)),
         };
-        result.map_err(|cause| plan.error(index, cause))
+        result.map_err(|cause| plan.error(index, cause))?;
+        plan.note_span(index, start..row.len(), key);
+        Ok(())
     }
 }
 

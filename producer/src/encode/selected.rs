@@ -18,14 +18,16 @@ impl TablePlan {
     /// [`RowError`]; `out` may then hold part of the row.
     pub fn selected(&self, row: &Row, out: &mut Vec<u8>, spans: &mut KeySpans, conversions: &mut Conversions) -> Result<(), RowError> {
         spans.clear();
-        spans.resize(self.shape.key.len(), 0..0);
+        spans.resize(self.span_count(), 0..0);
         for (index, column) in self.columns.iter().enumerate() {
+            let start = out.len();
             let result = match row.as_ref(index) {
                 None => return Err(RowError::ColumnCount { expected: self.columns.len(), found: row.len() }),
                 Some(Value::NULL) => column.put_null(out),
                 Some(cell) => column.put_some(out, spans, conversions, |out| value(column, cell, out)),
             };
             result.map_err(|cause| self.error(index, cause))?;
+            self.note_span(index, start..out.len(), spans);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Records to Kafka: one transactional producer, whose every commit carries the position of what it commits (G3).
 
+pub mod follow;
 pub mod heartbeat;
 pub mod history;
 pub mod progress;

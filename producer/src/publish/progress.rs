@@ -216,7 +216,7 @@ pub(super) fn read_all(
 }
 
 impl Progress {
-    fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+    pub(super) fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         let key: StoredKey = serde_json::from_slice(key).map_err(|error| error.to_string())?;
         match (key, value) {
             (StoredKey::Position, None) => self.position = None,

@@ -106,6 +106,12 @@ impl KafkaSettings {
         config
     }
 
+    /// The largest record that the client sends.
+    #[must_use]
+    pub fn message_bytes_max(&self) -> u64 {
+        self.client().get("message.max.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(1_000_000)
+    }
+
     /// The brokers, for messages.
     #[must_use]
     pub fn brokers(&self) -> String {

@@ -38,6 +38,19 @@ fn unserved(admin: &AdminClient<DefaultClientContext>, topics: Vec<(String, i32)
     topics.into_iter().filter_map(first).collect()
 }
 
+/// The configuration of a table's topic, with the users' over ours.
+#[must_use]
+pub fn table_config(settings: &TopicSettings, keyed: bool) -> Vec<(String, String)> {
+    let retention_ms = settings.retention.as_millis().to_string();
+    let ours: &[(&str, &str)] = match keyed {
+        true => &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", &retention_ms), ("delete.retention.ms", &retention_ms)],
+        false => &[("cleanup.policy", "delete"), ("retention.ms", "-1")],
+    };
+    let mut config: BTreeMap<String, String> = ours.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    config.extend(settings.config.clone());
+    config.into_iter().collect()
+}
+
 /// A client, and how many topics it was asked about.
 struct Client {
     admin: Arc<AdminClient<DefaultClientContext>>,
@@ -89,14 +102,9 @@ impl Topics {
     /// # Errors
     /// [`PublishError`].
     pub async fn ensure_tables(&self, topics: &[(&str, bool)]) -> Result<(), PublishError> {
-        let retention_ms = self.settings.retention.as_millis().to_string();
-        let keyed_config = self.overridden(&[
-            ("cleanup.policy", "compact"),
-            ("min.compaction.lag.ms", &retention_ms),
-            ("delete.retention.ms", &retention_ms),
-        ]);
-        let keyless_config = self.overridden(&[("cleanup.policy", "delete"), ("retention.ms", "-1")]);
-        let missing: Vec<&(&str, bool)> = topics.iter().filter(|(topic, _)| !self.is_known(topic)).collect();
+        let (keyed_config, keyless_config) = (table_config(&self.settings, true), table_config(&self.settings, false));
+        // Several tables may have one topic; a request with a topic twice is refused.
+        let missing: BTreeMap<&str, bool> = topics.iter().filter(|(topic, _)| !self.is_known(topic)).copied().collect();
         let new: Vec<NewTopic<'_>> = missing
             .iter()
             .map(|(topic, keyed)| self.new_topic(topic, self.settings.partitions, if *keyed { &keyed_config } else { &keyless_config }))
@@ -147,13 +155,6 @@ impl Topics {
 
     fn is_known(&self, topic: &str) -> bool {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(topic)
-    }
-
-    /// Our configuration with the users' over it.
-    fn overridden(&self, ours: &[(&str, &str)]) -> Vec<(String, String)> {
-        let mut config: BTreeMap<String, String> = ours.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        config.extend(self.settings.config.clone());
-        config.into_iter().collect()
     }
 
     fn new_topic<'a>(&self, topic: &'a str, partitions: i32, config: &'a [(String, String)]) -> NewTopic<'a> {

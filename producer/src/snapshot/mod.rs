@@ -358,7 +358,7 @@ impl Worker {
             (usize::try_from(settings.chunk_rows).unwrap_or(usize::MAX), usize::try_from(settings.chunk_bytes).unwrap_or(usize::MAX));
         let mut spans = KeySpans::new();
         let mut count = 0;
-        let mut selected = select::read_all(&mut self.rows, &described.table.shape).await?;
+        let mut selected = select::read_all(&mut self.rows, &described.table.shape, described.prepared.condition().as_deref()).await?;
         let mut ended = false;
         while !ended {
             let mut rows = EncodedRows::default();
@@ -421,7 +421,9 @@ impl Shared {
             job.chunk_rows.store(rows, Ordering::Relaxed);
         }
         let version = job.new_version();
-        let reader = ChunkReader::new(&table, job.condition.as_deref());
+        let conditions = [job.condition.clone(), prepared.condition()];
+        let conditions: Vec<String> = conditions.into_iter().flatten().map(|condition| format!("({condition})")).collect();
+        let reader = ChunkReader::new(&table, (!conditions.is_empty()).then(|| conditions.join(" AND ")).as_deref());
         let described = Arc::new(Described { version, table, key: key.into(), prepared, reader, opened });
         *current = Some(Arc::clone(&described));
         Ok(Some(described))

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use millrace_schemas::shape::{Column, ColumnType, DefaultValue, TableShape, quote};
 use mysql_async::{Row, Value};
 
-use super::column_type::Described;
+use super::column_type;
 use super::connect::Session;
 use super::error::SourceError;
 use super::index::{Index, IndexPart, key};
@@ -62,6 +62,15 @@ pub async fn table_names(session: &mut Session, filter: &TableFilter) -> Result<
 ///
 /// The server's errors, answers that can't be understood, and key overrides that name no column.
 pub async fn tables(session: &mut Session, filter: &TableFilter, keys: &KeyOverrides) -> Result<Vec<Table>, SourceError> {
+    each(session, filter, keys).await?.into_iter().map(|(_, table)| table).collect()
+}
+
+/// The same with the names of those that can't be captured, and why.
+///
+/// # Errors
+///
+/// The server's errors, and answers that can't be understood.
+pub(super) async fn each(session: &mut Session, filter: &TableFilter, keys: &KeyOverrides) -> Result<Vec<Described>, SourceError> {
     let mut by_database: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (database, table) in table_names(session, filter).await? {
         by_database.entry(database).or_default().push(table);
@@ -74,11 +83,47 @@ pub async fn tables(session: &mut Session, filter: &TableFilter, keys: &KeyOverr
             // Gone between two queries: dropped.
             let Some(columns) = columns.remove(&name) else { continue };
             let indexes = indexes.remove(&name).unwrap_or_default();
-            tables.push(assemble(session, &database, &name, columns, indexes, keys).await?);
+            let table = match assemble(session, &database, &name, columns, indexes, keys).await {
+                Err(error) if !matches!(error, SourceError::Table { .. } | SourceError::Server { .. }) => return Err(error),
+                table => table,
+            };
+            tables.push(((database.clone(), name), table));
         }
     }
     Ok(tables)
 }
+
+/// The collations of the columns of characters, by table and column: of all tables of the database, or of one.
+///
+/// # Errors
+///
+/// The server's errors, and answers that can't be understood.
+pub async fn column_collations(
+    session: &mut Session,
+    database: &str,
+    table: Option<&str>,
+) -> Result<HashMap<String, HashMap<String, String>>, SourceError> {
+    const DOING: &str = "reading the collations of columns";
+    let sql = format!(
+        "SELECT table_name, column_name, collation_name FROM information_schema.columns WHERE collation_name IS NOT NULL AND {}",
+        of_table(database, table)
+    );
+    let mut tables: HashMap<String, HashMap<String, String>> = HashMap::new();
+    for row in session.rows(DOING, &sql).await? {
+        let columns = tables.entry(session.name(DOING, &row, 0)?).or_default();
+        columns.insert(session.name(DOING, &row, 1)?, session.name(DOING, &row, 2)?);
+    }
+    Ok(tables)
+}
+
+/// The collations of a table's columns, in their order, from those of [`column_collations`].
+#[must_use]
+pub fn in_order(shape: &TableShape, found: Option<&HashMap<String, String>>) -> Vec<Option<String>> {
+    shape.columns.iter().map(|column| found.and_then(|found| found.get(&column.name)).cloned()).collect()
+}
+
+/// A table's names, and what it is or why it can't be captured.
+pub(super) type Described = ((String, String), Result<Table, SourceError>);
 
 /// One table, or None if there is none of that name that the user may see.
 ///
@@ -164,7 +209,7 @@ pub async fn estimate(session: &mut Session, shape: &TableShape) -> Result<Estim
 /// A column as the catalogue describes it.
 struct Listed {
     name: String,
-    described: Described,
+    described: column_type::Described,
     nullable: bool,
     /// COLUMN_DEFAULT, if that is a literal: neither NULL nor an expression.
     literal_default: Option<String>,
@@ -183,7 +228,7 @@ async fn columns(session: &mut Session, database: &str, table: Option<&str>) -> 
     let mut tables: HashMap<String, Vec<Listed>> = HashMap::new();
     for row in session.rows(DOING, &sql).await? {
         let extra = session.name(DOING, &row, 11)?.to_ascii_uppercase();
-        let described = Described {
+        let described = column_type::Described {
             data_type: session.name(DOING, &row, 2)?,
             column_type: session.name(DOING, &row, 3)?,
             charset: session.text(DOING, &row, 4)?,

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_schemas::service::assessment::Finding;
 use mysql_async::prelude::Queryable;
 use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, Row, SslOpts, Statement, Value};
 use secrecy::ExposeSecret;
@@ -196,7 +197,8 @@ impl Connector {
 async fn foreign(mut session: Session) -> Option<SourceError> {
     let facts = server::facts(&mut session).await.ok()?;
     let target = session.target.to_string();
-    (!facts.is_supported()).then(|| SourceError::Unfit { target, findings: facts.findings() })
+    let findings = crate::check::server::version(&facts, &crate::check::server::Intent { target: target.clone(), ..Default::default() });
+    (!findings.is_empty()).then(|| SourceError::Unfit { target, findings: findings.iter().map(Finding::line).collect() })
 }
 
 fn certificate(setting: &'static str, path: &std::path::Path, what: String) -> SourceError {

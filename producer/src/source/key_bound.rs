@@ -95,6 +95,16 @@ impl KeyBound {
         Some((place, Self(vec![middle])))
     }
 
+    /// The values as texts: numbers and times as MySQL prints them (ENUM and SET by number), characters and bytes as they are in the table.
+    #[must_use]
+    pub fn texts(&self) -> Vec<Vec<u8>> {
+        let one = |value: &KeyValue| match value {
+            KeyValue::Number(text) | KeyValue::Time(text) => text.clone().into_bytes(),
+            KeyValue::Bytes(bytes) => bytes.clone(),
+        };
+        self.0.iter().map(one).collect()
+    }
+
     /// For the resume record: an array with one object for each column.
     #[must_use]
     pub fn to_json(&self) -> Json {
@@ -161,6 +171,33 @@ impl KeyValue {
             "bytes" => hex::decode(text).map(Self::Bytes),
             _ => None,
         }
+    }
+}
+
+/// A value given as text, as a literal to compare a column with: numbers and times as MySQL prints them, labels and characters in UTF-8, bytes as they are.
+pub(super) fn literal_of_text(kind: &ColumnType, collation: Option<&str>, text: &[u8]) -> Result<String, KeyError> {
+    let wrong = || KeyError::Value(kind.name());
+    let plain = |is: fn(&str) -> bool| std::str::from_utf8(text).ok().filter(|text| is(text)).ok_or_else(wrong);
+    let utf8 = || format!("_utf8mb4 X'{}'", hex::encode(text));
+    match kind {
+        ColumnType::Json | ColumnType::Geometry { .. } | ColumnType::Vector => Err(KeyError::Type(kind.name())),
+        ColumnType::Binary { .. } => Ok(format!("X'{}'", hex::encode(text))),
+        ColumnType::Text { charset, .. } if charset == "utf8mb4" => Ok(utf8()),
+        // Converted here: what the column's character set lacks would be an error, and the column would be converted instead of the literal.
+        ColumnType::Text { charset, .. } => {
+            let collate = collation.map(|collation| format!(" COLLATE {collation}")).unwrap_or_default();
+            Ok(format!("CONVERT({} USING {charset}){collate}", utf8()))
+        }
+        ColumnType::Enum { .. } | ColumnType::Set { .. } => Ok(utf8()),
+        ColumnType::Date | ColumnType::DateTime { .. } | ColumnType::Timestamp { .. } | ColumnType::Time { .. } => {
+            Ok(format!("'{}'", plain(is_time)?))
+        }
+        // The exponent makes the literal a double: a decimal one would be compared as such.
+        ColumnType::Float | ColumnType::Double => {
+            let number = plain(is_number)?.parse::<f64>().map_err(|_| wrong())?;
+            Ok(format!("{number:e}"))
+        }
+        _ => plain(is_number).map(str::to_owned),
     }
 }
 
@@ -244,6 +281,20 @@ mod tests {
         assert_eq!(literal(&ColumnType::Time { fsp: 0 }, Value::Time(true, 34, 22, 59, 59, 0)), "'-838:59:59'");
         let decimal = ColumnType::Decimal { precision: 65, scale: 30 };
         assert_eq!(literal(&decimal, Value::Bytes(b"-0.000000000000000000000000000001".to_vec())), "-0.000000000000000000000000000001");
+    }
+
+    #[test]
+    fn a_text_becomes_a_literal_of_its_column_and_nothing_else() {
+        let of = |kind: &ColumnType, text: &str| literal_of_text(kind, Some("gbk_bin"), text.as_bytes());
+        let utf8 = ColumnType::Text { kind: millrace_schemas::shape::TextKind::VarChar, chars: 9, charset: "utf8mb4".into() };
+        assert_eq!(of(&utf8, "é'").as_deref(), Ok("_utf8mb4 X'c3a927'"));
+        assert_eq!(of(&gbk(), "é").as_deref(), Ok("CONVERT(_utf8mb4 X'c3a9' USING gbk) COLLATE gbk_bin"));
+        assert_eq!(of(&ColumnType::Int { unsigned: false }, "-5").as_deref(), Ok("-5"));
+        assert_eq!(of(&ColumnType::Double, "0.1").as_deref(), Ok("1e-1"));
+        assert_eq!(of(&ColumnType::Time { fsp: 1 }, "-00:00:00.5").as_deref(), Ok("'-00:00:00.5'"));
+        for (kind, text) in [(ColumnType::Int { unsigned: false }, "1 OR 1"), (ColumnType::Date, "1' OR '1"), (ColumnType::Json, "{}")] {
+            assert!(of(&kind, text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod charsets;
 mod column_type;
+mod comparer;
 mod connect;
 mod error;
 mod grants;
@@ -15,14 +16,17 @@ mod index;
 mod key_bound;
 pub mod log;
 mod password;
+pub mod privileges;
 mod replay;
 mod replica;
 pub mod select;
 mod selection;
 pub mod server;
 mod settings;
+pub mod survey;
 mod tls;
 
+pub use comparer::ServerComparer;
 pub use connect::{Connector, Session};
 pub use error::{Disposition, SourceError};
 pub use key_bound::{KeyBound, KeyError};

@@ -21,6 +21,8 @@
 //!
 //! Labels with a `?` are doubtful: the catalogue shows characters beyond the basic plane so. Only the rows have the true label then (G8).
 
+mod keys;
+
 use std::fmt::Write as _;
 
 use millrace_schemas::shape::{ColumnType, TableShape, quote};
@@ -32,6 +34,8 @@ use super::catalog::Table;
 use super::connect::Session;
 use super::error::SourceError;
 use super::key_bound::{KeyBound, KeyError};
+
+pub use keys::KeyTexts;
 
 /// Reads one table in chunks: as many statements as it takes, each a consistent read of the rows after the one before.
 #[derive(Debug, Clone)]
@@ -63,6 +67,8 @@ struct KeyColumn {
     /// As it is compared: a number for SET.
     compared: String,
     kind: ColumnType,
+    /// None for a type that has none.
+    collation: Option<String>,
     /// Where the value to compare is in a row.
     position: usize,
 }
@@ -86,7 +92,7 @@ impl ChunkReader {
         let mut list = select_list(shape);
         let mut next_position = shape.columns.len();
         let mut key = Vec::with_capacity(shape.key.len());
-        for i in &shape.key {
+        for (nth, i) in shape.key.iter().enumerate() {
             let column = shape.columns.get(*i)?;
             let name = quote(&column.name);
             let position = if is_doubtful(&column.kind) {
@@ -102,7 +108,8 @@ impl ChunkReader {
                 ColumnType::Set { .. } => format!("CAST({name} AS UNSIGNED)"),
                 _ => name.clone(),
             };
-            key.push(KeyColumn { name, compared, kind: column.kind.clone(), position });
+            let collation = table.key_collations.get(nth).cloned().flatten();
+            key.push(KeyColumn { name, compared, kind: column.kind.clone(), collation, position });
         }
         let from = format!("FROM {} FORCE INDEX ({})", shape.quoted(), quote(index));
         let head = format!("SELECT {list} {from}");
@@ -255,8 +262,9 @@ pub async fn close_view(session: &mut Session) -> Result<(), SourceError> {
 /// # Errors
 ///
 /// The server's errors.
-pub async fn read_all<'a>(session: &'a mut Session, shape: &TableShape) -> Result<Rows<'a>, SourceError> {
-    let sql = format!("SELECT {} FROM {}", select_list(shape), shape.quoted());
+pub async fn read_all<'a>(session: &'a mut Session, shape: &TableShape, condition: Option<&str>) -> Result<Rows<'a>, SourceError> {
+    let filter = condition.map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
+    let sql = format!("SELECT {} FROM {}{filter}", select_list(shape), shape.quoted());
     session.select(&format!("reading {}", shape.quoted()), &sql).await
 }
 

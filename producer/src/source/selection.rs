@@ -1,5 +1,9 @@
 //! Which tables are captured: patterns over `database.table`. Pure.
 
+use std::sync::Arc;
+
+use crate::rules::Rules;
+
 /// Databases of the server itself; no pattern selects them.
 const SYSTEM_DATABASES: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schema"];
 
@@ -11,6 +15,7 @@ const SYSTEM_DATABASES: [&str; 4] = ["mysql", "sys", "information_schema", "perf
 pub struct TableFilter {
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
+    rules: Arc<Rules>,
 }
 
 #[derive(Debug, Clone)]
@@ -36,7 +41,19 @@ impl TableFilter {
     /// A pattern has no dot, or nothing on one side of it.
     pub fn new<S: AsRef<str>>(include: &[S], exclude: &[S]) -> Result<Self, PatternError> {
         let parse = |patterns: &[S]| patterns.iter().map(|written| Pattern::new(written.as_ref())).collect::<Result<_, _>>();
-        Ok(Self { include: parse(include)?, exclude: parse(exclude)? })
+        Ok(Self { include: parse(include)?, exclude: parse(exclude)?, rules: Arc::default() })
+    }
+
+    /// Of the tables that the patterns match, only those that rules select as well.
+    #[must_use]
+    pub fn with_rules(self, rules: Arc<Rules>) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// The rules that select beside the patterns.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Whether the table is captured.
@@ -45,6 +62,7 @@ impl TableFilter {
         !SYSTEM_DATABASES.iter().any(|system| database.eq_ignore_ascii_case(system))
             && self.include.iter().any(|pattern| pattern.matches(database, table))
             && !self.exclude.iter().any(|pattern| pattern.matches(database, table))
+            && self.rules.selects(database, table)
     }
 
     /// The patterns to include that match none of these tables, each with its pattern of databases: misspelt, or of tables that the user may not see.

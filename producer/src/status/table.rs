@@ -5,6 +5,8 @@ use std::fmt::Write;
 use millrace_schemas::service::page::{aligned, bytes, count, number, plain};
 use serde_json::Value;
 
+use crate::decode::temporal;
+
 /// More tables than this are shortened to those that aren't read yet.
 const TABLES_SHOWN: usize = 50;
 
@@ -67,21 +69,20 @@ fn hidden(status: &Value) -> u64 {
 }
 
 fn tables(status: &Value) -> Vec<Vec<String>> {
-    let mut rows = vec![["TABLE", "ROWS READ", "ESTIMATE", "ROWS/S", "ETA", "STATE"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["TABLE", "STATE", "ROWS READ", "ESTIMATE", "ROWS/S", "ETA", "CHANGES", "LAST CHANGE", "SCHEMA"].map(str::to_owned).to_vec()];
     let Some(all) = status["tables"].as_object() else { return rows };
     for (name, table) in all.iter().filter(|(_, table)| shows(all.len(), table)) {
-        let state = match (is_done(table), table["reading"].as_bool().unwrap_or(false)) {
-            (true, _) => "read",
-            (false, true) => "reading",
-            (false, false) => "waiting",
-        };
         rows.push(vec![
             name.clone(),
+            plain(&table["state"]),
             count(&table["snapshot_rows"]),
             count(&table["snapshot_rows_estimate"]),
             table["rows_per_second"].as_f64().map_or("-".to_owned(), |rate| number(whole(rate))),
             table["eta_seconds"].as_u64().map_or("-".to_owned(), duration),
-            state.to_owned(),
+            count(&table["changes"]),
+            table["last_change_ms"].as_i64().map_or("-".to_owned(), moment),
+            count(&table["schema_id"]),
         ]);
     }
     rows
@@ -93,6 +94,15 @@ fn signals(status: &Value) -> Vec<Vec<String>> {
         rows.push(["id", "type", "table", "outcome"].map(|name| plain(&signal[name])).to_vec());
     }
     rows
+}
+
+/// A time of the source's clock, in UTC.
+fn moment(ms: i64) -> String {
+    let mut text = Vec::new();
+    match temporal::write_zoned(ms.div_euclid(1_000).saturating_mul(1_000_000), 0, &mut text) {
+        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+        Err(_) => "-".to_owned(),
+    }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, and a rate isn't negative")]
@@ -122,8 +132,8 @@ mod tests {
             "position": {"file": "binlog.000003", "pos": 77, "gtids": "u:1-5", "seq": 9},
             "lag_seconds": 1.25, "lag_bytes": 5_242_880, "records": 1_234_567, "changes": 12,
             "tables": {
-                "shop.orders": {"snapshot_rows": 1_500_000, "snapshot_rows_estimate": 4_000_000, "snapshot_done": false, "reading": true, "rows_per_second": 20_000.4, "eta_seconds": 125},
-                "shop.users": {"snapshot_rows": 12, "snapshot_rows_estimate": 12, "snapshot_done": true, "reading": false, "rows_per_second": null, "eta_seconds": null},
+                "shop.orders": {"state": "snapshot 37 %", "changes": 0, "last_change_ms": null, "schema_id": null, "snapshot_rows": 1_500_000, "snapshot_rows_estimate": 4_000_000, "snapshot_done": false, "reading": true, "rows_per_second": 20_000.4, "eta_seconds": 125},
+                "shop.users": {"state": "streaming", "changes": 12, "last_change_ms": 1_700_000_000_123_i64, "schema_id": 7, "snapshot_rows": 12, "snapshot_rows_estimate": 12, "snapshot_done": true, "reading": false, "rows_per_second": null, "eta_seconds": null},
             },
             "signals": [{"offset": 0, "id": "a\u{1b}[2J", "type": "pause", "table": null, "outcome": "received"}],
         });
@@ -137,9 +147,9 @@ gtids      u:1-5
 lag        1.2 s, 5.0 MiB of binlog
 published  1,234,567 records of 12 changes
 
-TABLE        ROWS READ   ESTIMATE  ROWS/S  ETA    STATE
-shop.orders  1,500,000  4,000,000  20,000  2m 5s  reading
-shop.users          12         12       -  -      read
+TABLE        STATE          ROWS READ   ESTIMATE  ROWS/S  ETA    CHANGES  LAST CHANGE           SCHEMA
+shop.orders  snapshot 37 %  1,500,000  4,000,000  20,000  2m 5s        0  -                          -
+shop.users   streaming             12         12       -  -           12  2023-11-14T22:13:20Z       7
 
 SIGNAL  TYPE   TABLE  OUTCOME
 a [2J   pause  -      received

@@ -111,7 +111,7 @@ async fn every_kind_of_key_gives_each_row_once_and_in_order() {
         for (i, (columns, ..)) in KEYS.iter().enumerate() {
             let table = table(&mut session, &user.database.name, &format!("t{i}")).await;
             let whole: Vec<_> = by_chunks(&mut session, &table, 9_999).await.into_iter().map(Row::unwrap).collect();
-            let mut all = read_all(&mut session, &table.shape).await.unwrap();
+            let mut all = read_all(&mut session, &table.shape, None).await.unwrap();
             let mut unordered = HashSet::new();
             while let Some(row) = all.next().await.unwrap() {
                 let row: Vec<_> = row.unwrap().iter().map(|value| value.as_sql(true)).collect();
@@ -184,7 +184,7 @@ async fn session_status(session: &mut Session, name: &str) -> u64 {
         columns: vec![column("VARIABLE_NAME"), column("VARIABLE_VALUE")],
         key: vec![],
     };
-    let mut rows = read_all(session, &shape).await.unwrap();
+    let mut rows = read_all(session, &shape, None).await.unwrap();
     let mut found = None;
     while let Some(row) = rows.next().await.unwrap() {
         let (variable, value): (String, String) = mysql_async::from_row(row);
@@ -248,7 +248,7 @@ async fn values_arrive_in_the_form_that_is_written_down() {
         let user = User::new(&mut database).await;
         let mut session = user.session().await;
         let shape = table(&mut session, &user.database.name, "t").await.shape;
-        let mut rows = read_all(&mut session, &shape).await.unwrap();
+        let mut rows = read_all(&mut session, &shape, None).await.unwrap();
         let row = rows.next().await.unwrap().unwrap().unwrap();
         for ((sql, literal, expected), found) in cases.iter().zip(&row) {
             assert_eq!(found, expected, "{sql} {literal}");
@@ -282,7 +282,7 @@ async fn a_view_stays_as_it_was_opened() {
 }
 
 async fn count(session: &mut Session, shape: &millrace_schemas::shape::TableShape) -> usize {
-    let mut rows = read_all(session, shape).await.unwrap();
+    let mut rows = read_all(session, shape, None).await.unwrap();
     let mut count = 0;
     while rows.next().await.unwrap().is_some() {
         count += 1;

@@ -58,7 +58,7 @@ impl<'a> Watch<'a> {
         let charsets = Charsets::load(&mut session).await.unwrap();
         let utf8 = millrace_producer::decode::charset::Charset::by_name("utf8mb4", None).map(Arc::new).unwrap();
         let plan = TablePlan::new("p", shape, SchemaOptions::default(), |_| Some(Arc::clone(&utf8))).unwrap();
-        let table = Arc::new(PreparedTable { plan, key_id: Some(1), truncate_key_id: Some(2), value_id: 3 });
+        let table = Arc::new(PreparedTable::unruled(plan, Some(1), Some(2), 3));
         Self { user, table, charsets }
     }
 
@@ -69,7 +69,7 @@ impl<'a> Watch<'a> {
     /// The rows as the snapshot encodes them, by the place at which they are read.
     async fn rows(&self) -> Vec<Vec<u8>> {
         let mut session = self.user.session().await;
-        let mut selected = read_all(&mut session, self.table.plan.shape()).await.unwrap();
+        let mut selected = read_all(&mut session, self.table.plan.shape(), None).await.unwrap();
         let mut rows = Vec::new();
         while let Some(row) = selected.next().await.unwrap() {
             let mut bytes = Vec::new();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use millrace_producer::check::server::Intent;
+use millrace_producer::check::source::vital;
 use millrace_producer::source::catalog::{self, KeyOverrides};
 use millrace_producer::source::{Disposition, Password, SourceError, TableFilter, TlsMode, server};
 use millrace_schemas::settings::{Source, read};
@@ -156,7 +158,7 @@ async fn missing_grants_are_told_all_at_once() {
         let tables = catalog::tables(&mut session, &filter, &KeyOverrides::new()).await.unwrap();
         let shapes: Vec<_> = tables.into_iter().map(|table| table.shape).collect();
         assert_eq!(shapes.len(), 2);
-        let error = server::check(&mut session, &shapes, &TableFilter::default()).await.unwrap_err();
+        let error = vital(&mut session, &shapes, &TableFilter::default(), &Intent::default()).await.unwrap_err();
         let SourceError::Unfit { findings, .. } = &error else { panic!("{error}") };
         assert_eq!(findings.len(), 4, "{error}");
         for part in [
@@ -170,7 +172,7 @@ async fn missing_grants_are_told_all_at_once() {
             user.database.run(&part).await;
         }
         assert_eq!(error.disposition(), Disposition::Stop);
-        let facts = server::check(&mut user.session().await, &shapes, &TableFilter::default()).await.unwrap();
+        let facts = vital(&mut user.session().await, &shapes, &TableFilter::default(), &Intent::default()).await.unwrap();
         assert!(facts.gtid && facts.server_id > 0 && facts.server_uuid.len() == 36);
         user.drop().await;
     })
@@ -192,7 +194,7 @@ async fn grants_by_a_role_and_by_a_pattern_count() {
         user.database.run(format!("SET DEFAULT ROLE {role} TO {account}")).await;
         let mut session = user.session().await;
         let table = catalog::table(&mut session, &name, "a", &KeyOverrides::new()).await.unwrap().unwrap();
-        server::check(&mut session, &[table.shape], &TableFilter::default()).await.unwrap();
+        vital(&mut session, &[table.shape], &TableFilter::default(), &Intent::default()).await.unwrap();
         user.database.run(format!("DROP ROLE {role}")).await;
         user.drop().await;
     })
@@ -209,10 +211,10 @@ async fn a_table_dropped_while_it_is_read_isnt_the_end() {
         let mut session = user.session().await;
         let table = catalog::table(&mut session, &name, "a", &KeyOverrides::new()).await.unwrap().unwrap();
         user.database.run("ALTER TABLE a RENAME COLUMN i TO j").await;
-        let error = read_all(&mut session, &table.shape).await.unwrap_err();
+        let error = read_all(&mut session, &table.shape, None).await.unwrap_err();
         assert_eq!(error.disposition(), Disposition::TableChanged, "{error}");
         user.database.run("DROP TABLE a").await;
-        let error = read_all(&mut session, &table.shape).await.unwrap_err();
+        let error = read_all(&mut session, &table.shape, None).await.unwrap_err();
         assert_eq!(error.disposition(), Disposition::TableChanged, "{error}");
         user.drop().await;
     })

@@ -377,3 +377,29 @@ fn settings_are_read_and_checked() {
     assert_eq!(told("url: http://a?b=c\n"), [r#"m.yaml:1: "url": an address must not hold a query, a fragment or a space"#]);
     assert_eq!(told("url: http://a\npassword: x\n"), [r#"m.yaml:2: "password": needs "user" as well"#]);
 }
+
+#[tokio::test]
+async fn how_a_registry_is_set_can_be_asked() {
+    let stand_in = StandIn::answering(|line| match line.split(' ').nth(1).unwrap_or_default() {
+        "/subjects" => reply(200, r#"["t-value"]"#),
+        "/mode" => reply(200, r#"{"mode":"READONLY"}"#),
+        "/config" => reply(200, r#"{"compatibilityLevel":"BACKWARD"}"#),
+        "/config/t-value?defaultToGlobal=true" => reply(200, r#"{"compatibilityLevel":"FULL"}"#),
+        _ => reply(404, NOT_THERE),
+    })
+    .await;
+    let registry = client(&stand_in);
+    assert!(registry.subjects().await.unwrap().contains("t-value"));
+    assert_eq!(registry.mode().await.unwrap().as_deref(), Some("READONLY"));
+    assert_eq!(registry.compatibility(None).await.unwrap().as_deref(), Some("BACKWARD"));
+    assert_eq!(registry.compatibility(Some("t-value")).await.unwrap().as_deref(), Some("FULL"));
+    assert_eq!(registry.compatibility(Some("other")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_registry_without_modes_has_none_and_one_that_refuses_is_told() {
+    let plain = StandIn::answering(|_| reply(404, NOT_THERE)).await;
+    assert_eq!(client(&plain).mode().await.unwrap(), None);
+    let shut = StandIn::answering(|_| reply(401, "")).await;
+    assert!(matches!(client(&shut).subjects().await, Err(RegistryError::Unauthorized { .. })));
+}

@@ -1,9 +1,11 @@
 //! What both binaries need to be run by others: log, orderly end, and HTTP endpoints to look in.
 
+pub mod assessment;
 #[cfg(test)]
 mod child;
 pub mod client;
 pub mod http;
 pub mod log;
 pub mod page;
+pub mod rate;
 pub mod shutdown;

@@ -50,6 +50,14 @@ pub use secret::ChangingSecret;
 
 use environment::Environment;
 
+/// A duration of the command line, written as in a settings file: `250ms`, `10s`, `5m`, `2h`, `7d`.
+///
+/// # Errors
+/// What it should look like.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    value::parse_duration(text).ok_or_else(|| "write a whole number and a unit, such as 250ms, 10s or 5m".to_owned())
+}
+
 /// A settings file may not be larger; ours are a few KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 

@@ -36,6 +36,28 @@ impl KafkaServer {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn with_heap(directory: &Path, data: Option<&Path>, proxy_port: u16, heap_mib: u32) -> Result<Option<Self>> {
+        Self::with(directory, data, proxy_port, heap_mib, "").await
+    }
+
+    /// A broker whose users have rights: who comes through `port` may do anything, and who comes through `proxied_port` logs in as the user `limited` with
+    /// the password `millrace`, who may do what ACLs allow. With further properties.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn with_rights(directory: &Path, properties: &str) -> Result<Option<Self>> {
+        let own = format!(
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.proxied.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_limited=\"millrace\";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+{properties}
+"
+        );
+        Self::with(directory, None, 0, HEAP_MIB, &own).await
+    }
+
+    async fn with(directory: &Path, data: Option<&Path>, proxy_port: u16, heap_mib: u32, more: &str) -> Result<Option<Self>> {
         let number = version_of("KAFKA_VERSION")?;
         let Some(home) = cached(&format!("kafka-{number}")) else {
             eprintln!("skipped: Kafka {number} is not in the cache; \"deploy/local/stack up\" puts it there");
@@ -44,7 +66,10 @@ impl KafkaServer {
         let data = data.unwrap_or(directory).join("kafka.data");
         let (port, proxied_port, controller_port) = (free_port()?, free_port()?, free_port()?);
         let settings = directory.join("kafka.properties");
-        std::fs::write(&settings, properties(&data, port, proxied_port, proxy_port, controller_port))?;
+        let told_port = if proxy_port == 0 { proxied_port } else { proxy_port };
+        // The last of two properties of one name counts.
+        let text = properties(&data, port, proxied_port, told_port, controller_port) + more;
+        std::fs::write(&settings, text)?;
         let class_path = format!("{}/*", home.display());
         let log_settings = crate::stack::repository().join("deploy/local/log4j2.properties");
         let mut daemon = Daemon::new(directory, "kafka", java(), move || crate::kafka::answers(brokers_at(port)))

@@ -28,7 +28,7 @@ impl Sink for Everything {
 fn named(name: char) -> Arc<PreparedTable> {
     let shape = TableShape { table: name.to_string(), ..table().plan.shape().clone() };
     let plan = TablePlan::new("p", shape, SchemaOptions::default(), |_| None).unwrap();
-    Arc::new(PreparedTable { plan, key_id: Some(1), truncate_key_id: Some(3), value_id: 2 })
+    Arc::new(PreparedTable::unruled(plan, Some(1), Some(3), 2))
 }
 
 fn capture(position: Position) -> Capture {

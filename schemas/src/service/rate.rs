@@ -10,14 +10,14 @@ const RESOLUTION: Duration = Duration::from_secs(1);
 
 /// Samples of a counter.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rate {
+pub struct Rate {
     /// The oldest first; the last is the newest count whatever its age.
     samples: VecDeque<(Instant, u64)>,
 }
 
 impl Rate {
     /// The counter is at `count`. One that went back begins anew.
-    pub(super) fn add(&mut self, now: Instant, count: u64) {
+    pub fn add(&mut self, now: Instant, count: u64) {
         if self.samples.back().is_some_and(|(_, last)| count < *last) {
             self.samples.clear();
         }
@@ -33,7 +33,8 @@ impl Rate {
     }
 
     /// Counts per second up to `now`; none from a single sample.
-    pub(super) fn per_second(&self, now: Instant) -> Option<f64> {
+    #[must_use]
+    pub fn per_second(&self, now: Instant) -> Option<f64> {
         let (_, last) = self.samples.back()?;
         let within = |at: &Instant| now.saturating_duration_since(*at) <= WINDOW;
         let begin = self.samples.iter().rposition(|(at, _)| !within(at)).unwrap_or(0);
@@ -48,7 +49,8 @@ impl Rate {
 }
 
 /// How many seconds the rest takes at this rate; none where that can't be said.
-pub(super) fn eta_seconds(count: u64, of: u64, per_second: Option<f64>) -> Option<u64> {
+#[must_use]
+pub fn eta_seconds(count: u64, of: u64, per_second: Option<f64>) -> Option<u64> {
     let rate = per_second.filter(|rate| *rate > 0.0)?;
     let rest = of.checked_sub(count).filter(|rest| *rest > 0)?;
     #[allow(

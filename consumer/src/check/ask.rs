@@ -1,0 +1,151 @@
+//! Asks ClickHouse for what the judges need: only SELECTs, and nothing is made or altered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use super::clickhouse::{Host, Lacking};
+use super::grants::Grants;
+use crate::clickhouse::ClickHouse;
+use crate::ddl;
+use crate::error::Error;
+use crate::settings::{ClickHouseSettings, Settings};
+
+/// How long one answer may take: what the assessment asks is small.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// What `system.settings` is asked for: the settings that each statement makes.
+const PINNED: [&str; 8] = [
+    "async_insert",
+    "wait_end_of_query",
+    "input_format_null_as_default",
+    "input_format_defaults_for_omitted_fields",
+    "max_insert_block_size",
+    "max_partitions_per_insert_block",
+    "insert_deduplicate",
+    "max_execution_time",
+];
+
+/// A client of one host.
+#[must_use]
+pub fn client(settings: &ClickHouseSettings, url: &str) -> ClickHouse {
+    ClickHouse::new(&ClickHouseSettings { urls: vec![url.to_owned()], timeout: settings.timeout.min(ANSWER_MAX), ..settings.clone() })
+}
+
+/// Asks a host.
+///
+/// # Errors
+/// If it doesn't answer, or refuses.
+pub async fn host(settings: &ClickHouseSettings, url: &str) -> Result<Host, Error> {
+    let clickhouse = client(settings, url);
+    let before = now_us();
+    let rows = clickhouse.rows("answer", "SELECT version() AS version, toString(toUnixTimestamp64Micro(now64(6))) AS now").await?;
+    // It answered in between.
+    let ours = before + (now_us() - before) / 2;
+    let row = rows.first().cloned().unwrap_or_default();
+    let theirs: i64 = text(&row, "now").parse().unwrap_or(ours);
+    let mut host = Host { url: url.to_owned(), version: text(&row, "version"), ahead_us: theirs - ours, ..Host::default() };
+    let names: Vec<String> = PINNED.iter().map(|name| format!("'{name}'")).collect();
+    let sql =
+        format!("SELECT name, value, toBool(readonly) AS fixed FROM system.settings WHERE name IN ('readonly', {})", names.join(", "));
+    for row in clickhouse.rows("read the user's settings", &sql).await? {
+        match (text(&row, "name").as_str(), row.get("fixed").and_then(Value::as_bool)) {
+            ("readonly", _) => host.readonly = text(&row, "value"),
+            (name, Some(true)) => host.constrained.push(name.to_owned()),
+            _ => {}
+        }
+    }
+    // With a read-only profile every setting is told as fixed: one finding says it.
+    if !matches!(host.readonly.as_str(), "" | "0") {
+        host.constrained.clear();
+    }
+    host.clusters = column(&clickhouse, "list the clusters", "SELECT DISTINCT cluster AS name FROM system.clusters").await?;
+    host.databases = column(&clickhouse, "list the databases", "SELECT name FROM system.databases").await?;
+    if settings.placement.replicated {
+        let asked = clickhouse.rows("ask Keeper", "SELECT 1 FROM system.zookeeper WHERE path = '/' LIMIT 1").await;
+        host.keeper = asked.err().map(|error| error.to_string());
+    }
+    let sql = "SELECT name, toString(free_space) AS free, toString(total_space) AS total FROM system.disks";
+    // A user may lack the right to it.
+    for row in clickhouse.rows("read its disks", sql).await.unwrap_or_default() {
+        let number = |key: &str| text(&row, key).parse::<u64>().unwrap_or(0);
+        host.disks.push((text(&row, "name"), number("free"), number("total")));
+    }
+    Ok(host)
+}
+
+/// The databases that the consumer would use, each with whether it has mirrors, and so views.
+pub type Databases = BTreeMap<String, bool>;
+
+/// Which privileges the user lacks.
+///
+/// # Errors
+/// If ClickHouse doesn't answer.
+pub async fn lacking(
+    clickhouse: &ClickHouse,
+    settings: &Settings,
+    databases: &Databases,
+    there: &BTreeSet<String>,
+) -> Result<Vec<Lacking>, Error> {
+    let grants = grants(clickhouse).await?;
+    let mut wanted: BTreeSet<Lacking> = BTreeSet::new();
+    for (database, has_views) in databases {
+        let mut privileges = vec!["SELECT", "INSERT", "CREATE TABLE", "ALTER"];
+        if *has_views {
+            privileges.extend(["CREATE VIEW", "DROP VIEW"]);
+        }
+        if !there.contains(database) {
+            privileges.push("CREATE DATABASE");
+        }
+        wanted.extend(privileges.into_iter().map(|privilege| Lacking { privilege, database: database.clone() }));
+    }
+    if settings.clickhouse.placement.cluster.is_some() {
+        wanted.insert(Lacking { privilege: "CLUSTER", database: String::new() });
+    }
+    if settings.clickhouse.placement.replicated {
+        wanted.insert(Lacking { privilege: "SYSTEM SYNC REPLICA", database: String::new() });
+    }
+    let mut lacking = Vec::new();
+    for want in wanted {
+        if !grants.allow(want.privilege, &want.database) && !granted(clickhouse, &want).await {
+            lacking.push(want);
+        }
+    }
+    Ok(lacking)
+}
+
+/// The server's own word. It says no of a table that isn't there, and so isn't asked first.
+async fn granted(clickhouse: &ClickHouse, want: &Lacking) -> bool {
+    let place = if want.database.is_empty() { "*".to_owned() } else { ddl::quote(&want.database) };
+    let sql = format!("CHECK GRANT {} ON {place}.*", want.privilege);
+    match clickhouse.rows("check a grant", &sql).await {
+        Ok(rows) => rows
+            .first()
+            .and_then(|row| row.as_object()?.values().next().map(|value| value.to_string()))
+            .is_some_and(|value| value.contains('1')),
+        Err(_) => false,
+    }
+}
+
+async fn grants(clickhouse: &ClickHouse) -> Result<Grants, Error> {
+    // With the grants of roles, where the server knows how.
+    let rows = match clickhouse.rows("read the user's grants", "SHOW GRANTS WITH IMPLICIT FINAL").await {
+        Ok(rows) => rows,
+        Err(_) => clickhouse.rows("read the user's grants", "SHOW GRANTS").await?,
+    };
+    let lines: Vec<String> = rows.iter().filter_map(|row| row.as_object()?.values().next()?.as_str().map(str::to_owned)).collect();
+    Ok(Grants::parse(lines.iter().map(String::as_str)))
+}
+
+async fn column(clickhouse: &ClickHouse, what: &str, sql: &str) -> Result<BTreeSet<String>, Error> {
+    Ok(clickhouse.rows(what, sql).await?.iter().map(|row| text(row, "name")).collect())
+}
+
+fn text(row: &Value, key: &str) -> String {
+    row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn now_us() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+}

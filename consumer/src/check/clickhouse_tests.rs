@@ -1,0 +1,127 @@
+use std::sync::Arc;
+
+use millrace_schemas::service::assessment::Severity;
+
+use super::*;
+use crate::ddl::Mismatch;
+
+fn host() -> Host {
+    Host {
+        url: "http://c".into(),
+        version: "26.9.2.1".into(),
+        clusters: BTreeSet::from(["main".to_owned()]),
+        disks: vec![("default".into(), 500, 1_000)],
+        ..Host::default()
+    }
+}
+
+fn intent() -> Intent {
+    Intent { user: "u".into(), ..Intent::default() }
+}
+
+/// What is found beside the version.
+fn found(change: impl FnOnce(&mut Host, &mut Intent)) -> Vec<(&'static str, Severity)> {
+    let (mut host, mut intent) = (host(), intent());
+    change(&mut host, &mut intent);
+    let findings = judge_host(&host, &intent);
+    findings
+        .iter()
+        .filter(|f| f.check.id != "clickhouse.version" || f.severity == Severity::Error)
+        .map(|f| (f.check.id, f.severity))
+        .collect()
+}
+
+#[test]
+fn each_thing_about_a_host_has_its_finding_and_no_other() {
+    use Severity::{Error, Warning};
+    type Break = fn(&mut Host, &mut Intent);
+    let cases: [(&'static str, Severity, Break); 8] = [
+        ("clickhouse.version", Error, |host, _| host.version = "25.5.9.1".into()),
+        ("clickhouse.profile", Error, |host, _| host.readonly = "2".into()),
+        ("clickhouse.profile", Error, |host, _| host.constrained = vec!["async_insert".into()]),
+        ("clickhouse.cluster", Error, |_, intent| intent.cluster = Some("other".into())),
+        ("clickhouse.keeper", Error, |host, intent| (host.keeper, intent.replicated) = (Some("none".into()), true)),
+        ("clickhouse.clock", Warning, |host, _| host.ahead_us = -6_000_000),
+        ("clickhouse.clock", Warning, |host, _| host.ahead_us = 6_000_000),
+        ("clickhouse.disk", Warning, |host, _| host.disks[0].1 = 99),
+    ];
+    for (id, severity, change) in cases {
+        assert_eq!(found(change), [(id, severity)], "{id}");
+    }
+    assert_eq!(found(|_, _| {}), []);
+    assert_eq!(found(|host, _| host.version = "25.6.1.1".into()), []);
+    assert_eq!(found(|host, _| host.ahead_us = 4_000_000), []);
+    assert_eq!(found(|_, intent| intent.cluster = Some("main".into())), []);
+}
+
+#[test]
+fn rights_are_told_by_database_and_only_what_is_needed_at_once_is_an_error() {
+    let lacking = |privilege, database: &str| Lacking { privilege, database: database.to_owned() };
+    let lacking = [lacking("INSERT", "shop"), lacking("SELECT", "shop"), lacking("ALTER", "shop"), lacking("CLUSTER", "")];
+    let findings = judge_rights(&lacking, &intent());
+    let told: Vec<_> = findings.iter().map(|finding| (finding.severity, finding.fix.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (Severity::Error, "GRANT CLUSTER ON *.* TO `u`"),
+            (Severity::Error, "GRANT INSERT, SELECT ON `shop`.* TO `u`"),
+            (Severity::Warning, "GRANT ALTER ON `shop`.* TO `u`"),
+        ]
+    );
+}
+
+fn examined(mode: Mode, engine_full: Option<&str>, change: Result<Change, Arc<Error>>) -> Vec<(String, Result<Option<Examined>, Error>)> {
+    let existing = engine_full.map(|full| Existing {
+        engine: full.split(' ').next().unwrap_or_default().to_owned(),
+        engine_full: full.to_owned(),
+        ..Existing::default()
+    });
+    vec![("p.shop.a".into(), Ok(Some(Examined { database: "shop".into(), table: "a".into(), mode, existing, change })))]
+}
+
+#[test]
+fn tables_are_told_by_what_would_become_of_them() {
+    type Tables = Vec<(String, Result<Option<Examined>, Error>)>;
+    let ids = |tables: Tables| judge_tables(&tables, "http://c").findings.iter().map(|f| (f.check.id, f.severity)).collect::<Vec<_>>();
+    let fits = || Ok(Change::Altered(vec![]));
+    assert_eq!(ids(examined(Mode::Mirror, Some("ReplacingMergeTree"), fits())), []);
+    let altered = Ok(Change::Altered(vec!["ALTER TABLE x".into()]));
+    assert_eq!(ids(examined(Mode::Mirror, Some("ReplacingMergeTree"), altered)), [("clickhouse.table", Severity::Info)]);
+    let made = Ok(Change::Made { statement: "CREATE".into(), has_database: true });
+    assert_eq!(ids(examined(Mode::Mirror, None, made)), [("clickhouse.table", Severity::Info)]);
+    let wrong = Err(Arc::new(Error::Mismatch {
+        topic: Arc::from("p.shop.a"),
+        table: "shop.a".into(),
+        source: Mismatch::Order { found: "b".into(), needed: "a".into() },
+    }));
+    assert_eq!(ids(examined(Mode::Mirror, Some("ReplacingMergeTree"), wrong)), [("clickhouse.table", Severity::Error)]);
+    let defect = vec![("p.shop.a".to_owned(), Err(Error::Defect("x".into())))];
+    assert_eq!(ids(defect), [("registry.schema", Severity::Error)]);
+    assert_eq!(ids(vec![("p.shop.a".to_owned(), Ok(None))]), []);
+    for (engine, told) in [
+        ("MergeTree ORDER BY a", vec![("clickhouse.dedup_window", Severity::Info)]),
+        (
+            "MergeTree ORDER BY a SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10",
+            vec![("clickhouse.dedup_window", Severity::Warning)],
+        ),
+        ("MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 1000", vec![]),
+        ("ReplicatedMergeTree ORDER BY a", vec![]),
+        (
+            "ReplicatedMergeTree ORDER BY a SETTINGS replicated_deduplication_window = 5",
+            vec![("clickhouse.dedup_window", Severity::Warning)],
+        ),
+    ] {
+        assert_eq!(ids(examined(Mode::History, Some(engine), fits())), told, "{engine}");
+    }
+}
+
+#[test]
+fn what_keeps_a_host_from_answering_has_its_own_check() {
+    let code = |code| Error::ClickHouse { url: Arc::from("http://c"), what: "answer".into(), code, reason: "no".into(), hint: "" };
+    let away = Error::ClickHouseAway { url: Arc::from("http://c"), what: "answer".into(), reason: "refused".into() };
+    let cases =
+        [(code(516), "clickhouse.login"), (code(164), "clickhouse.profile"), (code(452), "clickhouse.profile"), (away, "clickhouse.reach")];
+    for (error, id) in cases {
+        assert_eq!(unreachable("http://c", &error).check.id, id, "{error}");
+    }
+}

@@ -1,0 +1,126 @@
+//! ClickHouse, as the consumer needs it.
+
+use millrace_tests::failure::{Context, Result};
+use millrace_tests::processes::{Binary, free_address};
+use millrace_tests::scenario::{World, must, scenario};
+use millrace_tests::server::ClickHouseServer;
+use serde_json::{Value, json};
+
+use super::{Base, ENDS_WITHIN, assess};
+
+/// Topics with schemas, as a producer leaves them: a keyed table and one without.
+async fn topics(world: &World) -> Result<()> {
+    let mut mysql = world.mysql().await?;
+    mysql.run_all(["CREATE TABLE keyed (id INT PRIMARY KEY, v INT)", "CREATE TABLE keyless (v INT)"]).await?;
+    let mut producer = world.producer().await?;
+    producer.stop(ENDS_WITHIN).await
+}
+
+fn settings(world: &World) -> Result<Value> {
+    let mut settings = world.consumer_settings()?;
+    settings["topics"] = json!([format!("{}.{}.*", world.name, world.name)]);
+    Ok(settings)
+}
+
+#[test]
+fn each_thing_about_clickhouse_is_found_alone() {
+    scenario("check_house", async |world| {
+        topics(world).await?;
+        let base = Base::new(world, Binary::Consumer, settings(world)?).await?;
+        let url = world.stack.clickhouse.trim_end_matches('/').to_owned();
+        let with = |key: &str, value: Value| {
+            let mut settings = base.settings().clone();
+            settings["clickhouse"][key] = value;
+            settings
+        };
+        base.expect_only("a wrong password", &with("password", json!("wrong")), &[("clickhouse.login", "error")]).await?;
+        let away = json!(format!("http://{}", free_address()?));
+        base.expect_only("nobody there", &with("url", away), &[("clickhouse.reach", "error")]).await?;
+        base.expect_with("a cluster", &with("cluster", json!("nowhere")), &[("clickhouse.cluster", "error", url.as_str())]).await?;
+        base.expect_with("no Keeper", &with("replicated", json!(true)), &[("clickhouse.keeper", "error", url.as_str())]).await?;
+        let mut away = base.settings().clone();
+        away["registry"]["url"] = json!(format!("http://{}", free_address()?));
+        base.expect_only("no registry", &away, &[("registry.reach", "error")]).await?;
+        let mut moded = base.settings().clone();
+        moded["tables"] = json!([{ "topics": ["*"], "mode": "mirror" }]);
+        base.expect_with("a mirror without a key", &moded, &[("registry.schema", "error", world.topic("keyless").as_str())]).await?;
+        of_tables(world, &base).await
+    });
+}
+
+async fn of_tables(world: &World, base: &Base<'_>) -> Result<()> {
+    let clickhouse = world.clickhouse();
+    let name = &world.name;
+    clickhouse.run(&format!("CREATE DATABASE `{name}`")).await?;
+    let keyed = format!("{name}.keyed");
+    for (what, columns) in [
+        ("another engine", "(id Int32, v Nullable(Int32)) ENGINE = MergeTree ORDER BY id"),
+        (
+            "another key",
+            "(id Int32, v Nullable(Int32), _version UInt64, _deleted UInt8) ENGINE = ReplacingMergeTree(_version, _deleted) ORDER BY tuple()",
+        ),
+        (
+            "a narrow column",
+            "(id Int8, v Nullable(Int32), _version UInt64, _deleted UInt8) ENGINE = ReplacingMergeTree(_version, _deleted) ORDER BY id",
+        ),
+    ] {
+        clickhouse.run(&format!("CREATE TABLE `{name}`.keyed {columns}")).await?;
+        base.expect(what, &[("clickhouse.table", "error", keyed.as_str())]).await?;
+        clickhouse.run(&format!("DROP TABLE `{name}`.keyed")).await?;
+    }
+    clickhouse
+        .run(&format!("CREATE TABLE `{name}`.keyed (id Int32, _version UInt64, _deleted UInt8) ENGINE = ReplacingMergeTree(_version, _deleted) ORDER BY id"))
+        .await?;
+    let assessed = base.expect("a column to come", &[("clickhouse.table", "info", keyed.as_str())]).await?;
+    let tables = clickhouse.strings(&format!("SELECT name FROM system.columns WHERE database = '{name}' AND table = 'keyed'")).await?;
+    must(!tables.contains(&"v".to_owned()), || format!("the check altered the table: {:#}", assessed.json))?;
+    clickhouse.run(&format!("DROP TABLE `{name}`.keyed")).await.map(drop)
+}
+
+#[test]
+fn a_window_that_is_too_small_is_found_alone() {
+    scenario("check_window", async |world| {
+        topics(world).await?;
+        let mut mysql = world.mysql().await?;
+        mysql.run("INSERT INTO keyless VALUES (1)").await?;
+        let mut producer = world.producer().await?;
+        let mut consumer = world.consumer("consumer").await?;
+        world.equal_these(&["keyless".to_owned()], &mut [&mut producer, &mut consumer]).await?;
+        producer.stop(ENDS_WITHIN).await?;
+        consumer.stop(ENDS_WITHIN).await?;
+        let base = Base::new(world, Binary::Consumer, settings(world)?).await?;
+        let (name, table) = (&world.name, format!("{}.keyless", world.name));
+        let set = |size: u32| format!("ALTER TABLE `{name}`.keyless MODIFY SETTING non_replicated_deduplication_window = {size}");
+        world.clickhouse().run(&set(10)).await?;
+        base.expect("a small window", &[("clickhouse.dedup_window", "warning", table.as_str())]).await?;
+        world.clickhouse().run(&set(1_000)).await?;
+        base.expect("mended", &[]).await.map(drop)
+    });
+}
+
+#[test]
+fn a_user_that_may_not_write_is_found() {
+    scenario("check_rights", async |world| {
+        let Some(mut server) = ClickHouseServer::start(&world.directory, None).await? else { return Ok(()) };
+        topics(world).await?;
+        let mut settings = settings(world)?;
+        settings["clickhouse"]["url"] = json!(server.url());
+        settings["clickhouse"]["user"] = json!("millrace");
+        settings["clickhouse"]["password"] = json!("millrace");
+        let base = Base::new(world, Binary::Consumer, settings.clone()).await?;
+        server.start_with(&[("readonly", "2")]).await?;
+        base.expect("a read-only profile", &[("clickhouse.profile", "error", server.url().as_str())]).await?;
+        server.start_with(&[("readonly", "1")]).await?;
+        base.expect_only("nothing may be set", &settings, &[("clickhouse.profile", "error")]).await?;
+        // A start stops for it, and goes on when it is told to pass over it.
+        server.start_with(&[("readonly", "2")]).await?;
+        let mut refused = world.start(Binary::Consumer, "refused", &settings)?;
+        let code = refused.exit_code(ENDS_WITHIN).await?;
+        let log = refused.log()?;
+        let line = log.lines().find(|line| line.contains("ERROR")).context("no error")?;
+        must(code == 1 && line.contains("clickhouse.profile") && line.contains("--skip-check"), || log.clone())?;
+        server.start_with(&[]).await?;
+        let assessed = assess(world, Binary::Consumer, &settings).await?;
+        must(assessed.json["errors"] == 0, || format!("{:#}", assessed.json))
+    });
+}
