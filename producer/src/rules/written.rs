@@ -16,6 +16,9 @@ use crate::expression::{Value, text};
 pub(super) const US_PER_SECOND: i64 = 1_000_000;
 pub(super) const US_PER_DAY: i64 = 86_400 * US_PER_SECOND;
 
+/// 838:59:59, the longest TIME.
+const TIME_US_MAX: i64 = (839 * 3600 - 1) * US_PER_SECOND;
+
 /// Why a value can't be written as its type. Never holds the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
@@ -153,12 +156,12 @@ pub(super) fn parse_time(text: &str) -> Option<i64> {
         return None;
     }
     let (hour, minute, second): (i64, i64, i64) = (digits(hour)?, digits(minute)?, digits(second)?);
-    if hour > 838 || minute > 59 || second > 59 || fraction.len() > 6 {
+    if minute > 59 || second > 59 || fraction.len() > 6 {
         return None;
     }
     let micros: i64 = if fraction.is_empty() { 0 } else { digits(&format!("{fraction:0<6}"))? };
     let us = ((hour * 60 + minute) * 60 + second) * US_PER_SECOND + micros;
-    Some(if negative { -us } else { us })
+    (us <= TIME_US_MAX).then_some(if negative { -us } else { us })
 }
 
 /// `2018-06-20 13:37:03.1`, or a day alone, as µs.
