@@ -151,7 +151,7 @@ mod tests {
         ] {
             assert_eq!(change.apply(source.table, source), expected, "{change:?}");
         }
-        for text in ["", "{", "{tabel}", "a{table"] {
+        for text in ["", "{", "{column_name}", "a{table"] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
     }

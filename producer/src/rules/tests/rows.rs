@@ -302,7 +302,7 @@ proptest! {
         let mut yaml = "  - { action: add-suffix, table: t, value: _x }\n  - { action: add-before-image-columns, table: t, columns: all }\n".to_owned();
         let mut rows = [Vec::new(), Vec::new()];
         let mut expected: Vec<(String, Option<String>)> = Vec::new();
-        let mut befores = Vec::new();
+        let mut values_before = Vec::new();
         for (place, (case, nullable, is_null, action)) in cases.iter().enumerate() {
             let column = &shape.columns[place];
             let is_null = *nullable && *is_null;
@@ -330,9 +330,9 @@ proptest! {
                 yaml += &format!("  - {{ action: {rule}, table: t, column: {name} }}\n");
             }
             expected.push((name.clone(), (!is_null).then(|| value.clone())));
-            befores.push((format!("BI_{name}"), (!is_null).then_some(value)));
+            values_before.push((format!("BI_{name}"), (!is_null).then_some(value)));
         }
-        expected.append(&mut befores);
+        expected.append(&mut values_before);
         // All others may be removed.
         yaml += "  - { action: add-column, table: t, value: always, type: INT }\n";
         expected.push(("always".to_owned(), None));

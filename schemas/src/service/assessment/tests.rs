@@ -210,7 +210,7 @@ fn old_brokers_are_told_by_their_protocol() {
 }
 
 #[test]
-fn the_registrys_mode_and_refusals_are_errors() {
+fn the_mode_and_the_refusals_of_a_registry_are_errors() {
     let subject = |compatible| registry::SubjectFacts { subject: "t-value".into(), compatible, level: Some("FULL".into()) };
     let facts = |mode: &str, level: &str, compatible| registry::Facts {
         mode: Some(mode.into()),
