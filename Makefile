@@ -58,7 +58,7 @@ install:
 	@$(STACK) install
 
 docs: ## write docs/reference/settings.md and checks.md from the code
-	$(CARGO) build --profile $(PROFILE) -p millrace-producer -p millrace-consumer
+	$(CARGO) build --workspace --profile $(PROFILE)
 	{ $(BIN)/millrace-producer settings; echo; $(BIN)/millrace-consumer settings; } > docs/reference/settings.md
 	{ sed '/^## Producer$$/,$$d' docs/reference/checks.md; $(BIN)/millrace-producer checks; echo; $(BIN)/millrace-consumer checks; } > $(BIN)/checks.md
 	mv $(BIN)/checks.md docs/reference/checks.md

@@ -1,6 +1,6 @@
 //! The rules of a migration, in AWS DMS's words: which tables, columns and rows are taken, what they are called, and what becomes of their values.
 //!
-//! Rules come from the settings (`rules`) and from table mappings that a DMS task exports (`rules_file`). They are read once ([`settings`], [`dms`]) into one
+//! Rules come from the settings (`rules`) and from table mappings that a DMS task exports (`rules_file`). They are read once (`settings`, `dms`) into one
 //! [`model`]. For each table, [`Rules::outputs`] resolves those that are for it against its shape: into outputs, each with a shape of its own and a
 //! recipe that makes an output row's Avro bytes from a source row's ([`output`]). What a rule leaves alone is copied as bytes, so that a row of the snapshot and
 //! the same row of the log give the same output (G7); what it changes is the same value in the new type, or an error (G8). Pure but for reading the file.
