@@ -210,6 +210,18 @@ fn locator(fields: &mut Fields<'_>, of_columns: bool, warnings: &mut Vec<Fault>)
     }
 }
 
+/// Actions whose target is a column, beside those on names.
+const OF_COLUMNS: [&str; 8] = [
+    "add-column",
+    "include-column",
+    "remove-column",
+    "change-data-type",
+    "add-before-image-columns",
+    "data-masking-digits-mask",
+    "data-masking-digits-randomize",
+    "data-masking-hash-mask",
+];
+
 fn transformation(fields: &mut Fields<'_>, warnings: &mut Vec<Fault>) -> Result<Option<(Locator, Action)>, Fault> {
     let target = match fields.required("rule-target")?.as_str() {
         "schema" => Target::Schema,
@@ -237,8 +249,12 @@ fn transformation(fields: &mut Fields<'_>, warnings: &mut Vec<Fault>) -> Result<
     if let Some(change) = name_change(&action, fields)? {
         return Ok(Some((locator, Action::Name(target, change))));
     }
-    let wanted = if action == "define-primary-key" { Target::Table } else { Target::Column };
-    if target != wanted {
+    let wanted = match action.as_str() {
+        "define-primary-key" => Some(Target::Table),
+        known if OF_COLUMNS.contains(&known) => Some(Target::Column),
+        _ => None,
+    };
+    if wanted.is_some_and(|wanted| target != wanted) {
         return Err(Fault::new("rule-target", format!("{action} isn't for it")));
     }
     let action = match action.as_str() {

@@ -122,6 +122,7 @@ fn what_cannot_be_honoured_prevents_the_start_and_is_named() {
         (transformation("rename", "table", json!({"value": "x", "filters": source_filter})), "filters", "belong to selection rules"),
         (transformation("remove-column", "table", json!({})), "rule-target", "isn't for it"),
         (transformation("define-primary-key", "column", json!({})), "rule-target", "isn't for it"),
+        (transformation("renam", "table", json!({})), "rule-action", "isn't known of transformation rules"),
         (
             transformation("define-primary-key", "table", json!({"primary-key-def": {"name": "x", "columns": []}})),
             "primary-key-def.columns",
