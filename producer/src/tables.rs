@@ -3,9 +3,11 @@
 //! The tables that are there at the start are prepared while the stream runs already, and sooner where a row needs one: with thousands of tables the topics
 //! and the schemas would keep the stream waiting for minutes.
 
+mod claims;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 
 use millrace_schemas::avro::{self, RenamedFrom, SchemaOptions};
@@ -14,6 +16,9 @@ use millrace_schemas::registry::Registry;
 use millrace_schemas::shape::{ColumnType, TableShape};
 
 use tokio::task::JoinSet;
+
+use claims::Claims;
+pub(crate) use claims::own_topics;
 
 use crate::binlog::table_map::{self, TableMap, TableMapError};
 use crate::capture::{CaptureError, LoggedTable, PreparedOutput, PreparedTable};
@@ -155,16 +160,6 @@ impl Planned {
     }
 }
 
-/// Whose a topic is.
-enum Claim {
-    /// The producer's own.
-    Own,
-    /// A table's, by its name.
-    Table(String),
-    /// That of tables which rules send there, and whether there are several.
-    Outputs { first: String, shared: Arc<AtomicBool> },
-}
-
 /// See the module.
 pub struct Tables {
     prefix: String,
@@ -180,7 +175,7 @@ pub struct Tables {
     known: std::sync::Mutex<HashMap<(String, String), Arc<PreparedTable>>>,
     /// Tables that the start found and that aren't prepared yet.
     listed: std::sync::Mutex<BTreeMap<(String, String), Collated>>,
-    by_topic: std::sync::Mutex<HashMap<String, Claim>>,
+    claims: Claims,
 }
 
 impl Tables {
@@ -204,7 +199,7 @@ impl Tables {
             session: tokio::sync::Mutex::new(session),
             known: std::sync::Mutex::default(),
             listed: std::sync::Mutex::default(),
-            by_topic: std::sync::Mutex::new(own_claims(&prefix)),
+            claims: Claims::new(&prefix),
             prefix,
             options,
             rules,
@@ -349,12 +344,12 @@ impl Tables {
             .map_err(|charset| Error::Charset { table: table.clone(), charset })?
             .with_renamed(renamed);
         if outputs.is_empty() {
-            self.claim_topic(plan.topic(), &table)?;
+            self.claims.take(plan.topic(), &table)?;
             return Ok(Planned { plan, collations, outputs: Vec::new() });
         }
         let planned = |output: Output| {
             let topic = self.topic(&output.shape.database, &output.shape.table);
-            let shared = self.claim_output(&topic, &table)?;
+            let shared = self.claims.share(&topic, &table)?;
             Ok(PlannedOutput { renamed: output.renamed(plan.shape(), plan.renamed()), topic, shared, output })
         };
         let outputs = outputs.into_iter().map(planned).collect::<Result<_, Error>>()?;
@@ -497,14 +492,14 @@ impl Tables {
         let plan = TablePlan::new(&self.prefix, shape(database, table), self.options, |_| None)
             .map_err(|charset| Error::Charset { table: name.clone(), charset })?;
         let Some(targets) = targets else {
-            self.claim_topic(plan.topic(), &name)?;
+            self.claims.take(plan.topic(), &name)?;
             let Some((truncate_key_id, value_id)) = self.published_ids(plan.topic()).await? else { return Ok(None) };
             return Ok(Some(Arc::new(PreparedTable::unruled(plan, None, truncate_key_id, value_id))));
         };
         let mut outputs = Vec::with_capacity(targets.len());
         for (database, table) in targets {
             let topic = self.topic(&database, &table);
-            let shared = self.claim_output(&topic, &name)?;
+            let shared = self.claims.share(&topic, &name)?;
             if let Some((truncate_key_id, value_id)) = self.published_ids(&topic).await? {
                 let output = Output::empty(shape(database, table));
                 outputs.push(PreparedOutput { output, topic, shared, key_id: None, truncate_key_id, value_id });
@@ -534,44 +529,6 @@ impl Tables {
     fn known(&self, name: &(String, String)) -> Option<Arc<PreparedTable>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
-
-    fn claim_topic(&self, topic: &str, table: &str) -> Result<(), Error> {
-        let mut by_topic = self.by_topic.lock().unwrap_or_else(PoisonError::into_inner);
-        match by_topic.entry(topic.to_owned()).or_insert_with(|| Claim::Table(table.to_owned())) {
-            Claim::Table(owner) if owner == table => Ok(()),
-            // Rules may leave as it is what they were about before.
-            Claim::Outputs { first, shared } if first == table && !shared.load(Ordering::Relaxed) => Ok(()),
-            claim => Err(claim.refuse(topic, table)),
-        }
-    }
-
-    /// The topic is that of a table which rules send there. Whether it shares it with others.
-    fn claim_output(&self, topic: &str, table: &str) -> Result<Arc<AtomicBool>, Error> {
-        let mut by_topic = self.by_topic.lock().unwrap_or_else(PoisonError::into_inner);
-        let outputs = || Claim::Outputs { first: table.to_owned(), shared: Arc::default() };
-        if matches!(by_topic.get(topic), Some(Claim::Table(owner)) if owner == table) {
-            by_topic.insert(topic.to_owned(), outputs());
-        }
-        match by_topic.entry(topic.to_owned()).or_insert_with(outputs) {
-            Claim::Outputs { first, shared } => {
-                if first != table {
-                    shared.store(true, Ordering::Relaxed);
-                }
-                Ok(Arc::clone(shared))
-            }
-            claim => Err(claim.refuse(topic, table)),
-        }
-    }
-}
-
-impl Claim {
-    fn refuse(&self, topic: &str, table: &str) -> Error {
-        let first = match self {
-            Self::Own => "the producer's own records".to_owned(),
-            Self::Table(name) | Self::Outputs { first: name, .. } => format!("table {name}"),
-        };
-        Error::SameTopic { first, second: table.to_owned(), topic: topic.to_owned() }
-    }
 }
 
 /// The defaults that a table's columns began with, as far as statements say.
@@ -592,24 +549,6 @@ fn with_defaults(mut shape: TableShape, stated: &Stated, listed: Option<&TableSh
     }
     stated.fill(&mut shape);
     shape
-}
-
-/// What the producer writes for itself: a table of such a name would write into it.
-fn own_claims(prefix: &str) -> HashMap<String, Claim> {
-    own_topics(prefix).into_iter().map(|topic| (topic, Claim::Own)).collect()
-}
-
-/// The topics that the producer writes for itself.
-pub(crate) fn own_topics(prefix: &str) -> Vec<String> {
-    let of: [fn(&str) -> String; 6] = [
-        names::offsets_topic,
-        names::signals_topic,
-        names::schema_history_topic,
-        names::schema_changes_topic,
-        names::transaction_topic,
-        names::heartbeat_topic,
-    ];
-    of.iter().map(|topic| topic(prefix)).collect()
 }
 
 /// Registers a table's schemas.
@@ -717,12 +656,6 @@ mod tests {
                 .collect(),
             key: key.to_vec(),
         }
-    }
-
-    #[test]
-    fn a_table_called_as_the_producers_own_records_has_no_topic() {
-        assert!(own_claims("shop").contains_key(&names::table_topic("shop", "millrace", "offsets")));
-        assert!(!own_claims("shop").contains_key(&names::table_topic("shop", "millrace", "orders")));
     }
 
     #[test]

@@ -5,8 +5,6 @@ use tokio::task::JoinSet;
 use super::{AtStart, Check, Finding, Part, Severity};
 use crate::registry::{Registry, RegistryError};
 
-/// As many subjects as Apicurio tells of.
-const LISTED_MAX: usize = 1_000;
 /// Subjects that are asked about at the same time.
 const ASKED_AT_ONCE: usize = 8;
 
@@ -79,9 +77,8 @@ pub struct Facts {
 /// If it can't be reached, or refuses the user.
 pub async fn gather(registry: &Registry, subjects: &[(String, String)], thorough: bool) -> Result<Facts, RegistryError> {
     let there = registry.subjects().await?;
-    let all = thorough && there.len() >= LISTED_MAX;
     let mut facts = Facts { mode: registry.mode().await?, level: registry.compatibility(None).await?, subjects: Vec::new() };
-    let asked: Vec<_> = subjects.iter().filter(|(subject, _)| all || there.contains(subject)).cloned().collect();
+    let asked: Vec<_> = subjects.iter().filter(|(subject, _)| thorough || there.contains(subject)).cloned().collect();
     for some in asked.chunks(ASKED_AT_ONCE) {
         let mut asking = JoinSet::new();
         for (subject, schema) in some.iter().cloned() {
