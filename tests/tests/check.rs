@@ -16,6 +16,7 @@ use std::time::Duration;
 use millrace_tests::failure::{Context, Result};
 use millrace_tests::processes::Binary;
 use millrace_tests::scenario::{World, must};
+use millrace_tests::wait::{Probe, until};
 use serde_json::Value;
 
 /// How long a start that is refused may take.
@@ -29,6 +30,17 @@ pub(crate) struct Assessed {
     pub(crate) findings: Findings,
     /// The whole answer.
     pub(crate) json: Value,
+}
+
+/// Has a producer make topics and schemas of all tables. It makes them beside the stream; a table that is read has them.
+pub(crate) async fn published(world: &World) -> Result<()> {
+    let mut producer = world.producer().await?;
+    until("all tables have topics and schemas", ENDS_WITHIN, async || {
+        let status = producer.status().await?;
+        Ok(Probe::of(status["snapshot_done"] == true, || status.to_string()))
+    })
+    .await?;
+    producer.stop(ENDS_WITHIN).await
 }
 
 /// Runs `check`. Its exit code must be as its errors are.

@@ -6,14 +6,13 @@ use millrace_tests::scenario::{World, must, scenario};
 use millrace_tests::server::ClickHouseServer;
 use serde_json::{Value, json};
 
-use super::{Base, ENDS_WITHIN, assess};
+use super::{Base, ENDS_WITHIN, assess, published};
 
 /// Topics with schemas, as a producer leaves them: a keyed table and one without.
 async fn topics(world: &World) -> Result<()> {
     let mut mysql = world.mysql().await?;
     mysql.run_all(["CREATE TABLE keyed (id INT PRIMARY KEY, v INT)", "CREATE TABLE keyless (v INT)"]).await?;
-    let mut producer = world.producer().await?;
-    producer.stop(ENDS_WITHIN).await
+    published(world).await
 }
 
 fn settings(world: &World) -> Result<Value> {

@@ -149,8 +149,7 @@ fn what_the_registry_would_refuse_is_found_alone() {
     scenario("check_registry", async |world| {
         let mut mysql = world.mysql().await?;
         mysql.run("CREATE TABLE a (id INT PRIMARY KEY, v INT NOT NULL)").await?;
-        let mut producer = world.producer().await?;
-        producer.stop(super::ENDS_WITHIN).await?;
+        super::published(world).await?;
         let base = Base::new(world, Binary::Producer, world.producer_settings()?).await?;
         let subject = format!("{}-value", world.topic("a"));
         let level = json!({ "compatibility": "BACKWARD" }).to_string();
