@@ -1,3 +1,5 @@
+//! What is judged of ClickHouse, each thing broken in facts that are otherwise right.
+
 use std::sync::Arc;
 
 use millrace_schemas::service::assessment::Severity;

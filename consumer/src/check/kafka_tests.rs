@@ -1,3 +1,5 @@
+//! What is judged of Kafka for the consumer, each thing broken in facts that are otherwise right.
+
 use std::collections::BTreeMap;
 
 use millrace_schemas::service::assessment::Severity;

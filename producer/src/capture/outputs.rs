@@ -3,7 +3,7 @@
 //! The rows are encoded as the source has them first, by the same functions as any other row. A filter is asked about the row before and the row after: a row
 //! that an update moves into it is an insert there, and one that it moves out is a delete.
 
-use super::rows::{Moment, Unpublished, refused, set_key};
+use super::rows::{Moment, set_key};
 use super::{Buffers, Capture, CaptureError, LogEvent, PreparedOutput, PreparedTable, RowPair, Sink, SnapshotOrigin, table_name};
 use crate::binlog::event::RowsKind;
 use crate::encode::RowError;
@@ -43,7 +43,7 @@ impl Capture {
             if is_new {
                 self.set_source(event, target);
                 let rekeyed = self.set_keys(target, kind);
-                self.publish(target, kind, rekeyed, moment, sink).map_err(|error: Unpublished<_>| refused(table, error))?;
+                self.publish(target, kind, rekeyed, moment, sink)?;
             } else {
                 self.recount_change(target, kind);
             }

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use millrace_schemas::{names, registry};
 
-use super::{Buffers, Capture, CaptureError, LogEvent, LoggedTable, Mapped, PreparedTable, Record, Sink, Target, table_name};
+use super::{
+    Buffers, Capture, CaptureError, LogEvent, LoggedTable, Mapped, PreparedTable, Record, Sink, SnapshotOrigin, Target, table_name,
+};
 use crate::binlog::event::{RowsEvent, RowsKind};
 use crate::binlog::reader::Reader;
 use crate::encode::envelope::{self, Operation, Origin};
@@ -65,8 +67,12 @@ impl Capture {
             } else if is_new {
                 self.count(table, event);
                 let rekeyed = self.set_keys(table.target(), rows.kind);
+                // The old key's delete carries the whole row that was.
+                if let Some(index) = self.buffers.rows.before_lacks.filter(|_| rekeyed) {
+                    return Err(CaptureError::Row { table: table_name(table), cause: table.plan.lacking(index) });
+                }
                 self.note(table, rekeyed);
-                self.publish(table.target(), rows.kind, rekeyed, moment, sink).map_err(|error| refused(table, error))?;
+                self.publish(table.target(), rows.kind, rekeyed, moment, sink)?;
             } else {
                 self.recount_change(table.target(), rows.kind);
             }
@@ -144,11 +150,7 @@ impl Capture {
         rekeyed: bool,
         moment: Moment,
         sink: &mut S,
-    ) -> Result<(), Unpublished<S::Error>> {
-        // The old key's delete carries the whole row that was.
-        if let Some(index) = self.buffers.rows.before_lacks.filter(|_| rekeyed) {
-            return Err(Unpublished::Lacks(index));
-        }
+    ) -> Result<(), CaptureError<S::Error>> {
         self.order(target, sink)?;
         match kind {
             RowsKind::Write => self.send(target, Operation::Create, moment, sink)?,
@@ -253,22 +255,10 @@ impl Capture {
     /// # Errors
     /// The sink's.
     pub fn truncate_now<S: Sink>(&mut self, table: &PreparedTable, handled_us: i64, sink: &mut S) -> Result<(), CaptureError<S::Error>> {
-        let place = self.position.log.clone();
+        // As far as the source's clock is known to be: it takes no part in the order.
+        let origin = SnapshotOrigin { low: self.position.log.clone(), low_us: self.clock.last() >> 10, server_id: 0 };
         for target in emptied(table) {
-            self.buffers.source.set(&Origin {
-                name: &self.name,
-                snapshot: true,
-                database: target.database,
-                table: target.table,
-                // As far as the source's clock is known to be: it takes no part in the order.
-                commit_us: self.clock.last() >> 10,
-                server_id: 0,
-                gtid: None,
-                file: &place.file,
-                pos: place.pos,
-                thread: None,
-                query: None,
-            });
+            self.set_read_origin(&origin, target);
             self.send_truncate(target, None, handled_us, sink)?;
         }
         Ok(())
@@ -304,26 +294,6 @@ fn emptied(table: &PreparedTable) -> impl Iterator<Item = Target<'_>> {
         );
     }
     own.into_iter().chain(table.outputs.iter().filter(|output| !output.is_shared()).map(super::PreparedOutput::target))
-}
-
-/// Why a change in the buffers wasn't published.
-pub(super) enum Unpublished<E> {
-    /// The row before lacks the column of that place.
-    Lacks(usize),
-    Error(CaptureError<E>),
-}
-
-impl<E> From<CaptureError<E>> for Unpublished<E> {
-    fn from(error: CaptureError<E>) -> Self {
-        Self::Error(error)
-    }
-}
-
-pub(super) fn refused<E>(table: &PreparedTable, error: Unpublished<E>) -> CaptureError<E> {
-    match error {
-        Unpublished::Lacks(index) => CaptureError::Row { table: table_name(table), cause: table.plan.lacking(index) },
-        Unpublished::Error(error) => error,
-    }
 }
 
 /// The framed key of an encoded row; empty for a table without a key.

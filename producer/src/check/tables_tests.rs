@@ -1,3 +1,5 @@
+//! What is judged of the source's tables, each thing broken in facts that are otherwise right.
+
 use millrace_schemas::service::assessment::Severity;
 use millrace_schemas::shape::{Column, TableShape, TextKind};
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::rules::Rules;
 
-/// Odd values go to `o.odd`, with the columns the other way round; those of the first keys to `d.few`, without their values, and the first of them under another key.
+/// Odd values go to `o.odd`, under another name; the rows of the first keys to `d.few`, by a key that is computed.
 const RULES: &str = "
 rules:
   - { action: route, database: d, table: t, name: odd, value: o.odd, where: 'v IN (ODD)' }

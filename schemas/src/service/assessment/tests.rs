@@ -1,3 +1,5 @@
+//! The model of an assessment, its forms, and what both binaries judge of Kafka and the registry.
+
 use std::collections::BTreeMap;
 
 use rdkafka::error::RDKafkaErrorCode;
