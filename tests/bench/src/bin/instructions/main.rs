@@ -1,0 +1,6 @@
+//! The instructions that hot functions take, held against committed bounds.
+
+mod consumer;
+mod producer;
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! From a row image to a record.
