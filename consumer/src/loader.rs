@@ -782,7 +782,7 @@ impl Loader {
         let mut urgent = false;
         let commits = self.offsets.assigned().filter_map(|id| {
             let unit = self.lanes.get(id.topic)?.units.get(own_unit(id.partition));
-            let range = unit.and_then(|unit| unit.recording).filter(|range| self.offsets.acknowledged(id) == Some(range.from));
+            let range = unit.and_then(|unit| unit.recording).filter(|range| self.offsets.acknowledged(id) >= Some(range.from));
             urgent |= range.is_some();
             let offset = range.map(|range| range.from).or(committable.get(&id).copied())?;
             Some(Commit { partition: self.named(id)?, offset, range })
@@ -796,8 +796,10 @@ impl Loader {
     fn committable(&self) -> impl Iterator<Item = (PartitionId, i64)> {
         let within_range = |id: &PartitionId, offset: i64| {
             let unit = self.lanes.get(id.topic).and_then(|lane| lane.units.get(own_unit(id.partition)));
-            let recorded = unit.and_then(|unit| unit.recorded);
-            self.replays.get(id).copied().or(recorded).is_some_and(|range| offset < range.to)
+            let recorded = self.replays.get(id).copied().or(unit.and_then(|unit| unit.recorded));
+            // A range that is recorded once more may begin with records that have no rows, and are acknowledged.
+            let recording = unit.and_then(|unit| unit.recording).filter(|range| range.from < offset);
+            recorded.or(recording).is_some_and(|range| offset < range.to)
         };
         self.offsets.committable().into_iter().filter(move |(id, offset)| !within_range(id, *offset))
     }

@@ -701,6 +701,24 @@ fn a_tombstone_before_the_table_is_known_does_not_forget_a_recorded_range() {
 }
 
 #[test]
+fn a_range_that_is_recorded_once_more_is_not_forgotten_by_what_it_begins_with() {
+    let range = Range::new(3, 5);
+    let (mut world, now) = assigned(Mode::History, Some((3, Some(range))));
+    let delete = Record::new(2, 2, 3, None);
+    world.take(&Record::new(3, 3, 0, Some(&delete)), now);
+    world.take(&change(4), now);
+    let load = world.loads(now).swap_remove(0);
+    world.loader().done(Done::Loaded { load: Box::new(load), result: Err(Error::Unconfirmed) }, now).unwrap();
+    let again = Commit { partition: partition(0), offset: 3, range: Some(range) };
+    assert_eq!(world.loader().commits(), (vec![again.clone()], true), "offset 4 alone would forget the range");
+    world.loader().committed(&[again]);
+    assert_eq!(world.loader().commits().0, []);
+    let load = emptied(Box::new(world.loads(now).swap_remove(0)));
+    world.loader().done(Done::Loaded { load, result: Ok(LoadedRows::default()) }, now).unwrap();
+    assert_eq!(world.loader().commits().0, [Commit { partition: partition(0), offset: 5, range: None }]);
+}
+
+#[test]
 fn statistics_of_an_earlier_assignment_do_not_end_a_range() {
     let (mut world, now) = assigned(Mode::History, Some((3, Some(Range::new(3, 6)))));
     world.take(&change(3), now);
