@@ -325,7 +325,7 @@ impl BatchSettings {
             bytes_max: r.bytes("bytes_max", 128 * MIB, MIB..=8 * 1024 * MIB, "Memory of one table's waiting rows."),
             age_max: r.duration(
                 "age_max",
-                secs(1),
+                ms(500),
                 ms(10)..=secs(600),
                 "Age of the oldest waiting record: the delay that a quiet table shows. Shorter makes more and smaller parts in ClickHouse.",
             ),
