@@ -308,4 +308,100 @@ mod tests {
         let unknown = Reading { greatest: u64::MAX, ..nobodys.clone() };
         assert_eq!(unknown.judge(Some(&nobodys)), Verdict::Again);
     }
+
+    /// A table's life: rows that come and go, with their commit times, and how far ClickHouse is.
+    struct World {
+        /// (commit time in µs, when it is visible, the row, whether it comes)
+        changes: Vec<(i64, i64, u8, bool)>,
+        now: i64,
+        applied: usize,
+        /// Whether ClickHouse has a row that nobody put there.
+        corrupted: bool,
+    }
+
+    impl World {
+        fn state(&self, changes: usize) -> Multiset {
+            let mut state = Multiset::default();
+            for (_, _, row, comes) in self.changes.iter().take(changes) {
+                if *comes { state.add(&[*row]) } else { state.take(&[*row]) }
+            }
+            state
+        }
+
+        fn logged(&self) -> usize {
+            self.changes.iter().filter(|(commit, ..)| *commit <= self.now).count()
+        }
+
+        fn version(&self, changes: usize) -> u64 {
+            changes.checked_sub(1).and_then(|last| self.changes.get(last)).map_or(0, |(commit, ..)| version_at(*commit))
+        }
+
+        fn pass(&mut self, us: i64, applies: usize) {
+            self.now += us;
+            self.applied = (self.applied + applies).min(self.logged());
+        }
+
+        /// A reading, with pauses between its steps.
+        fn read(&mut self, pauses: [i64; 3], more: usize) -> Reading {
+            let clock_us = self.now;
+            self.pass(pauses[0], 0);
+            let source = self.state(self.changes.iter().filter(|(_, visible, ..)| *visible <= self.now).count());
+            self.pass(pauses[1], 0);
+            let needed = self.logged();
+            self.pass(pauses[2], 0);
+            self.applied = self.applied.max(needed);
+            // What is known to have been given may be older than what is applied.
+            let greatest = self.version(needed);
+            self.pass(0, more);
+            let mut target = self.state(self.applied);
+            if self.corrupted {
+                target.add(b"x");
+            }
+            let beyond = u64::try_from(self.applied - needed).unwrap();
+            let newest = Newest { all: self.version(self.applied), known: self.version(needed), beyond };
+            Reading { source, target, clock_us, newest, greatest }
+        }
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<(i64, i64, u8, bool)>> {
+        let one = (1..700_000_i64, 0..VISIBLE_WITHIN_US, 0_u8..2, any::<bool>());
+        proptest::collection::vec(one, 0..20).prop_map(|steps| {
+            let (mut commit, mut visible) = (0, 0);
+            steps
+                .into_iter()
+                .map(|(pause, delay, row, comes)| {
+                    commit += pause;
+                    // Commits become visible in their order.
+                    visible = visible.max(commit + delay).min(commit + VISIBLE_WITHIN_US - 1).max(commit);
+                    (commit, visible, row, comes)
+                })
+                .collect()
+        })
+    }
+
+    fn readings() -> impl Strategy<Value = Vec<([i64; 3], usize, i64)>> {
+        proptest::collection::vec(([0..300_000_i64, 0..300_000_i64, 0..600_000_i64], 0_usize..4, 0..900_000_i64), 1..8)
+    }
+
+    proptest! {
+        #[test]
+        fn a_change_in_flight_is_never_told_as_a_difference(changes in changes(), readings in readings(), corrupted in any::<bool>()) {
+            let mut world = World { changes, now: 0, applied: 0, corrupted };
+            let mut before = None;
+            for (pauses, more, pause) in readings {
+                let reading = world.read(pauses, more);
+                match reading.judge(before.as_ref()) {
+                    Verdict::Differs => prop_assert!(corrupted, "{:?}", reading.newest),
+                    Verdict::Equal => prop_assert!(!corrupted || reading.source == reading.target),
+                    Verdict::Again => {}
+                }
+                before = Some(reading);
+                world.pass(pause, more);
+            }
+            world.pass(60 * SECOND, 100);
+            let first = world.read([0; 3], 0);
+            let expected = if corrupted { Verdict::Differs } else { Verdict::Equal };
+            prop_assert_eq!(world.read([0; 3], 0).judge(Some(&first)), expected);
+        }
+    }
 }

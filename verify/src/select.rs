@@ -446,6 +446,21 @@ mod tests {
     }
 
     #[test]
+    fn a_history_without_a_key_is_read_by_its_changes() {
+        let mut table = table(Mode::History, Vec::new());
+        table.share = Share::Of { column: "shard".into(), name: "d.s".to_owned() };
+        let was = [column("_before_v", ColumnType::plain(Scalar::String), "Nullable(String)")];
+        assert_eq!(
+            table.changes(&was, "'u', 'd'", (3, 9)),
+            "SELECT `_before_v` FROM `d`.`t` WHERE `shard` = 'd.s' AND _version > 3 AND _version <= 9 AND _op IN ('u', 'd')"
+        );
+        assert_eq!(
+            table.newest(7),
+            "SELECT max(_version), maxIf(_version, _version <= 7), countIf(_version > 7) FROM `d`.`t` WHERE `shard` = 'd.s'"
+        );
+    }
+
+    #[test]
     fn only_keys_of_the_same_order_are_read_by_ranges() {
         use millrace_schemas::shape::{BinaryKind, ColumnType as Source, TextKind};
         let int = column("a", ColumnType::plain(Scalar::Int(64)), "Int64");
