@@ -26,7 +26,7 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all rows that were compared are equal; 1 some differ; 2 wrong settings or arguments; \
-3 nothing was found to differ, but not all could be compared.";
+3 nothing was found to differ, but not all could be compared: a table failed, rows stayed unsettled, or no table was compared.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -54,10 +54,10 @@ struct Run {
     /// Only tables that this pattern matches; may be given several times.
     #[arg(long = "table", value_name = "DATABASE.TABLE")]
     tables: Vec<String>,
-    /// Only a part of each table's rows, such as 5%.
+    /// Only a part of each table's rows, such as 5%. Tables without a key have no parts, and aren't compared then.
     #[arg(long, value_name = "PART", value_parser = options::sample, default_value = "100%")]
     sample: f64,
-    /// Only rows that meet this SQL condition on the source's columns.
+    /// Only rows that meet this SQL condition on the source's columns. Tables without a key aren't compared then.
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
     /// Make equal what differs: rows are published anew by the producer, rows that only ClickHouse has are deleted there.
@@ -66,7 +66,7 @@ struct Run {
     /// Go on with the last run of the same tables, part and condition that didn't end.
     #[arg(long, conflicts_with = "continuous")]
     resume: bool,
-    /// Begin again after each pass, until SIGTERM.
+    /// Begin again after each pass, until SIGTERM or SIGINT. The exit code is 1 if any pass found a difference.
     #[arg(long)]
     continuous: bool,
     /// Rows a second that are read from the source. Continuous: 1000 unless given; else as fast as it goes.
@@ -93,7 +93,7 @@ struct Run {
     /// The form of what is printed.
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// Show the differing values, not only their columns.
+    /// Show the differing values, not only their columns, and the differing rows of tables without a key.
     #[arg(long)]
     show_values: bool,
 }

@@ -8,6 +8,7 @@ use millrace_consumer::error::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::pairs::Subject;
 use crate::report::{Difference, State, TableReport};
 
 /// The table's name; it stands beside the table of progress.
@@ -91,7 +92,13 @@ impl Recorder {
     pub async fn prepare(&self) -> Result<(), Error> {
         let what = format!("make {}", self.full_name());
         self.clickhouse.execute(&what, &create_database(&self.database, self.placement.cluster.as_deref())).await?;
-        self.clickhouse.execute(&what, &create_table(&self.full_name(), &self.placement)).await
+        self.clickhouse.execute(&what, &create_table(&self.full_name(), &self.placement)).await?;
+        // One that was made before outputs were told apart. Harmless where another run is quicker.
+        let columns = self.clickhouse.table(&self.database, TABLE).await?;
+        match columns.is_some_and(|table| table.column("output").is_none()) {
+            true => self.clickhouse.execute(&what, &add_output(&self.full_name(), &self.placement)).await,
+            false => Ok(()),
+        }
     }
 
     /// Writes how far a table is.
@@ -108,6 +115,7 @@ impl Recorder {
             "updated_ms": now_ms(),
             "source_database": source_database,
             "source_table": source_table,
+            "output": report.output,
             "target": report.target,
             "state": report.state.name(),
             "rows": counts.rows,
@@ -165,7 +173,11 @@ fn unfinished(rows: &[Value]) -> Option<Unfinished> {
 
 fn table(row: &Value) -> Option<(TableReport, Option<Place>)> {
     let state = State::named(&string(row, "state"))?;
-    let mut report = TableReport::new(format!("{}.{}", string(row, "source_database"), string(row, "source_table")));
+    let table = match (string(row, "source_database"), string(row, "source_table")) {
+        (database, table) if database.is_empty() && table.is_empty() => String::new(),
+        (database, table) => format!("{database}.{table}"),
+    };
+    let mut report = TableReport::new(Subject { table, output: string(row, "output") });
     report.target = string(row, "target");
     report.state = state;
     // The columns have the names of the counts.
@@ -190,16 +202,27 @@ fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+fn on_cluster(placement: &Placement) -> String {
+    placement.cluster.as_deref().map(|cluster| format!(" ON CLUSTER {}", millrace_consumer::ddl::quote(cluster))).unwrap_or_default()
+}
+
+fn add_output(full_name: &str, placement: &Placement) -> String {
+    let on = on_cluster(placement);
+    format!("ALTER TABLE {full_name}{on} ADD COLUMN IF NOT EXISTS output String AFTER source_table, MODIFY ORDER BY ({ORDER})")
+}
+
+/// What tells rows apart: the last of each counts.
+const ORDER: &str = "started_ms, run, source_database, source_table, output";
+
 fn create_table(full_name: &str, placement: &Placement) -> String {
-    let on =
-        placement.cluster.as_deref().map(|cluster| format!(" ON CLUSTER {}", millrace_consumer::ddl::quote(cluster))).unwrap_or_default();
+    let on = on_cluster(placement);
     format!(
         "CREATE TABLE IF NOT EXISTS {full_name}{on} (run String, started_ms Int64, updated_ms Int64, source_database String, source_table String, \
-         target String, state LowCardinality(String), rows UInt64, equal UInt64, missing UInt64, extra UInt64, different UInt64, duplicates UInt64, \
+         output String, target String, state LowCardinality(String), rows UInt64, equal UInt64, missing UInt64, extra UInt64, different UInt64, duplicates UInt64, \
          conflicting UInt64, unsettled UInt64, repaired UInt64, seconds Float64, differences String, notes String, question String, place String, \
          started DateTime64(3, 'UTC') ALIAS fromUnixTimestamp64Milli(started_ms, 'UTC'), \
          updated DateTime64(3, 'UTC') ALIAS fromUnixTimestamp64Milli(updated_ms, 'UTC')) \
-         ENGINE = {}ReplacingMergeTree(updated_ms) ORDER BY (started_ms, run, source_database, source_table)",
+         ENGINE = {}ReplacingMergeTree(updated_ms) ORDER BY ({ORDER})",
         if placement.replicated { "Replicated" } else { "" }
     )
 }
@@ -239,6 +262,10 @@ mod tests {
         assert_eq!((found.tables[1].0.table.as_str(), found.tables[1].0.counts.missing), ("shop.b", 1));
         assert!(unfinished(&[row("equal", "a", ""), row("different", "b", "")]).is_none(), "all are finished");
         assert!(unfinished(&[]).is_none());
+        let mut nobodys = row("running", "", "");
+        (nobodys["source_database"], nobodys["output"]) = (json!(""), json!("shop.all"));
+        let found = unfinished(&[nobodys]).expect("unfinished");
+        assert_eq!(found.tables[0].0.subject(), Subject { table: String::new(), output: "shop.all".to_owned() });
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pairs::Subject;
 use crate::settle::Kind;
 
 /// Nothing differs.
@@ -113,8 +114,11 @@ pub struct Difference {
 /// What comparing one table found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TableReport {
-    /// `database.table` at the source.
+    /// `database.table` at the source; empty: what a shared target has of no table.
     pub table: String,
+    /// Which of several outputs, by its name after the rules; empty: the table's only one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub output: String,
     /// The table in ClickHouse.
     pub target: String,
     /// What became of it.
@@ -133,9 +137,10 @@ pub struct TableReport {
 impl TableReport {
     /// Of a table of which nothing is compared yet.
     #[must_use]
-    pub fn new(table: String) -> Self {
+    pub fn new(subject: Subject) -> Self {
         Self {
-            table,
+            table: subject.table,
+            output: subject.output,
             target: String::new(),
             state: State::Running,
             counts: Counts::default(),
@@ -143,6 +148,12 @@ impl TableReport {
             notes: Vec::new(),
             seconds: 0.0,
         }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject { table: self.table.clone(), output: self.output.clone() }
     }
 
     /// Counts a key that turned out to differ.
@@ -207,7 +218,7 @@ pub fn table(run: &str, tables: &[TableReport]) -> String {
     let line = |table: &TableReport| {
         let counts = &table.counts;
         let numbers = [counts.rows, counts.equal, counts.missing, counts.extra, counts.different, counts.duplicates, counts.unsettled];
-        let mut cells = vec![table.table.clone(), table.state.name().to_owned()];
+        let mut cells = vec![table.subject().to_string(), table.state.name().to_owned()];
         cells.extend(numbers.iter().map(|number| grouped(*number)));
         cells
     };
@@ -234,7 +245,7 @@ fn details(table: &TableReport, out: &mut String) {
     if table.notes.is_empty() && table.differences.is_empty() {
         return;
     }
-    let _ = writeln!(out, "\n{}", table.table);
+    let _ = writeln!(out, "\n{}", table.subject());
     for note in &table.notes {
         let _ = writeln!(out, "  note: {note}");
     }
@@ -276,7 +287,18 @@ mod tests {
     use super::*;
 
     fn of(state: State) -> TableReport {
-        TableReport { state, ..TableReport::new("shop.orders".to_owned()) }
+        TableReport { state, ..TableReport::new(Subject { table: "shop.orders".to_owned(), output: String::new() }) }
+    }
+
+    #[test]
+    fn an_output_is_named_where_there_are_several_and_what_is_of_no_table_too() {
+        let several = TableReport { output: "public.orders".to_owned(), ..of(State::Equal) };
+        let nobodys = TableReport { table: String::new(), ..several.clone() };
+        let text = table("r1", &[of(State::Equal), several.clone(), nobodys]);
+        let names: Vec<&str> = text.lines().skip(2).filter_map(|line| line.split("  ").next()).collect();
+        assert_eq!(names, ["shop.orders", "shop.orders -> public.orders", "(no table) -> public.orders"]);
+        let one: serde_json::Value = serde_json::from_str(&json("r1", &[of(State::Equal), several])).expect("JSON");
+        assert_eq!((one.pointer("/tables/0/output"), one.pointer("/tables/1/output")), (None, Some(&serde_json::json!("public.orders"))));
     }
 
     #[test]

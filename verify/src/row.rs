@@ -32,7 +32,7 @@ pub struct RowMaker {
 /// What rules make of a table's rows.
 #[derive(Debug)]
 pub struct Ruled {
-    /// The one output.
+    /// The output.
     pub output: Output,
     /// Who compares what only the server can.
     pub comparer: Arc<ServerComparer>,
@@ -62,17 +62,12 @@ pub struct Made {
 }
 
 impl RowMaker {
-    /// For a table whose rows an encoder makes and whose topic becomes what a look at ClickHouse tells.
+    /// For a table whose rows an encoder makes and whose topic becomes what a look at ClickHouse tells. `key` and `others` are the columns of the cells, in their order.
     #[must_use]
-    pub fn new(encoder: TablePlan, ruled: Option<Ruled>, look: Look) -> Self {
-        let before: Vec<&str> = ruled.iter().flat_map(|ruled| ruled.output.before_columns()).collect();
+    pub fn new(encoder: TablePlan, ruled: Option<Ruled>, look: Look, key: &[Arc<str>], others: &[Arc<str>]) -> Self {
         let place = |row: &RowPlan, name: &str| row.columns.iter().position(|column| *column.name == *name);
-        let keys: Vec<usize> = look.key.iter().filter_map(|name| place(&look.row, name)).collect();
-        let others = (0..look.row.columns.len())
-            .filter(|place| !keys.contains(place))
-            .filter(|place| look.row.columns.get(*place).is_none_or(|column| !before.contains(&&*column.name)));
-        let order = keys.iter().copied().chain(others).collect();
-        let key_order = look.key.iter().filter_map(|name| place(&look.key_row, name)).collect();
+        let order = key.iter().chain(others).filter_map(|name| place(&look.row, name)).collect();
+        let key_order = key.iter().filter_map(|name| place(&look.key_row, name)).collect();
         Self { encoder, ruled, row: look.row, key_row: look.key_row, order, key_order }
     }
 

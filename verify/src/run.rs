@@ -12,7 +12,7 @@ use millrace_consumer::target::Preparer;
 use millrace_producer::settings::Settings as ProducerSettings;
 use millrace_producer::source::ServerComparer;
 use millrace_producer::source::catalog;
-use millrace_producer::source::{Connector, SourceSettings};
+use millrace_producer::source::{Connector, SourceSettings, TableFilter};
 use millrace_producer::tables::Charsets;
 use millrace_schemas::names;
 use millrace_schemas::registry::Registry;
@@ -24,6 +24,7 @@ use tokio::time::sleep;
 use crate::applied::Applied;
 use crate::error::Error;
 use crate::options::Options;
+use crate::pairs::{self, Pair, Subject};
 use crate::record::{Place, Question, Recorder};
 use crate::report::{State, TableReport, grouped};
 use crate::table::TableRun;
@@ -39,6 +40,8 @@ const TRIES_MAX: u32 = 5;
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// The pause between two passes of the continuous mode.
 const PASS_PAUSE: Duration = Duration::from_secs(1);
+/// The longest, while a server can't be reached.
+const PASS_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The database of the table of results, where the consumer's settings name none for its progress.
 const DATABASE: &str = "_millrace";
 
@@ -205,16 +208,34 @@ impl Shared {
         Ok((Arc::new(shared), begun))
     }
 
-    /// The tables that are to be verified, sorted.
+    /// What is to be compared, that of one table together.
     ///
     /// # Errors
     /// The source's.
-    pub async fn tables(&self) -> Result<Vec<(String, String)>, Error> {
+    pub async fn pairs(&self) -> Result<Vec<Vec<Pair>>, Error> {
+        let captured = self.captured().await?;
+        let is_selected = |database: &str, table: &str| self.options.tables.matches(database, table);
+        let pairs = pairs::pairs(&captured, |database, table| self.producer.rules.names(database, table), is_selected);
+        let mut grouped: Vec<Vec<Pair>> = Vec::new();
+        for pair in pairs {
+            match grouped.last_mut() {
+                Some(group) if pair.source.is_some() && group.last().is_some_and(|last| last.source == pair.source) => group.push(pair),
+                _ => grouped.push(vec![pair]),
+            }
+        }
+        Ok(grouped)
+    }
+
+    /// All tables that the producer captures, sorted.
+    ///
+    /// # Errors
+    /// The source's.
+    pub async fn captured(&self) -> Result<Vec<(String, String)>, Error> {
         // Those that a signal added are known only once all is read that the producer remembers.
         self.applied.remembered(self.options.settle_timeout, |seen| seen.at_end).await?;
         let added = self.applied.seen().borrow().progress.control.added.clone();
         let mut session = self.connector.connect().await?;
-        let mut tables = catalog::table_names(&mut session, &self.options.tables).await?;
+        let mut tables = catalog::table_names(&mut session, &TableFilter::new(&["*.*"], &[]).unwrap_or_default()).await?;
         session.close().await;
         tables.retain(|table| self.producer.tables.matches(&table.0, &table.1) || added.contains(table));
         Ok(tables)
@@ -233,57 +254,70 @@ fn rows_connector(producer: &ProducerSettings) -> Connector {
 /// # Errors
 /// What keeps it from beginning; what one table fails with is in its report.
 pub async fn pass(shared: &Arc<Shared>, begun: Vec<(TableReport, Option<Place>)>) -> Result<Outcome, Error> {
-    let tables = shared.tables().await?;
-    tracing::debug!(tables = tables.len(), "comparing");
-    if tables.is_empty() {
+    let groups = shared.pairs().await?;
+    tracing::debug!(tables = groups.len(), "comparing");
+    if groups.is_empty() {
         tracing::warn!("no table of the source is captured and matches: see --table, and tables.include of the producer's settings");
     }
-    let mut begun: BTreeMap<String, (TableReport, Option<Place>)> =
-        begun.into_iter().map(|(report, place)| (report.table.clone(), (report, place))).collect();
+    let mut begun: BTreeMap<Subject, (TableReport, Option<Place>)> =
+        begun.into_iter().map(|(report, place)| (report.subject(), (report, place))).collect();
     let permits = Arc::new(Semaphore::new(shared.options.workers.max(1)));
     let meters = Arc::new(Mutex::new(BTreeMap::new()));
     let telling = tokio::spawn(tell(Arc::clone(&meters)));
     let mut running = JoinSet::new();
     let mut reports = Vec::new();
-    for (database, table) in tables {
-        let known = begun.remove(&format!("{database}.{table}"));
-        if let Some((report, _)) = known.as_ref().filter(|(report, _)| !matches!(report.state, State::Running | State::Failed)) {
-            reports.push(report.clone());
-            continue;
+    for group in groups {
+        let mut open = Vec::new();
+        for pair in group {
+            let known = begun.remove(&pair.subject());
+            match known.as_ref().filter(|(report, _)| !matches!(report.state, State::Running | State::Failed)) {
+                Some((report, _)) => reports.push(report.clone()),
+                None => open.push((pair, known)),
+            }
         }
         let (shared, permits, meters) = (Arc::clone(shared), Arc::clone(&permits), Arc::clone(&meters));
         running.spawn(async move {
             // Never closed.
             let _permit = permits.acquire_owned().await;
-            let meter = Arc::new(Meter::default());
-            let name = format!("{database}.{table}");
-            meters.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), Arc::clone(&meter));
-            let run = TableRun::new(Arc::clone(&shared), &database, &table, known, meter);
-            let report = Box::pin(verify(&shared, run)).await;
-            meters.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-            report
+            let mut reports = Vec::new();
+            // One after the other: a repair asks for the table's rows to be published anew, for all of its outputs at once.
+            for (pair, known) in open {
+                let meter = Arc::new(Meter::default());
+                let name = pair.subject().to_string();
+                meters.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), Arc::clone(&meter));
+                let run = TableRun::new(Arc::clone(&shared), pair, known, meter);
+                reports.extend(Box::pin(verify(&shared, run)).await);
+                meters.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            }
+            reports
         });
     }
-    while let Some(report) = running.join_next().await {
-        reports.push(report.map_err(|_| Error::Ended("a table's verification"))?);
+    while let Some(found) = running.join_next().await {
+        reports.extend(found.map_err(|_| Error::Ended("a table's verification"))?);
     }
     telling.abort();
     if std::io::stderr().is_terminal() {
         let _ = std::io::Write::write_all(&mut std::io::stderr(), b"\r\x1b[K");
     }
-    reports.sort_by(|a, b| a.table.cmp(&b.table));
+    // What is of no table comes last.
+    reports.sort_by_key(|report| (report.table.is_empty(), report.subject()));
     Ok(Outcome { run: shared.recorder.run.clone(), tables: reports })
 }
 
-async fn verify(shared: &Shared, mut run: TableRun) -> TableReport {
+/// None: there is nothing to tell.
+async fn verify(shared: &Shared, mut run: TableRun) -> Option<TableReport> {
     let mut tries = 0;
     let mut place = run.place.clone();
     while !shared.stop.is_requested() {
-        let Err(error) = Box::pin(run.run()).await else { break };
+        let error = match Box::pin(run.run()).await {
+            Ok(true) => break,
+            Ok(false) => return None,
+            Err(error) => error,
+        };
         // What got further is no try in a row.
         tries = if run.place == place { tries + 1 } else { 1 };
         place = run.place.clone();
-        let table = &run.report.table;
+        let table = run.report.subject().to_string();
         if !error.may_heal() || tries >= TRIES_MAX {
             tracing::error!(table, %error, "the table can't be verified");
             run.report.state = State::Failed;
@@ -299,9 +333,9 @@ async fn verify(shared: &Shared, mut run: TableRun) -> TableReport {
     if matches!(run.report.state, State::Running | State::Failed)
         && let Err(error) = run.record(false).await
     {
-        tracing::warn!(table = run.report.table, %error, "how far the table is can't be written down");
+        tracing::warn!(table = %run.report.subject(), %error, "how far the table is can't be written down");
     }
-    run.report
+    Some(run.report)
 }
 
 /// Verifies pass after pass until the end is asked for; each pass is a run of its own.
@@ -310,28 +344,47 @@ async fn verify(shared: &Shared, mut run: TableRun) -> TableReport {
 /// What keeps a pass from beginning.
 pub async fn continuously(shared: Arc<Shared>, mut told: impl FnMut(&Outcome)) -> Result<Vec<TableReport>, Error> {
     let mut shared = shared;
-    let mut all: BTreeMap<String, TableReport> = BTreeMap::new();
+    let mut all: BTreeMap<Subject, TableReport> = BTreeMap::new();
+    let mut pause = PASS_PAUSE;
     loop {
-        let outcome = pass(&shared, Vec::new()).await?;
-        told(&outcome);
-        for report in outcome.tables {
-            // Once different, always told.
-            let kept = all.get(&report.table).is_some_and(|before| before.state == State::Different);
-            if !kept {
-                all.insert(report.table.clone(), report);
+        match pass(&shared, Vec::new()).await {
+            Ok(outcome) => {
+                pause = PASS_PAUSE;
+                told(&outcome);
+                outcome.tables.into_iter().for_each(|report| remember(&mut all, report));
             }
+            Err(error) if error.may_heal() => {
+                tracing::warn!(%error, "the pass couldn't begin; trying again");
+                pause = (pause * 2).min(PASS_PAUSE_MAX);
+            }
+            Err(error) => return Err(error),
         }
-        tokio::select! {
-            () = sleep(PASS_PAUSE) => {}
-            () = shared.stop.requested() => {}
-        }
-        if shared.stop.is_requested() {
-            // What the end interrupted was compared in the pass before, or wasn't, and is told so.
-            return Ok(all.into_values().collect());
-        }
-        let (options, producer, consumer, stop) =
-            (shared.options.clone(), shared.producer.clone(), shared.consumer.clone(), shared.stop.clone());
-        (shared, _) = Shared::connect(options, producer, consumer, stop).await?;
+        // The next pass is a run of its own.
+        shared = loop {
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = shared.stop.requested() => return Ok(all.into_values().collect()),
+            }
+            let (options, producer, consumer, stop) =
+                (shared.options.clone(), shared.producer.clone(), shared.consumer.clone(), shared.stop.clone());
+            match Shared::connect(options, producer, consumer, stop).await {
+                Ok((next, _)) => break next,
+                Err(error) if error.may_heal() => {
+                    tracing::warn!(%error, "the next pass can't connect; trying again");
+                    pause = (pause * 2).min(PASS_PAUSE_MAX);
+                }
+                Err(error) => return Err(error),
+            }
+        };
+    }
+}
+
+/// Keeps of each table what counts for the end: once different, always told; what the end interrupted was compared in the pass before, unless that was the first.
+fn remember(all: &mut BTreeMap<Subject, TableReport>, report: TableReport) {
+    let before = all.get(&report.subject()).map(|before| before.state);
+    let is_kept = before == Some(State::Different) || before.is_some() && report.state == State::Running;
+    if !is_kept {
+        all.insert(report.subject(), report);
     }
 }
 
@@ -366,6 +419,22 @@ mod tests {
         assert_eq!(progress(50_000, 200_000, Duration::from_secs(10)), "50,000 rows (25%), 5,000 rows/s, about 30 s left");
         assert_eq!(progress(0, 0, Duration::from_secs(1)), "0 rows, 0 rows/s");
         assert_eq!(progress(300, 200, Duration::from_secs(1)), "300 rows (99%), 300 rows/s");
+    }
+
+    #[test]
+    fn of_all_passes_a_difference_counts_and_what_the_end_interrupts_doesnt() {
+        let subject = Subject { table: "d.t".to_owned(), output: String::new() };
+        let left = |states: &[State]| {
+            let mut all = BTreeMap::new();
+            for state in states {
+                remember(&mut all, TableReport { state: *state, ..TableReport::new(subject.clone()) });
+            }
+            all.get(&subject).map(|report| report.state)
+        };
+        assert_eq!(left(&[State::Equal, State::Different, State::Equal, State::Running]), Some(State::Different));
+        assert_eq!(left(&[State::Equal, State::Running]), Some(State::Equal));
+        assert_eq!(left(&[State::Unsettled, State::Equal]), Some(State::Equal));
+        assert_eq!(left(&[State::Running]), Some(State::Running));
     }
 
     #[test]

@@ -34,10 +34,33 @@ pub struct TargetTable {
     pub full_name: String,
     /// What it holds.
     pub mode: Mode,
+    /// Which of its rows are meant at all.
+    pub share: Share,
     /// The key's columns, in its order.
     pub key: Vec<Selected>,
     /// The others.
     pub others: Vec<Selected>,
+}
+
+/// The rows of a table that are one source table's, where several share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Share {
+    /// All: it is one source table's.
+    All,
+    /// Those that have this text in this column.
+    Of {
+        /// The column that tells which source table a row is of.
+        column: Arc<str>,
+        /// The source table, as it stands there.
+        name: String,
+    },
+    /// Those that have none of these texts there.
+    OfNone {
+        /// The column that tells which source table a row is of.
+        column: Arc<str>,
+        /// The source tables.
+        names: Vec<String>,
+    },
 }
 
 /// Which rows.
@@ -136,6 +159,28 @@ fn unwrapped(of: &str) -> (&str, bool) {
     }
 }
 
+impl Share {
+    /// The column that tells which source table a row is of.
+    #[must_use]
+    pub fn column(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::All => None,
+            Self::Of { column, .. } | Self::OfNone { column, .. } => Some(column),
+        }
+    }
+
+    fn condition(&self) -> Option<String> {
+        match self {
+            Self::All => None,
+            Self::Of { column, name } => Some(format!("{} = {}", quote(column), literal(name.as_bytes()))),
+            Self::OfNone { column, names } => {
+                let names: Vec<String> = names.iter().map(|name| literal(name.as_bytes())).collect();
+                Some(format!("ifNull({}, '') NOT IN ({})", quote(column), names.join(", ")))
+            }
+        }
+    }
+}
+
 impl TargetTable {
     /// The types of all cells, those of the key first.
     #[must_use]
@@ -167,6 +212,28 @@ impl TargetTable {
         format!("SELECT {} FROM {}", list.join(", "), self.present(which, truncated))
     }
 
+    /// How new its changes are: the greatest version, the greatest that isn't greater than one, and how many are.
+    #[must_use]
+    pub fn newest(&self, greatest: u64) -> String {
+        let condition = self.condition(Which::Range { after: None, until: None });
+        format!(
+            "SELECT max(_version), maxIf(_version, _version <= {greatest}), countIf(_version > {greatest}) FROM {} WHERE {condition}",
+            self.full_name
+        )
+    }
+
+    /// Columns of a history's changes of some operations, behind one version and not behind another.
+    #[must_use]
+    pub fn changes(&self, columns: &[Selected], operations: &str, (after, until): (u64, u64)) -> String {
+        let list: Vec<&str> = columns.iter().map(|column| column.expression.as_str()).collect();
+        let condition = self.condition(Which::Range { after: None, until: None });
+        format!(
+            "SELECT {} FROM {} WHERE {condition} AND _version > {after} AND _version <= {until} AND _op IN ({operations})",
+            list.join(", "),
+            self.full_name
+        )
+    }
+
     /// The keys of the rows behind one key, as many as that, in ClickHouse's order.
     #[must_use]
     pub fn keys(&self, after: Option<&KeyTexts>, truncated: u64, rows_max: usize) -> String {
@@ -179,7 +246,8 @@ impl TargetTable {
         let (table, names) = (&self.full_name, self.key_names());
         match self.mode {
             Mode::Mirror => format!("{table} FINAL WHERE {condition} AND _deleted = 0"),
-            Mode::History | Mode::Append => format!(
+            Mode::Append => format!("{table} WHERE {condition}"),
+            Mode::History => format!(
                 "(SELECT * FROM {table} WHERE {condition} AND _version > {truncated} ORDER BY {names}, _version DESC LIMIT 1 BY {names}) \
                  WHERE _op IN ('c', 'r', 'u')"
             ),
@@ -227,7 +295,11 @@ impl TargetTable {
     #[must_use]
     pub fn tombstones(&self, keys: &[KeyTexts], version: u64) -> String {
         let (names, source) = (self.key_names(), self.key_source(keys));
-        format!("INSERT INTO {} ({names}, _version, _deleted) SELECT *, {version}, 1 FROM ({source})", self.full_name)
+        let (column, name) = match &self.share {
+            Share::Of { column, name } => (format!(", {}", quote(column)), format!(", {}", literal(name.as_bytes()))),
+            Share::All | Share::OfNone { .. } => (String::new(), String::new()),
+        };
+        format!("INSERT INTO {} ({names}{column}, _version, _deleted) SELECT *{name}, {version}, 1 FROM ({source})", self.full_name)
     }
 
     /// Deletes a mirror's rows whose version nobody gave.
@@ -237,18 +309,18 @@ impl TargetTable {
     }
 
     fn condition(&self, which: Which<'_>) -> String {
-        match which {
+        let mut all: Vec<String> = match which {
             Which::Range { after, until } => {
                 let after = after.map(|after| self.compare(after, ">"));
-                let until = until.map(|until| self.compare(until, "<="));
-                let both: Vec<String> = after.into_iter().chain(until).collect();
-                if both.is_empty() { "1".to_owned() } else { both.join(" AND ") }
+                after.into_iter().chain(until.map(|until| self.compare(until, "<="))).collect()
             }
-            Which::Keys(keys) => match self.key.as_slice() {
+            Which::Keys(keys) => vec![match self.key.as_slice() {
                 [one] => format!("{} IN ({})", one.quoted(), self.key_source(keys)),
                 _ => format!("({}) IN ({})", self.key_names(), self.key_source(keys)),
-            },
-        }
+            }],
+        };
+        all.extend(self.share.condition());
+        if all.is_empty() { "1".to_owned() } else { all.join(" AND ") }
     }
 
     /// Keys as a table of their own, typed as the key's columns are.
@@ -300,7 +372,13 @@ mod tests {
     }
 
     fn table(mode: Mode, key: Vec<Selected>) -> TargetTable {
-        TargetTable { full_name: "`d`.`t`".to_owned(), mode, key, others: vec![column("v", ColumnType::plain(Scalar::String), "String")] }
+        TargetTable {
+            full_name: "`d`.`t`".to_owned(),
+            mode,
+            share: Share::All,
+            key,
+            others: vec![column("v", ColumnType::plain(Scalar::String), "String")],
+        }
     }
 
     fn texts(texts: &[&str]) -> KeyTexts {
@@ -342,6 +420,21 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_table_is_asked_for_one_tables_rows_alone() {
+        let mut table = table(Mode::Mirror, vec![column("a", ColumnType::plain(Scalar::Int(32)), "Int32")]);
+        table.share = Share::Of { column: "shard".into(), name: "d.s'1".to_owned() };
+        assert_eq!(table.condition(Which::Range { after: None, until: None }), r"`shard` = 'd.s\'1'");
+        let keys = [texts(&["7"])];
+        assert_eq!(table.condition(Which::Keys(&keys)), r"`a` IN (SELECT CAST(arrayJoin(['7']), 'Int32')) AND `shard` = 'd.s\'1'");
+        assert_eq!(
+            table.tombstones(&keys, 5),
+            r"INSERT INTO `d`.`t` (`a`, `shard`, _version, _deleted) SELECT *, 'd.s\'1', 5, 1 FROM (SELECT CAST(arrayJoin(['7']), 'Int32'))"
+        );
+        table.share = Share::OfNone { column: "shard".into(), names: vec!["a.b".to_owned(), "a.c".to_owned()] };
+        assert_eq!(table.condition(Which::Range { after: None, until: None }), "ifNull(`shard`, '') NOT IN ('a.b', 'a.c')");
+    }
+
+    #[test]
     fn a_history_is_folded_to_each_keys_last_change() {
         let table = table(Mode::History, vec![column("a", ColumnType::plain(Scalar::Int(32)), "Int32")]);
         let keys = [texts(&["7"])];
@@ -349,6 +442,21 @@ mod tests {
             table.rows(Which::Keys(&keys), 5),
             "SELECT `a`, `v` FROM (SELECT * FROM `d`.`t` WHERE `a` IN (SELECT CAST(arrayJoin(['7']), 'Int32')) AND _version > 5 \
              ORDER BY `a`, _version DESC LIMIT 1 BY `a`) WHERE _op IN ('c', 'r', 'u')"
+        );
+    }
+
+    #[test]
+    fn a_history_without_a_key_is_read_by_its_changes() {
+        let mut table = table(Mode::History, Vec::new());
+        table.share = Share::Of { column: "shard".into(), name: "d.s".to_owned() };
+        let was = [column("_before_v", ColumnType::plain(Scalar::String), "Nullable(String)")];
+        assert_eq!(
+            table.changes(&was, "'u', 'd'", (3, 9)),
+            "SELECT `_before_v` FROM `d`.`t` WHERE `shard` = 'd.s' AND _version > 3 AND _version <= 9 AND _op IN ('u', 'd')"
+        );
+        assert_eq!(
+            table.newest(7),
+            "SELECT max(_version), maxIf(_version, _version <= 7), countIf(_version > 7) FROM `d`.`t` WHERE `shard` = 'd.s'"
         );
     }
 

@@ -3,6 +3,7 @@
 mod prepare;
 mod repair;
 mod settling;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,14 +16,15 @@ use crate::cell;
 use crate::compare::{Found, Part};
 use crate::error::Error;
 use crate::options::is_sampled;
+use crate::pairs::Pair;
 use crate::record::{Place, hex, unhex};
 use crate::report::{State, TableReport, grouped};
-use crate::row::RowMaker;
 use crate::run::{Meter, Shared};
 use crate::select::Which;
 use crate::settle::{Copies, Kind};
 use crate::source::TableSource;
 use crate::target::TargetReader;
+use whole::Whole;
 
 /// Keys that one statement asks the source for.
 const KEYS_MAX: usize = 500;
@@ -34,8 +36,7 @@ const CANDIDATES_MAX: usize = 1_000;
 /// A table's verification, which can be gone on with after an error.
 pub struct TableRun {
     shared: Arc<Shared>,
-    database: String,
-    table: String,
+    pair: Pair,
     /// What was found so far.
     pub report: TableReport,
     /// How far it is.
@@ -52,58 +53,60 @@ pub struct TableRun {
 struct Connected {
     source: TableSource,
     target: TargetReader,
-    maker: RowMaker,
     topic: String,
     /// Whether a range of keys has the same rows on both sides.
     ordered: bool,
+    /// Where rows are looked for that are of no table: the place in the key that tells which table a row is of.
+    nobodys: Option<usize>,
 }
 
-/// Whether a table can be compared.
+/// How a table can be compared.
 enum Prepared {
-    Yes(Box<Connected>),
+    /// Row by row, by its key.
+    ByKey(Box<Connected>),
+    /// All rows at once.
+    Whole(Box<Whole>),
+    /// It can't; why.
     No(String),
+    /// There is nothing to compare, and nothing to tell about it.
+    Nothing,
 }
 
 impl TableRun {
     /// Of a table, from the beginning or from where it was.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, database: &str, table: &str, begun: Option<(TableReport, Option<Place>)>, meter: Arc<Meter>) -> Self {
-        let (mut report, place) = begun.unwrap_or_else(|| (TableReport::new(format!("{database}.{table}")), None));
+    pub fn new(shared: Arc<Shared>, pair: Pair, begun: Option<(TableReport, Option<Place>)>, meter: Arc<Meter>) -> Self {
+        let (mut report, place) = begun.unwrap_or_else(|| (TableReport::new(pair.subject()), None));
         if place.is_none() {
-            report = TableReport::new(report.table);
+            report = TableReport::new(pair.subject());
         }
         report.state = State::Running;
         let place = place.unwrap_or_default();
         let candidates = place.candidates.iter().filter_map(|text| unhex(text)).map(Vec::into_boxed_slice).collect();
         let before = report.seconds;
-        Self {
-            shared,
-            database: database.to_owned(),
-            table: table.to_owned(),
-            report,
-            place,
-            meter,
-            candidates,
-            differing: BTreeMap::new(),
-            began: Instant::now(),
-            before,
-        }
+        Self { shared, pair, report, place, meter, candidates, differing: BTreeMap::new(), began: Instant::now(), before }
     }
 
-    /// Verifies it, from where it is.
+    /// Verifies it, from where it is. False: there is nothing to tell.
     ///
     /// # Errors
     /// [`Error`]; it can be gone on with then.
-    pub async fn run(&mut self) -> Result<(), Error> {
+    pub async fn run(&mut self) -> Result<bool, Error> {
         self.report.notes.clear();
-        let mut connected = match self.prepare().await? {
-            Prepared::Yes(connected) => connected,
+        match self.prepare().await? {
+            Prepared::ByKey(connected) => Box::pin(self.by_key(*connected)).await?,
+            Prepared::Whole(whole) => Box::pin(self.whole(*whole)).await?,
+            Prepared::Nothing => return Ok(false),
             Prepared::No(why) => {
                 self.report.notes.push(why);
                 self.report.state = State::NotCompared;
-                return self.record(true).await;
+                self.record(true).await?;
             }
-        };
+        }
+        Ok(true)
+    }
+
+    async fn by_key(&mut self, mut connected: Connected) -> Result<(), Error> {
         let stop = self.shared.stop.clone();
         if !self.place.back {
             self.there(&mut connected).await?;
@@ -142,7 +145,7 @@ impl TableRun {
     /// Reads the source's rows, and of ClickHouse the same keys or the same range of them.
     async fn there(&mut self, connected: &mut Connected) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        let options = &shared.options;
+        let (options, subject) = (&shared.options, self.report.subject().to_string());
         let whole = options.sample >= 1.0;
         // Small parts are spread better.
         let rows_max = if whole { options.chunk_rows } else { (options.chunk_rows / 10).max(1) };
@@ -151,9 +154,9 @@ impl TableRun {
             let after =
                 self.place.after.as_ref().map(KeyBound::from_json).transpose().map_err(|error| Error::Progress(error.to_string()))?;
             let number = self.place.parts;
-            let last = if is_sampled(options.sample, &shared.recorder.run, &self.report.table, number) {
+            let last = if is_sampled(options.sample, &shared.recorder.run, &subject, number) {
                 shared.limiter.wait(&shared.stop).await;
-                let chunk = connected.source.chunk(after.as_ref(), &connected.maker, options, rows_max).await?;
+                let chunk = connected.source.chunk(after.as_ref(), options, rows_max).await?;
                 let rows = u64::try_from(chunk.rows.len()).unwrap_or(0);
                 shared.limiter.took(rows);
                 let last = chunk.last.filter(|_| !chunk.done);
@@ -225,7 +228,7 @@ impl TableRun {
     /// Reads ClickHouse's keys in its own order, and asks the source which of them it has.
     async fn and_back(&mut self, connected: &mut Connected) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        let options = &shared.options;
+        let (options, subject) = (&shared.options, self.report.subject().to_string());
         let types = connected.target.table.key_types();
         let mut recorded = Instant::now();
         let mut number = 0;
@@ -239,10 +242,10 @@ impl TableRun {
             let Some(last) = keys.last() else { return Ok(()) };
             number += 1;
             // Numbered apart from the parts of the other direction.
-            if is_sampled(options.sample, &shared.recorder.run, &self.report.table, u64::MAX - number) {
+            if is_sampled(options.sample, &shared.recorder.run, &subject, u64::MAX - number) {
                 shared.limiter.wait(&shared.stop).await;
                 let asked: Vec<KeyTexts> = keys.iter().map(|key| self.texts(connected, key)).collect();
-                let there = connected.source.rows_of(&asked, &connected.maker).await?;
+                let there = connected.source.rows_of(&asked).await?;
                 shared.limiter.took(u64::try_from(there.len()).unwrap_or(0));
                 let there: BTreeSet<&[u8]> = there.iter().map(|row| row.cells.split_at(cell::prefix(&types, &row.cells)).0).collect();
                 self.candidates.extend(keys.iter().filter(|key| !there.contains(key.as_slice())).map(|key| key.as_slice().into()));

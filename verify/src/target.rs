@@ -7,8 +7,9 @@ use millrace_producer::source::select::KeyTexts;
 
 use crate::cell::{self, Wire, WireType};
 use crate::error::Error;
+use crate::multiset::Newest;
 use crate::options::Options;
-use crate::select::{TargetTable, Which};
+use crate::select::{Selected, TargetTable, Which};
 use crate::settle::Copies;
 
 /// Reads one table.
@@ -105,6 +106,37 @@ impl TargetReader {
         })
         .await?;
         Ok(version)
+    }
+
+    /// How new the table's changes are.
+    ///
+    /// # Errors
+    /// ClickHouse's.
+    pub async fn newest(&self, greatest: u64) -> Result<Newest, Error> {
+        let mut newest = Newest::default();
+        self.read(&self.table.newest(greatest), &[VERSION; 3], |row| {
+            // Cells have a byte in front of each value.
+            let number =
+                |place: usize| row.get(place * 9 + 1..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_le_bytes(*bytes));
+            newest = Newest { all: number(0), known: number(1), beyond: number(2) };
+        })
+        .await?;
+        Ok(newest)
+    }
+
+    /// Hands on the cells of columns of the changes of a history, those of some operations, behind one version and not behind another.
+    ///
+    /// # Errors
+    /// ClickHouse's.
+    pub async fn changes(
+        &self,
+        columns: &[Selected],
+        operations: &str,
+        (after, until): (u64, u64),
+        each: impl FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let wires: Vec<Wire> = columns.iter().map(|column| column.wire).collect();
+        self.read(&self.table.changes(columns, operations, (after, until)), &wires, each).await
     }
 
     /// Runs a statement that changes the table.

@@ -170,6 +170,13 @@ impl Output {
         self.columns.iter().position(is_copy)
     }
 
+    /// The column that tells which source table a row is of, by its place in the shape; none where nothing does.
+    #[must_use]
+    pub fn source_column(&self) -> Option<usize> {
+        let tells = |column: &OutputColumn| matches!(column.base, Base::SourceName) && column.steps.is_empty();
+        self.columns.iter().position(tells)
+    }
+
     /// The names of the columns that hold values before an update.
     pub fn before_columns(&self) -> impl Iterator<Item = &str> {
         let columns = self.columns.iter().zip(&self.shape.columns);

@@ -25,6 +25,12 @@ impl TableRun {
         if self.differing.is_empty() {
             return Ok(());
         }
+        if connected.nobodys.is_some() {
+            self.report.notes.push(
+                "not repaired: rows of no table may be all that is left of one; delete them in ClickHouse if they are of no use".to_owned(),
+            );
+            return Ok(());
+        }
         if connected.target.table.mode != Mode::Mirror {
             self.report.notes.push("not repaired: a history's rows are the changes as they came".to_owned());
             return Ok(());
@@ -32,7 +38,7 @@ impl TableRun {
         let keys: BTreeSet<Box<[u8]>> = self.differing.keys().cloned().collect();
         // Once more: it may be long since they were looked at, and what is deleted here must not be there at the source.
         let Settled { differing, .. } = self.look_again(connected, &keys).await?;
-        tracing::info!(table = self.report.table, keys = differing.len(), "repairing");
+        tracing::info!(table = %self.report.subject(), keys = differing.len(), "repairing");
         self.delete_nobodys(connected, &differing).await?;
         self.delete_extra(connected, &differing).await?;
         self.publish_anew(connected, &differing).await?;

@@ -36,7 +36,8 @@ pub(super) struct Settled {
 impl TableRun {
     /// Looks at keys again and counts what they are.
     pub(super) async fn settle(&mut self, connected: &mut Connected, keys: &BTreeSet<Box<[u8]>>) -> Result<(), Error> {
-        let settled = self.look_again(connected, keys).await?;
+        let mut settled = self.look_again(connected, keys).await?;
+        self.forget_new_tables(connected, &mut settled).await?;
         self.report.counts.equal += settled.equal;
         for (key, (kind, observation)) in &settled.differing {
             let difference = self.difference(connected, key, *kind, observation);
@@ -53,6 +54,21 @@ impl TableRun {
             let key = key_shown(connected, key);
             self.report.keep(Difference { kind: "unsettled".to_owned(), key, columns: Vec::new(), values: Vec::new(), repaired: false });
         }
+        Ok(())
+    }
+
+    /// A table that came since the run began has rows in the target as well: they are no table's no longer.
+    async fn forget_new_tables(&self, connected: &Connected, settled: &mut Settled) -> Result<(), Error> {
+        let Some(place) = connected.nobodys.filter(|_| !settled.differing.is_empty() || !settled.unsettled.is_empty()) else {
+            return Ok(());
+        };
+        let captured = self.shared.captured().await?;
+        let rules = &self.shared.producer.rules;
+        let sharers = captured.iter().filter(|(database, table)| rules.names(database, table).contains(&self.pair.output));
+        let sharers: BTreeSet<Vec<u8>> = sharers.map(|(database, table)| format!("{database}.{table}").into_bytes()).collect();
+        let is_nobodys = |key: &[u8]| self.texts(connected, key).get(place).is_none_or(|name| !sharers.contains(name));
+        settled.differing.retain(|key, _| is_nobodys(key));
+        settled.unsettled.retain(|key| is_nobodys(key));
         Ok(())
     }
 
@@ -73,7 +89,7 @@ impl TableRun {
                 }
                 let (began, before) = (Instant::now(), open.len());
                 late += u32::from(!self.round(connected, &mut open, &mut settled, round > 1).await?);
-                tracing::debug!(table = self.report.table, round, keys = before, left = open.len(), took = ?began.elapsed(), "looked again");
+                tracing::debug!(table = %self.report.subject(), round, keys = before, left = open.len(), took = ?began.elapsed(), "looked again");
             }
             settled.unsettled.extend(open.into_keys());
         }
@@ -91,13 +107,13 @@ impl TableRun {
         let shared = Arc::clone(&self.shared);
         let texts: Vec<KeyTexts> = open.keys().map(|key| self.texts(connected, key)).collect();
         let types = connected.target.table.key_types();
-        let reading = connected.source.look(&texts, &connected.maker).await?;
+        let reading = connected.source.look(&texts).await?;
         let mut source: HashMap<Box<[u8]>, Box<[u8]>> = HashMap::new();
         for row in &reading.rows {
             let (key, rest) = row.cells.split_at(cell::prefix(&types, &row.cells));
             source.insert(key.into(), rest.into());
         }
-        tracing::debug!(table = self.report.table, rows = reading.rows.len(), log = %reading.end.log, "the source's rows are read");
+        tracing::debug!(table = %self.report.subject(), rows = reading.rows.len(), log = %reading.end.log, "the source's rows are read");
         let wait = shared.applied.wait(&connected.topic, &reading.end, shared.options.settle_timeout);
         let applied = if watch {
             // A row that changes all the time is seldom the same on both sides at once: that ClickHouse had the source's row at any time after it was read is enough.

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::support::{Files, Said, Told, text};
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
     "CREATE TABLE ints (id BIGINT UNSIGNED PRIMARY KEY, amount DECIMAL(10,2) NOT NULL, at DATETIME(3) NOT NULL, stamp TIMESTAMP(6) NULL, \
      note VARCHAR(40), f DOUBLE NOT NULL, j JSON, bits BIT(9), flag TINYINT, kind ENUM('a','b'), s SET('x','y'), data VARBINARY(20), \
      born DATE, took TIME(2), place POINT)",
@@ -28,7 +28,9 @@ const TABLES: [&str; 12] = [
     "CREATE TABLE scale (id INT PRIMARY KEY, amount DECIMAL(10,2) NOT NULL)",
     "CREATE TABLE log (id INT PRIMARY KEY, v INT)",
     "CREATE TABLE events (id INT PRIMARY KEY, v INT)",
-    "CREATE TABLE keyless (v INT)",
+    "CREATE TABLE arrivals (id INT PRIMARY KEY, v INT)",
+    "CREATE TABLE keyless (v INT, note VARCHAR(10))",
+    "CREATE TABLE named (id INT PRIMARY KEY, name VARCHAR(20) NOT NULL, v INT)",
     "CREATE TABLE nothing (id INT PRIMARY KEY)",
 ];
 
@@ -57,7 +59,9 @@ async fn fill(mysql: &mut Source) -> Result<()> {
         format!("INSERT INTO scale VALUES {}", values(&|n| format!("({n}, {n}.{})", if n <= 3 { "25" } else { "50" }))),
         format!("INSERT INTO log VALUES {}", values(&|n| format!("({n}, {n})"))),
         format!("INSERT INTO events VALUES {}", values(&|n| format!("({n}, {n})"))),
-        "INSERT INTO keyless VALUES (1), (1)".to_owned(),
+        format!("INSERT INTO arrivals VALUES {}", values(&|n| format!("({n}, {n})"))),
+        "INSERT INTO keyless VALUES (1, 'a'), (1, 'a'), (1, 'a'), (2, NULL), (2, 'b'), (3, 'c'), (4, 'd')".to_owned(),
+        format!("INSERT INTO named VALUES {}", values(&|n| format!("({n}, 'name {n}', {n})"))),
     ];
     mysql.run_all(statements.iter().map(String::as_str)).await
 }
@@ -118,6 +122,17 @@ fn corruptions(database: &str) -> Vec<(Told, Vec<String>)> {
         (told("scale", "different", "3", "amount"), Vec::new()),
         (told("log", "different", "5", "v"), delete("log", "id = 5 AND _op = 'u'")),
         (told("log", "missing", "6", ""), delete("log", "id = 6")),
+        // Without a key: a copy less, one more, an update that got lost.
+        (
+            told("keyless", "missing", "1 'a'", ""),
+            insert("keyless", "(v, note, _before_v, _before_note, _op, _version) VALUES (1, 'a', 1, 'a', 'd', 5)"),
+        ),
+        (told("keyless", "extra", "2 NULL", ""), insert("keyless", "(v, note, _op, _version) VALUES (2, NULL, 'c', 5)")),
+        (told("keyless", "missing", "30 'c'", ""), delete("keyless", "_op = 'u'")),
+        (told("keyless", "extra", "3 'c'", ""), Vec::new()),
+        // By another key than the source's, a row that differs is another row.
+        (told("named", "missing", "8 'name 8' 8", ""), update("named", "id = 8", "v = 88")),
+        (told("named", "extra", "8 'name 8' 88", ""), Vec::new()),
         // What merges or mutates would take the duplicates away.
         (
             told("ints", "duplicate", "15", ""),
@@ -177,7 +192,8 @@ fn consumer_settings(world: &World) -> Result<Value> {
     let mut settings = world.consumer_settings()?;
     settings["tables"] = json!([
         { "topics": [world.topic("log")], "mode": "history" },
-        { "topics": [world.topic("events")], "mode": "append" },
+        { "topics": [world.topic("events"), world.topic("arrivals")], "mode": "append" },
+        { "topics": [world.topic("named")], "key": ["name"] },
     ]);
     Ok(settings)
 }
@@ -191,7 +207,8 @@ fn every_corruption_is_told_with_exactly_its_key_and_repaired() {
         let settings = consumer_settings(world)?;
         let mut consumer = world.start(Binary::Consumer, "consumer", &settings)?;
         consumer.ready().await?;
-        mysql.run("UPDATE log SET v = v + 1000").await?;
+        mysql.run_all(["UPDATE log SET v = v + 1000", "UPDATE keyless SET v = 30 WHERE v = 3", "DELETE FROM keyless WHERE v = 4"]).await?;
+        mysql.run("UPDATE events SET v = 0 WHERE id = 1").await?;
         let compared = ["ints", "words", "latin", "moments", "prices", "hashes", "kinds", "scale", "log", "keyless"].map(str::to_owned);
         world.equal_these(&compared, &mut [&mut producer, &mut consumer]).await?;
         let files = Files::new(world, &settings)?;
@@ -202,7 +219,12 @@ fn every_corruption_is_told_with_exactly_its_key_and_repaired() {
             let counts = (before.count(table, "rows")?, before.count(table, "equal")?);
             must(counts == (ROWS, ROWS), || format!("{table}: {counts:?}"))?;
         }
-        for (table, why) in [("events", "append"), ("keyless", "no key"), ("nothing", "no table")] {
+        // Compared as a whole.
+        for (table, rows) in [("keyless", 6), ("named", ROWS), ("arrivals", ROWS)] {
+            let counts = (text(before.table(table)?, "state"), before.count(table, "rows")?, before.count(table, "equal")?);
+            must(counts == ("equal".to_owned(), rows, rows), || format!("{table}: {counts:?} {}", before.log))?;
+        }
+        for (table, why) in [("events", "append"), ("nothing", "no table")] {
             let report = before.table(table)?;
             let said = (text(report, "state"), report.get("notes").map(Value::to_string).unwrap_or_default());
             must(said.0 == "not-compared" && said.1.contains(why), || format!("{table}: {said:?}"))?;
@@ -219,6 +241,8 @@ fn every_corruption_is_told_with_exactly_its_key_and_repaired() {
         }
         let found = files.run(&["--show-values"]).await?;
         judge(&found, &expected)?;
+        let counts = ["rows", "equal", "missing", "extra"].map(|what| found.count("keyless", what).unwrap_or(u64::MAX));
+        must(counts == [8, 4, 2, 2], || format!("keyless: {counts:?}"))?;
         let values = found.table("ints")?.get("differences").map(Value::to_string).unwrap_or_default();
         must(values.contains(r#"["amount","11.25","1.12"]"#), || values.clone())?;
         // It is written down as well.

@@ -2,12 +2,47 @@
 
 use std::time::Duration;
 
-use millrace_tests::scenario::{must, scenario};
+use millrace_tests::failure::{Context as _, Result};
+use millrace_tests::processes::Binary;
+use millrace_tests::scenario::{World, must, scenario};
+use millrace_tests::server::{MySqlServer, Options};
+use millrace_tests::source::Source;
 use millrace_tests::wait::{Probe, until};
+use serde_json::{Value, json};
 
 use super::support::{Files, text};
 
 const ROWS: u64 = 3_000;
+
+/// Pass after pass at a pace; what goes wrong between two is told by the next.
+async fn continuous(world: &World, files: &Files, mysql: &mut Source) -> Result<()> {
+    let mut passes = files.start_passes(&["--pace", "3000", "--chunk-rows", "500"])?;
+    let first = passes.pass(1).await?;
+    let seconds = first.table("t")?.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
+    must(first.count("t", "equal")? == ROWS && first.told().is_empty(), || format!("{first:#?}"))?;
+    // The last part is waited for by none.
+    must(seconds > 0.7, || format!("{ROWS} rows at 3,000 a second took {seconds} s"))?;
+    world.clickhouse().run(&format!("DELETE FROM {}.t WHERE id = 77", world.name)).await?;
+    mysql.run("UPDATE t SET v = 'later' WHERE id = 78").await?;
+    let before = passes.told().len();
+    // The pass that was under way may have been past it.
+    let wrong = passes.pass(before + 2).await?;
+    let told: Vec<_> = wrong.told().into_iter().collect();
+    must(told.len() == 1 && told[0].1 == "missing" && told[0].2 == "77", || format!("{told:?} {}", wrong.log))?;
+    must(text(&wrong.json, "run") != text(&first.json, "run"), || "two passes of one name".to_owned())?;
+    let repaired = files.run(&["--repair"]).await?;
+    must((repaired.code, repaired.count("t", "repaired")?) == (0, 1), || format!("{repaired:#?}"))?;
+    let before = passes.told().len();
+    let healed = passes.pass(before + 2).await?;
+    must(healed.told().is_empty(), || format!("{healed:#?}"))?;
+    let code = passes.end().await?;
+    must(code == 1, || format!("a pass found a difference, and it ended with {code}: {:?}", passes.told().pop()))?;
+    // With all equal, another one ends with 0.
+    let mut passes = files.start_passes(&["--pace", "10000"])?;
+    passes.pass(1).await?;
+    let code = passes.end().await?;
+    must(code == 0, || format!("nothing differed, and it ended with {code}: {:?}", passes.told().pop()))
+}
 
 #[test]
 fn a_run_is_gone_on_with_and_parts_are_looked_at() {
@@ -30,7 +65,8 @@ fn a_run_is_gone_on_with_and_parts_are_looked_at() {
             world.name
         );
         let run = until("the run has written down where it is", Duration::from_secs(30), async || {
-            let runs = clickhouse.strings(&sql).await?;
+            // The run may have to make the table first.
+            let runs = clickhouse.strings(&sql).await.unwrap_or_else(|_| Vec::new());
             Ok(runs.first().map_or(Probe::NotYet("nothing written".to_owned()), |run| Probe::Holds(run.clone())))
         })
         .await?;
@@ -45,6 +81,8 @@ fn a_run_is_gone_on_with_and_parts_are_looked_at() {
         must(text(&anew.json, "run") != run, || "a run that has ended is no run to go on with".to_owned())?;
         let repaired = files.run(&["--repair"]).await?;
         must((repaired.code, repaired.count("t", "repaired")?) == (0, 1), || format!("{repaired:#?}"))?;
+
+        continuous(world, &files, &mut mysql).await?;
 
         let part = files.run(&["--sample", "20%", "--chunk-rows", "100"]).await?;
         let rows = part.count("t", "rows")?;
@@ -68,5 +106,59 @@ fn a_run_is_gone_on_with_and_parts_are_looked_at() {
             must(said.code == 2 && said.log.contains(wrong[0]), || format!("{wrong:?}: {said:?}"))?;
         }
         Ok(())
+    });
+}
+
+#[test]
+fn rows_are_read_from_the_replica_once_it_has_what_its_source_has() {
+    scenario("verify_replica", async |world| {
+        let Some(source) = MySqlServer::start(&world.directory, Options { label: "source", ..Options::default() }).await? else {
+            return Ok(());
+        };
+        let options = Options { label: "replica", server_id: 10, flags: &["--log-slave-updates=ON"], ..Options::default() };
+        let Some(replica) = MySqlServer::start(&world.directory, options).await? else { return Ok(()) };
+        replica.replicate(&source).await?;
+        let world = world.at(source.stack(&world.stack)).await?;
+        let mut mysql = world.mysql().await?;
+        mysql.run_all(["CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE keyless (v INT)"]).await?;
+        let values: Vec<String> = (1..=300).map(|n| format!("({n}, {n})")).collect();
+        mysql.run(&format!("INSERT INTO t VALUES {}", values.join(", "))).await?;
+        mysql.run("INSERT INTO keyless SELECT v % 7 FROM t").await?;
+        let mut settings = world.producer_settings()?;
+        settings["source"]["snapshot_host"] = json!("127.0.0.1");
+        settings["source"]["snapshot_port"] = json!(replica.port);
+        let mut producer = world.start(Binary::Producer, "producer", &settings)?;
+        producer.ready().await?;
+        let mut consumer = world.consumer("consumer").await?;
+        world.equal(&mut [&mut producer, &mut consumer]).await?;
+        // It stands still, and has other rows than its source and ClickHouse.
+        let mut at_replica = replica.admin().await?;
+        at_replica.run("STOP SLAVE SQL_THREAD").await?;
+        mysql.run_all(["UPDATE t SET v = v + 1000", "DELETE FROM keyless WHERE v = 3"]).await?;
+        world.equal(&mut [&mut producer, &mut consumer]).await?;
+        world.clickhouse().run(&format!("DELETE FROM {}.t WHERE id = 9", world.name)).await?;
+        let executed = "SHOW GLOBAL STATUS LIKE 'Com_stmt_execute'";
+        let statements = async |mysql: &mut Source| -> Result<String> {
+            let status = mysql.rows(executed).await?;
+            let value = status.first().and_then(|row| row.get(1).cloned().flatten()).context("a counter of statements")?;
+            Ok(String::from_utf8_lossy(&value).into_owned())
+        };
+        let before = statements(&mut at_replica).await?;
+        let files = Files::of(&world, &settings, &world.consumer_settings()?)?;
+        let (found, caught_up) = tokio::join!(files.run(&["--show-values"]), async {
+            let waiting = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%WAIT%GTID%' AND id <> CONNECTION_ID()";
+            until("the replica is waited for", Duration::from_secs(30), async || {
+                Ok(Probe::of(at_replica.number(waiting).await? > 0, || "nobody waits".to_owned()))
+            })
+            .await?;
+            at_replica.run("START SLAVE SQL_THREAD").await
+        });
+        caught_up?;
+        let found = found?;
+        let told: Vec<_> = found.told().into_iter().map(|(table, kind, key, _)| format!("{table} {kind} {key}")).collect();
+        must(found.code == 1 && told == ["t missing 9"], || format!("{told:?} {found:#?}"))?;
+        must(found.count("keyless", "equal")? > 200, || format!("{}", found.json))?;
+        let after = statements(&mut at_replica).await?;
+        must(before != after, || format!("nothing was read from the replica: {before} statements before and after"))
     });
 }

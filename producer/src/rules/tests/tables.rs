@@ -166,6 +166,9 @@ fn shards_share_a_topic_with_a_column_that_is_part_of_the_key() {
     assert_eq!(a.conflict(&c).unwrap(), "column id is INT NOT NULL in one and BIGINT NOT NULL in the other");
     let other = output("  - { action: route, table: x, value: shop.orders }\n", &shape("x", &[("id", "INT")], &[0]));
     assert!(a.conflict(&other).unwrap().contains("one has the columns id, total, shard, the other id"));
+    assert_eq!((a.source_column(), other.source_column()), (Some(2), None));
+    let masked = format!("{yaml}  - {{ action: constant, table: \"orders[_]00\", column: shard, value: all }}\n");
+    assert_eq!(output(&masked, &shape("orders_00", &[("id", "INT")], &[])).source_column(), None, "it no longer tells whose a row is");
     let without = output(yaml, &shape("orders_01", &[("id", "INT")], &[]));
     assert!(without.shape.key.is_empty(), "a table without a key gets none");
 }
