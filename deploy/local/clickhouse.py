@@ -94,7 +94,7 @@ def binary_users(user, password):
     return root
 
 
-def wheel_users(user, password, settings):
+def wheel_users(user, password, settings, granted):
     root = xml.Element("clickhouse")
     profiles = element(root, "profiles")
     profile = element(profiles, "default")
@@ -107,7 +107,12 @@ def wheel_users(user, password, settings):
     given = element(profiles, "given")
     for setting in ["implicit_select=0", "allow_introspection_functions=0", *settings]:
         element(given, *setting.split("=", 1))
-    add_user(users, user, password, "::/0").find("profile").text = "given"
+    entry = add_user(users, user, password, "::/0")
+    entry.find("profile").text = "given"
+    if granted:
+        grants = element(entry, "grants")
+        for grant in granted:
+            element(grants, "query", f"GRANT {grant}")
     # clickhouse-local's own session is `default` without a password: it may do only what this launcher needs.
     grants = element(add_user(users, "default", "", HOST), "grants")
     for grant in ("GRANT SYSTEM LISTEN ON *.*", "GRANT SELECT ON system.numbers"):
@@ -132,7 +137,7 @@ def prepare_wheel(arguments):
         if not statement.exists():
             statement.write_text(f"ATTACH DATABASE _ UUID '{uuid.uuid4()}'\nENGINE = Atomic\n")
     write_private(arguments.data / "config.xml", wheel_config(arguments.data, arguments.port))
-    write_private(arguments.data / "users.xml", wheel_users(arguments.user, arguments.password, arguments.set))
+    write_private(arguments.data / "users.xml", wheel_users(arguments.user, arguments.password, arguments.set, arguments.grant))
 
 
 def become_binary(arguments):
@@ -174,6 +179,8 @@ def main():
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--user", required=True)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the user's profile (with --engine)")
+    parser.add_argument("--grant", action="append", default=[], metavar="RIGHTS",
+                        help="what the user may do, `SELECT ON shop.*`; without any it may do all (with --engine)")
     arguments = parser.parse_args()
     arguments.data = arguments.data.absolute()
     arguments.password = os.environ.get("CLICKHOUSE_PASSWORD", "")

@@ -1,14 +1,18 @@
 //! The assessment before the start: each thing that it looks for is broken on real servers, one after the other, and exactly that finding must come, the others
 //! being those of the unbroken run.
 //!
-//! What can't be broken here is held by the unit tests of the judges: Aurora and RDS themselves, a replica that doesn't log, `binlog-do-db`, old brokers, a
-//! registry that is read-only, clocks, disks.
+//! Three things need a stand-in, since no server here can be made to show them: Aurora's own variable, a registry with modes and users, and a clock of its own
+//! for one process. Each stands between real servers and real processes, and says what it is. What remains for the unit tests of the judges: RDS without
+//! Aurora, brokers before 2.5, ClickHouse before 25.6.
 
 mod clickhouse;
 mod kafka;
+mod registry;
 mod source;
+mod starts;
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -45,7 +49,12 @@ pub(crate) async fn published(world: &World) -> Result<()> {
 
 /// Runs `check`. Its exit code must be as its errors are.
 pub(crate) async fn assess(world: &World, binary: Binary, settings: &Value) -> Result<Assessed> {
-    let (code, text) = print(world, binary, settings, "json").await?;
+    assess_with(world, binary, settings, &[]).await
+}
+
+/// Runs `check` with further variables in its environment.
+async fn assess_with(world: &World, binary: Binary, settings: &Value, variables: &Variables) -> Result<Assessed> {
+    let (code, text) = print_with(world, binary, settings, "json", variables).await?;
     let json: Value = serde_json::from_str(&text).context(&text)?;
     let findings = json["findings"].as_array().context("no findings")?.iter().map(|finding| {
         let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
@@ -59,11 +68,19 @@ pub(crate) async fn assess(world: &World, binary: Binary, settings: &Value) -> R
 
 /// The exit code, and what it prints in a form.
 pub(crate) async fn print(world: &World, binary: Binary, settings: &Value, form: &str) -> Result<(i32, String)> {
+    print_with(world, binary, settings, form, &[]).await
+}
+
+/// Of a process's environment.
+type Variables = [(&'static str, OsString)];
+
+async fn print_with(world: &World, binary: Binary, settings: &Value, form: &str, variables: &Variables) -> Result<(i32, String)> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let config = world.directory.join(format!("check_{}.yaml", NEXT.fetch_add(1, Ordering::Relaxed)));
     std::fs::write(&config, serde_json::to_string_pretty(settings)?)?;
     let (path, form) = (binary.path()?, form.to_owned());
-    let ran = move || Command::new(path).arg("check").arg("--config").arg(config).args(["--output", &form]).output();
+    let variables = variables.to_vec();
+    let ran = move || Command::new(path).arg("check").arg("--config").arg(config).args(["--output", &form]).envs(variables).output();
     let output = tokio::task::spawn_blocking(ran).await??;
     let (out, errors) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr).into_owned());
     must(!errors.contains("panicked"), || errors.clone())?;
@@ -98,7 +115,15 @@ impl<'a> Base<'a> {
 
     /// The same with other settings.
     pub(crate) async fn expect_with(&self, what: &str, settings: &Value, expected: &[(&str, &str, &str)]) -> Result<Assessed> {
-        let assessed = assess(self.world, self.binary, settings).await.context(what)?;
+        self.judge(what, assess(self.world, self.binary, settings).await.context(what)?, expected)
+    }
+
+    /// The same in another environment.
+    pub(crate) async fn expect_in(&self, what: &str, variables: &Variables, expected: &[(&str, &str, &str)]) -> Result<Assessed> {
+        self.judge(what, assess_with(self.world, self.binary, &self.settings, variables).await.context(what)?, expected)
+    }
+
+    fn judge(&self, what: &str, assessed: Assessed, expected: &[(&str, &str, &str)]) -> Result<Assessed> {
         // The machine's disk may fill or empty meanwhile.
         let is_told = |finding: &&(String, String, String)| finding.0 != "clickhouse.disk";
         let mut wanted = self.findings.clone();
@@ -121,6 +146,12 @@ impl<'a> Base<'a> {
         must(found == expected.iter().copied().collect(), || format!("{what}: {found:?} in {:#}", assessed.json))?;
         Ok(assessed)
     }
+}
+
+/// Why this wasn't looked for.
+pub(crate) fn unchecked(assessed: &Assessed, id: &str) -> Option<String> {
+    let unchecked = assessed.json["unchecked"].as_array()?.iter().find(|unchecked| unchecked["id"] == id)?;
+    unchecked["reason"].as_str().map(str::to_owned)
 }
 
 /// The remedy of the finding with this id.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::clickhouse::{Host, Lacking};
+use super::clickhouse::{Host, Keeper, Lacking};
 use super::grants::Grants;
 use crate::clickhouse::ClickHouse;
 use crate::ddl;
@@ -14,6 +14,8 @@ use crate::settings::{ClickHouseSettings, Settings};
 
 /// How long one answer may take: what the assessment asks is small.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// ClickHouse's code for a missing right.
+const ACCESS_DENIED: u32 = 497;
 /// What `system.settings` is asked for: the settings that each statement makes.
 const PINNED: [&str; 8] = [
     "async_insert",
@@ -59,19 +61,35 @@ pub async fn host(settings: &ClickHouseSettings, url: &str) -> Result<Host, Erro
     if !matches!(host.readonly.as_str(), "" | "0") {
         host.constrained.clear();
     }
-    host.clusters = column(&clickhouse, "list the clusters", "SELECT DISTINCT cluster AS name FROM system.clusters").await?;
+    if settings.placement.cluster.is_some() {
+        let sql = "SELECT DISTINCT cluster AS name FROM system.clusters";
+        host.clusters = permitted(column(&clickhouse, "list the clusters", sql).await)?;
+    }
     host.databases = column(&clickhouse, "list the databases", "SELECT name FROM system.databases").await?;
     if settings.placement.replicated {
         let asked = clickhouse.rows("ask Keeper", "SELECT 1 FROM system.zookeeper WHERE path = '/' LIMIT 1").await;
-        host.keeper = asked.err().map(|error| error.to_string());
+        host.keeper = match asked {
+            Ok(_) => Keeper::Well,
+            Err(Error::ClickHouse { code: ACCESS_DENIED, .. }) => Keeper::Forbidden,
+            Err(error) => Keeper::Away(error.to_string()),
+        };
     }
     let sql = "SELECT name, toString(free_space) AS free, toString(total_space) AS total FROM system.disks";
-    // A user may lack the right to it.
-    for row in clickhouse.rows("read its disks", sql).await.unwrap_or_default() {
-        let number = |key: &str| text(&row, key).parse::<u64>().unwrap_or(0);
-        host.disks.push((text(&row, "name"), number("free"), number("total")));
-    }
+    let disk = |row: &Value| {
+        let number = |key: &str| text(row, key).parse::<u64>().unwrap_or(0);
+        (text(row, "name"), number("free"), number("total"))
+    };
+    host.disks = permitted(clickhouse.rows("read its disks", sql).await)?.map(|rows| rows.iter().map(disk).collect());
     Ok(host)
+}
+
+/// What a user with no more than the consumer's rights may not ask for is none.
+fn permitted<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Error::ClickHouse { code: ACCESS_DENIED, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The databases that the consumer would use, each with whether it has mirrors, and so views.

@@ -35,14 +35,26 @@ pub struct Host {
     pub readonly: String,
     /// Settings that the consumer makes and the user's profile forbids.
     pub constrained: Vec<String>,
-    /// The clusters that it knows.
-    pub clusters: BTreeSet<String>,
-    /// Why Keeper can't be asked; none where it can, or where nobody needs it.
-    pub keeper: Option<String>,
-    /// Its disks: name, free and all bytes.
-    pub disks: Vec<(String, u64, u64)>,
+    /// The clusters that it knows; none where the user may not ask.
+    pub clusters: Option<BTreeSet<String>>,
+    /// Its Keeper.
+    pub keeper: Keeper,
+    /// Its disks: name, free and all bytes; none where the user may not ask.
+    pub disks: Option<Vec<(String, u64, u64)>>,
     /// Its databases.
     pub databases: BTreeSet<String>,
+}
+
+/// What is known of a host's Keeper.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Keeper {
+    /// It answers, or nobody needs it.
+    #[default]
+    Well,
+    /// It can't be asked, for this reason.
+    Away(String),
+    /// The user may not ask.
+    Forbidden,
 }
 
 /// What the consumer is to do with ClickHouse.
@@ -67,9 +79,11 @@ pub struct Lacking {
 
 /// Judges a host.
 #[must_use]
-pub fn judge_host(host: &Host, intent: &Intent) -> Vec<Finding> {
+pub fn judge_host(host: &Host, intent: &Intent) -> Part {
     let url = &host.url;
     let mut findings = vec![version(host)];
+    let mut unchecked = Vec::new();
+    let forbidden = |table: &str| format!("the user may not read {table}: GRANT SELECT ON {table} TO {}", names::quote(&intent.user));
     if !matches!(host.readonly.as_str(), "" | "0") {
         let found = format!("the profile of user {} has readonly = {}", intent.user, host.readonly);
         findings.push(list::PROFILE.error(
@@ -82,27 +96,39 @@ pub fn judge_host(host: &Host, intent: &Intent) -> Vec<Finding> {
         let found = format!("the profile of user {} forbids to set {}", intent.user, host.constrained.join(", "));
         findings.push(list::PROFILE.error(url, found, "lift the constraints of these settings in the user's profile"));
     }
-    if let Some(cluster) = intent.cluster.as_ref().filter(|cluster| !host.clusters.contains(*cluster)) {
-        let known = if host.clusters.is_empty() { "none".to_owned() } else { host.clusters.iter().cloned().collect::<Vec<_>>().join(", ") };
-        let found = format!("it doesn't know the cluster '{cluster}'; it knows {known}");
-        findings.push(list::CLUSTER.error(url, found, "correct clickhouse.cluster, or add the cluster to remote_servers"));
+    match (&intent.cluster, &host.clusters) {
+        (None, _) => {}
+        (Some(_), None) => unchecked.push(list::CLUSTER.unchecked(forbidden("system.clusters"))),
+        (Some(cluster), Some(clusters)) if clusters.contains(cluster) => {}
+        (Some(cluster), Some(clusters)) => {
+            let known = if clusters.is_empty() { "none".to_owned() } else { clusters.iter().cloned().collect::<Vec<_>>().join(", ") };
+            let found = format!("it doesn't know the cluster '{cluster}'; it knows {known}");
+            findings.push(list::CLUSTER.error(url, found, "correct clickhouse.cluster, or add the cluster to remote_servers"));
+        }
     }
-    if let Some(reason) = host.keeper.as_ref().filter(|_| intent.replicated) {
-        let found = format!("clickhouse.replicated is set, but Keeper can't be asked: {reason}");
-        findings.push(list::KEEPER.error(url, found, "configure <zookeeper>, or leave clickhouse.replicated out"));
+    match &host.keeper {
+        Keeper::Away(reason) if intent.replicated => {
+            let found = format!("clickhouse.replicated is set, but Keeper can't be asked: {reason}");
+            findings.push(list::KEEPER.error(url, found, "configure <zookeeper>, or leave clickhouse.replicated out"));
+        }
+        Keeper::Forbidden if intent.replicated => unchecked.push(list::KEEPER.unchecked(forbidden("system.zookeeper"))),
+        Keeper::Away(_) | Keeper::Forbidden | Keeper::Well => {}
     }
     if host.ahead_us.abs() > CLOCK_DIFFERENCE_MAX_US {
         let (seconds, where_to) = (host.ahead_us.unsigned_abs() / 1_000_000, if host.ahead_us > 0 { "ahead of" } else { "behind" });
         let found = format!("its clock is {seconds} s {where_to} this machine's");
         findings.push(list::CLOCK.warning(url, found, "set both clocks by NTP"));
     }
-    for (name, free, total) in &host.disks {
+    if host.disks.is_none() {
+        unchecked.push(list::DISK.unchecked(forbidden("system.disks")));
+    }
+    for (name, free, total) in host.disks.iter().flatten() {
         if *free < total / FREE_PART_MIN {
             let found = format!("disk '{name}' has {} free of {}", page::bytes(*free), page::bytes(*total));
             findings.push(list::DISK.warning(url, found, "make room, or add a disk to the storage policy"));
         }
     }
-    findings
+    Part { findings, unchecked }
 }
 
 fn version(host: &Host) -> Finding {

@@ -11,8 +11,8 @@ fn host() -> Host {
     Host {
         url: "http://c".into(),
         version: "26.9.2.1".into(),
-        clusters: BTreeSet::from(["main".to_owned()]),
-        disks: vec![("default".into(), 500, 1_000)],
+        clusters: Some(BTreeSet::from(["main".to_owned()])),
+        disks: Some(vec![("default".into(), 500, 1_000)]),
         ..Host::default()
     }
 }
@@ -25,8 +25,8 @@ fn intent() -> Intent {
 fn found(change: impl FnOnce(&mut Host, &mut Intent)) -> Vec<(&'static str, Severity)> {
     let (mut host, mut intent) = (host(), intent());
     change(&mut host, &mut intent);
-    let findings = judge_host(&host, &intent);
-    findings
+    let part = judge_host(&host, &intent);
+    part.findings
         .iter()
         .filter(|f| f.check.id != "clickhouse.version" || f.severity == Severity::Error)
         .map(|f| (f.check.id, f.severity))
@@ -42,10 +42,10 @@ fn each_thing_about_a_host_has_its_finding_and_no_other() {
         ("clickhouse.profile", Error, |host, _| host.readonly = "2".into()),
         ("clickhouse.profile", Error, |host, _| host.constrained = vec!["async_insert".into()]),
         ("clickhouse.cluster", Error, |_, intent| intent.cluster = Some("other".into())),
-        ("clickhouse.keeper", Error, |host, intent| (host.keeper, intent.replicated) = (Some("none".into()), true)),
+        ("clickhouse.keeper", Error, |host, intent| (host.keeper, intent.replicated) = (Keeper::Away("none".into()), true)),
         ("clickhouse.clock", Warning, |host, _| host.ahead_us = -6_000_000),
         ("clickhouse.clock", Warning, |host, _| host.ahead_us = 6_000_000),
-        ("clickhouse.disk", Warning, |host, _| host.disks[0].1 = 99),
+        ("clickhouse.disk", Warning, |host, _| host.disks = Some(vec![("default".into(), 99, 1_000)])),
     ];
     for (id, severity, change) in cases {
         assert_eq!(found(change), [(id, severity)], "{id}");
@@ -54,6 +54,19 @@ fn each_thing_about_a_host_has_its_finding_and_no_other() {
     assert_eq!(found(|host, _| host.version = "25.6.1.1".into()), []);
     assert_eq!(found(|host, _| host.ahead_us = 4_000_000), []);
     assert_eq!(found(|_, intent| intent.cluster = Some("main".into())), []);
+}
+
+#[test]
+fn what_the_user_may_not_read_is_named_and_no_error() {
+    let host = Host { clusters: None, disks: None, keeper: Keeper::Forbidden, ..host() };
+    let told = |intent: &Intent| -> Vec<&str> {
+        let part = judge_host(&host, intent);
+        assert!(part.findings.iter().all(|finding| finding.severity == Severity::Info), "{part:?}");
+        part.unchecked.iter().map(|unchecked| unchecked.check.id).collect()
+    };
+    assert_eq!(told(&intent()), ["clickhouse.disk"]);
+    let all = Intent { cluster: Some("main".into()), replicated: true, ..intent() };
+    assert_eq!(told(&all), ["clickhouse.cluster", "clickhouse.keeper", "clickhouse.disk"]);
 }
 
 #[test]

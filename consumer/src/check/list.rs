@@ -1,17 +1,7 @@
 //! What the consumer's assessment looks for: the one list that `check`, the start and `docs/reference/checks.md` share.
 
-use millrace_schemas::service::assessment::Severity::{Error, Info, Warning};
-use millrace_schemas::service::assessment::{AtStart, Check, kafka, registry};
-
-macro_rules! checks {
-    ($list:ident: $doc_of_list:literal; $($(#[doc = $doc:literal])* $name:ident: $id:literal, [$($severity:ident),+], $start:ident, finds $finds:expr, why $why:expr, fix $fix:expr;)+) => {
-        $($(#[doc = $doc])* pub static $name: Check = Check {
-            id: $id, finds: $finds, severities: &[$($severity),+], why: $why, fix: $fix, at_start: AtStart::$start,
-        };)+
-        #[doc = $doc_of_list]
-        pub static $list: &[&Check] = &[$(&$name),+];
-    };
-}
+use millrace_schemas::checks;
+use millrace_schemas::service::assessment::{Check, kafka, registry};
 
 checks! {
     OF_KAFKA: "Those about Kafka that only the consumer has.";
@@ -39,6 +29,11 @@ checks! {
 
 checks! {
     OF_REGISTRY: "Those about the registry that only the consumer has.";
+    /// It takes schemas from producers.
+    MODE: "registry.mode", [Warning], Stops,
+        finds "warning: the registry's mode isn't `READWRITE`.",
+        why "The consumer only reads it. But in another mode no producer can register a schema, so that the first table or column that has none stops the producer.",
+        fix "`curl -X PUT -H 'Content-Type: application/json' -d '{\"mode\": \"READWRITE\"}' <registry.url>/mode`";
     /// Schemas that can be used.
     SCHEMA: "registry.schema", [Error], Meets,
         finds "error: a topic's newest schema can't be read, or its rows can't be loaded by it.",
@@ -116,8 +111,8 @@ pub fn kafka() -> Vec<&'static Check> {
 /// Those about the registry.
 #[must_use]
 pub fn registry() -> Vec<&'static Check> {
-    let reach: [&'static Check; 1] = [&registry::REACH];
-    reach.into_iter().chain(OF_REGISTRY.iter().copied()).collect()
+    let shared: [&'static Check; 2] = [&registry::REACH, &registry::LOGIN];
+    shared.into_iter().chain(OF_REGISTRY.iter().copied()).collect()
 }
 
 /// All of them.

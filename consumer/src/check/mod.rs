@@ -13,7 +13,7 @@ pub mod list;
 use std::sync::Arc;
 
 use millrace_schemas::registry::Registry;
-use millrace_schemas::service::assessment::{self as model, Finding, Part, Report, Route};
+use millrace_schemas::service::assessment::{self as model, Finding, Part, Report, Route, Severity};
 
 use self::ask::Databases;
 use crate::ddl::names::fill;
@@ -49,11 +49,17 @@ pub async fn assess(settings: &Settings) -> Report {
     report
 }
 
-/// The errors that a start stops for, unless they are skipped. What can't be reached isn't among them: the consumer waits for that.
+/// The errors that a start stops for, unless they are skipped. What can't be reached isn't among them: the consumer waits for that. What else is wrong with the
+/// registry is logged, since nothing else would tell it: it is asked for the first time when the first record comes.
 pub async fn before_joining(settings: &Settings) -> Vec<Finding> {
     let (of_kafka, topics) = assess_kafka(settings).await;
+    let (of_registry, _) = assess_registry(settings).await;
     let (of_clickhouse, _) = assess_clickhouse(settings, &topics).await;
-    [of_kafka, of_clickhouse].iter().flat_map(Part::errors_at_start).cloned().collect()
+    let stops = |finding: &Finding| of_registry.errors_at_start().any(|error| error.check.id == finding.check.id);
+    for finding in of_registry.findings.iter().filter(|finding| !stops(finding)) {
+        tracing::warn!(check = finding.check.id, subject = finding.subject, "{}", finding.line());
+    }
+    [of_kafka, of_registry, of_clickhouse].iter().flat_map(Part::errors_at_start).cloned().collect()
 }
 
 async fn assess_kafka(settings: &Settings) -> (Part, Vec<String>) {
@@ -70,13 +76,23 @@ async fn assess_kafka(settings: &Settings) -> (Part, Vec<String>) {
 
 /// The registry, if it answers.
 async fn assess_registry(settings: &Settings) -> (Part, Option<Registry>) {
+    let url = settings.registry.urls.join(",");
     let asked = match Registry::new(&settings.registry) {
-        Ok(registry) => registry.subjects().await.map(|_| registry.with_apicurio_ids(settings.apicurio_ids)),
+        Ok(registry) => {
+            model::registry::gather(&registry, &[], false).await.map(|facts| (facts, registry.with_apicurio_ids(settings.apicurio_ids)))
+        }
         Err(error) => Err(error),
     };
     match asked {
-        Ok(registry) => (Part::default(), Some(registry)),
-        Err(error) => (Part::from(vec![model::registry::unreachable(&settings.registry.urls.join(","), &error)]), None),
+        Ok((facts, registry)) => (model::registry::mode(&list::MODE, Severity::Warning, &facts.mode, &url), Some(registry)),
+        Err(error) => {
+            let finding = model::registry::unreachable(&url, &error);
+            let mut part = Part::default();
+            let others = list::registry().into_iter().filter(|check| ![finding.check.id, list::SCHEMA.id].contains(&check.id));
+            part.skip(others, "the registry can't be asked");
+            part.findings.push(finding);
+            (part, None)
+        }
     }
 }
 
@@ -92,7 +108,9 @@ async fn assess_clickhouse(settings: &Settings, topics: &[String]) -> (Part, Opt
     for url in &settings.clickhouse.urls {
         match ask::host(&settings.clickhouse, url).await {
             Ok(host) => {
-                part.findings.extend(clickhouse::judge_host(&host, &intent));
+                let judged = clickhouse::judge_host(&host, &intent);
+                part.findings.extend(judged.findings);
+                part.unchecked.extend(judged.unchecked);
                 first.get_or_insert((url.clone(), host));
             }
             Err(error) => part.findings.push(clickhouse::unreachable(url, &error)),

@@ -1,19 +1,11 @@
 //! What the producer's assessment looks for: the one list that `check`, the start and `docs/reference/checks.md` share.
 
+use millrace_schemas::checks;
 use millrace_schemas::service::assessment::Severity::{Error, Info, Warning};
 use millrace_schemas::service::assessment::{AtStart, Check, kafka, registry};
 
-macro_rules! checks {
-    ($($(#[doc = $doc:literal])* $name:ident: $id:literal, [$($severity:ident),+], $start:ident, finds $finds:expr, why $why:expr, fix $fix:expr;)+) => {
-        $($(#[doc = $doc])* pub static $name: Check = Check {
-            id: $id, finds: $finds, severities: &[$($severity),+], why: $why, fix: $fix, at_start: AtStart::$start,
-        };)+
-        /// Those about the source and its tables, in the order in which they are shown.
-        pub static SOURCE: &[&Check] = &[$(&$name),+];
-    };
-}
-
 checks! {
+    SOURCE: "Those about the source and its tables, in the order in which they are shown.";
     /// The server answers.
     REACH: "source.reach", [Error], Meets,
         finds "error: the server, or the one of `source.snapshot_host`, doesn't answer.",
@@ -159,10 +151,15 @@ checks! {
         finds "error: a column's type or character set can't be captured.",
         why "A column that can't be decoded exactly isn't captured at all, and a table without it isn't the table.",
         fix "`ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4`, another type, or `tables.exclude`.";
+    /// Characters of a set's own.
+    CHARACTERS: "table.characters", [Error], Stops,
+        finds "error: the first rows have text without a Unicode equivalent: bytes that stand for no character in the column's character set, or a character that only this set has.",
+        why "The server makes a question mark of it, which is another text. The first such row stops the producer. 10,000 rows of each table are looked at, 1,000 where it has long columns; a start looks only before the first load. Character sets in which everything has its equivalent, such as latin1 and those of Unicode, aren't looked at.",
+        fix "`UPDATE` the rows, or `ALTER TABLE … MODIFY … VARBINARY(…)`, which keeps the bytes.";
     /// What isn't kept exactly.
     LOSSY: "table.lossy", [Warning, Info], Stops,
-        finds "warning: the first rows have dates before 1900 or after 2299; info: with `source.invalid_dates: null`, columns whose dates that aren't days become NULL.",
-        why "10,000 rows of each table are looked at, 1,000 where it has long columns. ClickHouse's dates begin in 1900 and end in 2299: such rows go to the consumer's dead letters, or follow its `unfit`. A date that became NULL can't be told from NULL.",
+        finds "warning: the first rows, or a column's default, have dates before 1900 or after 2299; info: VECTOR columns that can be NULL, and with `source.invalid_dates: null` columns whose dates that aren't days become NULL.",
+        why "10,000 rows of each table are looked at, 1,000 where it has long columns. ClickHouse's dates begin in 1900 and end in 2299: such rows go to the consumer's dead letters, or follow its `unfit`. Its arrays can't be NULL: the vector is empty then, which no VECTOR is. A date that became NULL can't be told from NULL. All other types are kept exactly in the types that the consumer gives them (`docs/reference/clickhouse.md`).",
         fix "`unfit: {dates: …}` in the consumer's settings; correct the rows at the source.";
     /// Dates that aren't days.
     ZERO_DATES: "table.zero_dates", [Error, Info], Stops,
@@ -268,7 +265,7 @@ pub static KAFKA: &[&Check] = &[
 ];
 
 /// Those about the registry.
-pub static REGISTRY: &[&Check] = &[&registry::REACH, &registry::MODE, &registry::COMPATIBILITY, &registry::LEVEL];
+pub static REGISTRY: &[&Check] = &[&registry::REACH, &registry::LOGIN, &registry::MODE, &registry::COMPATIBILITY, &registry::LEVEL];
 
 /// The rules.
 pub static RULES: Check = Check {

@@ -135,8 +135,10 @@ async fn assess_registry(settings: &Settings, published: &[Published], known: bo
     let mut part = match asked {
         Ok(facts) => model::registry::judge(&facts, &url),
         Err(error) => {
-            let mut part = Part::from(vec![model::registry::unreachable(&url, &error)]);
-            part.skip(list::REGISTRY.iter().copied().filter(|check| check.id != model::registry::REACH.id), "the registry can't be asked");
+            let finding = model::registry::unreachable(&url, &error);
+            let mut part = Part::default();
+            part.skip(list::REGISTRY.iter().copied().filter(|check| check.id != finding.check.id), "the registry can't be asked");
+            part.findings.push(finding);
             return part;
         }
     };

@@ -129,30 +129,27 @@ async fn ask(
     let judged = judge::judge(&facts, &shapes, &privileges, &surroundings, tables::load(&surveyed), intent);
     part.findings.extend(judged.findings);
     part.unchecked.extend(judged.unchecked);
+    let charsets = charsets::load(session).await?;
     let mut known = TableFacts {
         tables: surveyed,
         cascades: catalog::cascades(session, &settings.tables).await?,
-        charsets: charsets(session).await?,
+        charsets: charsets.iter().map(|charset| charset.name().to_owned()).collect(),
         ..TableFacts::default()
     };
-    known.looks = looks(session, &known.tables, looking, part).await?;
+    // Servers before 8.0.29 call it by its old name.
+    known.charsets.push("utf8".to_owned());
+    let gaps: Vec<String> = charsets.iter().filter(|charset| charset.has_gaps()).map(|charset| charset.name().to_owned()).collect();
+    known.looks = looks(session, &known.tables, &gaps, looking, part).await?;
     part.findings.extend(tables::judge(&known, &facts, settings.source.invalid_dates, &intent.target));
     let largest = known.looks.iter().filter_map(|(place, look)| Some((tables::name(known.tables.get(*place)?), look.largest)));
     Ok(Source { largest: largest.collect(), tables: Some(known.tables) })
-}
-
-/// The names of the character sets that can be decoded.
-async fn charsets(session: &mut Session) -> Result<Vec<String>, SourceError> {
-    let mut names: Vec<String> = charsets::load(session).await?.iter().map(|charset| charset.name().to_owned()).collect();
-    // Servers before 8.0.29 call it by its old name.
-    names.push("utf8".to_owned());
-    Ok(names)
 }
 
 /// Looks into the tables' first rows, the smaller tables first, until the time is over.
 async fn looks(
     session: &mut Session,
     surveyed: &[Surveyed],
+    gaps: &[String],
     looking: Duration,
     part: &mut Part,
 ) -> Result<BTreeMap<usize, survey::Look>, SourceError> {
@@ -168,7 +165,7 @@ async fn looks(
             continue;
         }
         let has_long = described.shape.columns.iter().any(|column| survey::is_long(&column.kind));
-        match survey::look(session, &described.shape, if has_long { LONG_ROWS_MAX } else { LOOK_ROWS_MAX }).await {
+        match survey::look(session, &described.shape, gaps, if has_long { LONG_ROWS_MAX } else { LOOK_ROWS_MAX }).await {
             Ok(Some(look)) => {
                 looks.insert(place, look);
             }
@@ -179,7 +176,7 @@ async fn looks(
         }
     }
     if left > 0 {
-        for check in [&list::ZERO_DATES, &list::LOSSY] {
+        for check in [&list::ZERO_DATES, &list::CHARACTERS, &list::LOSSY] {
             part.unchecked
                 .push(check.unchecked(format!("{left} tables weren't looked into: the time for it ({} s) was over", looking.as_secs())));
         }

@@ -1,11 +1,12 @@
 //! Judges the tables: facts in, findings out. Pure.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use millrace_schemas::service::assessment::Finding;
 use millrace_schemas::service::page;
-use millrace_schemas::shape::{ColumnType, quote};
+use millrace_schemas::shape::{Column, ColumnType, DefaultValue, quote};
 
 use super::list;
 use super::server::span;
@@ -19,6 +20,12 @@ const LOAD_BYTES_PER_SEC: u64 = 20 << 20;
 const LOAD_ROWS_PER_SEC: u64 = 50_000;
 /// Tables that one finding names.
 const NAMED_MAX: usize = 5;
+/// Days since 1970 of 1900-01-01 and 2299-12-31, between which ClickHouse's Date32 and DateTime64 are exact.
+const TARGET_DAYS: RangeInclusive<i64> = -25_567..=120_529;
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// What mends dates that the target can't hold.
+const UNFIT: &str = "say in the consumer's settings what becomes of them: tables: [{topics: …, unfit: {dates: …}}]";
 
 /// What is known of the tables.
 #[derive(Debug, Clone, Default)]
@@ -116,7 +123,28 @@ fn of_table(table: &Surveyed, facts: &TableFacts, dates: InvalidDates) -> Vec<Fi
         let found = format!("dates that aren't days become NULL in {}", nulled.join(", "));
         findings.push(list::LOSSY.info(&name, found, "source.invalid_dates: stop keeps them from passing unseen"));
     }
+    let far: Vec<&str> = columns.iter().filter(|column| has_far_default(column)).map(|column| column.name.as_str()).collect();
+    if !far.is_empty() {
+        findings.push(list::LOSSY.warning(&name, format!("the default of {} is before 1900 or after 2299", far.join(", ")), UNFIT));
+    }
+    let vectors: Vec<&str> =
+        columns.iter().filter(|column| column.kind == ColumnType::Vector && column.nullable).map(|column| column.name.as_str()).collect();
+    if !vectors.is_empty() {
+        findings.push(list::LOSSY.info(&name, format!("NULL becomes the empty vector in {}", vectors.join(", ")), ""));
+    }
     findings
+}
+
+/// Whether a column's default is a date that ClickHouse can't hold: `9999-12-31` stands for "open" in many tables. A TIMESTAMP's never is.
+fn has_far_default(column: &Column) -> bool {
+    let Some(DefaultValue::Long(value)) = column.default else { return false };
+    let per_day = match column.kind {
+        ColumnType::Date => 1,
+        ColumnType::DateTime { fsp: 0..=3 } => MICROS_PER_DAY / 1_000,
+        ColumnType::DateTime { .. } => MICROS_PER_DAY,
+        _ => return false,
+    };
+    !TARGET_DAYS.contains(&value.div_euclid(per_day))
 }
 
 fn of_look(table: &Surveyed, look: &Look, dates: InvalidDates) -> Vec<Finding> {
@@ -134,11 +162,16 @@ fn of_look(table: &Surveyed, look: &Look, dates: InvalidDates) -> Vec<Finding> {
     if !look.far_dates.is_empty() {
         let found =
             format!("dates before 1900 or after 2299 in {}, within the first {} rows", look.far_dates.join(", "), page::number(look.rows));
-        findings.push(list::LOSSY.warning(
-            &name,
-            found,
-            "say in the consumer's settings what becomes of them: tables: [{topics: …, unfit: {dates: …}}]",
-        ));
+        findings.push(list::LOSSY.warning(&name, found, UNFIT));
+    }
+    if !look.no_unicode.is_empty() {
+        let found = format!(
+            "text without a Unicode equivalent in {}, within the first {} rows",
+            look.no_unicode.join(", "),
+            page::number(look.rows)
+        );
+        let fix = format!("UPDATE {} SET …, or MODIFY the columns to VARBINARY or BLOB, which keep the bytes", quoted(table));
+        findings.push(list::CHARACTERS.error(&name, found, fix));
     }
     findings
 }

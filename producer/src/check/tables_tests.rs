@@ -79,7 +79,7 @@ fn each_thing_about_a_table_has_its_finding_and_no_other() {
 #[test]
 fn what_was_seen_in_rows_goes_by_the_setting() {
     let date = [("id", ColumnType::Year), ("d", ColumnType::Date)];
-    let look = Look { rows: 10_000, zero_dates: vec!["d".into()], far_dates: vec![], largest: 0 };
+    let look = Look { rows: 10_000, zero_dates: vec!["d".into()], ..Look::default() };
     let mut known = facts(vec![surveyed("a", &date, &[0])]);
     known.looks.insert(0, look.clone());
     assert_eq!(found(&known, InvalidDates::Stop), [("table.zero_dates", Severity::Error, "shop.a".to_owned())]);
@@ -87,6 +87,31 @@ fn what_was_seen_in_rows_goes_by_the_setting() {
     assert_eq!(with_null, [("table.lossy", Severity::Info), ("table.zero_dates", Severity::Info)]);
     known.looks.insert(0, Look { zero_dates: vec![], far_dates: vec!["d".into()], ..look });
     assert_eq!(found(&known, InvalidDates::Stop), [("table.lossy", Severity::Warning, "shop.a".to_owned())]);
+    known.looks.insert(0, Look { rows: 1, no_unicode: vec!["t".into()], ..Look::default() });
+    assert_eq!(found(&known, InvalidDates::Stop), [("table.characters", Severity::Error, "shop.a".to_owned())]);
+}
+
+#[test]
+fn what_the_target_has_no_value_for_is_told_by_type_and_default() {
+    use Severity::{Info, Warning};
+    const DAY_MS: i64 = 86_400_000;
+    let with = |kind: ColumnType, default: Option<i64>, nullable: bool| {
+        one(|table| {
+            let column = Column { name: "c".into(), kind, nullable, default: default.map(DefaultValue::Long) };
+            table.described.as_mut().unwrap().shape.columns.push(column);
+        })
+    };
+    for (days, told) in [(-25_568, true), (-25_567, false), (120_529, false), (120_530, true), (2_932_896, true)] {
+        let expected = if told { vec![("table.lossy", Warning)] } else { vec![] };
+        assert_eq!(with(ColumnType::Date, Some(days), false), expected, "{days}");
+        // The last moment of the day.
+        assert_eq!(with(ColumnType::DateTime { fsp: 3 }, Some((days + 1) * DAY_MS - 1), false), expected, "{days}");
+        assert_eq!(with(ColumnType::DateTime { fsp: 6 }, Some((days + 1) * DAY_MS * 1_000 - 1), false), expected, "{days}");
+    }
+    assert_eq!(with(ColumnType::Int { unsigned: false }, Some(2_932_896), false), []);
+    assert_eq!(with(ColumnType::Date, None, true), []);
+    assert_eq!(with(ColumnType::Vector, None, true), [("table.lossy", Info)]);
+    assert_eq!(with(ColumnType::Vector, None, false), []);
 }
 
 #[test]

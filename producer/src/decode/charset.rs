@@ -160,6 +160,18 @@ impl Charset {
         self.name == "binary"
     }
 
+    /// Whether a column may hold what has no Unicode equivalent: bytes without a character, or characters that only this set has.
+    #[must_use]
+    pub fn has_gaps(&self) -> bool {
+        match &self.kind {
+            Kind::SingleByte(single) => single.table.contains(&None),
+            Kind::MultiByte(_) => true,
+            Kind::Utf8 | Kind::Utf8ThreeBytes | Kind::Ascii | Kind::Ucs2 | Kind::Utf16BigEndian | Kind::Utf16LittleEndian | Kind::Utf32 => {
+                false
+            }
+        }
+    }
+
     /// Bytes that a character takes at most in this character set: a column's length in bytes is
     /// this many times its length in characters.
     #[must_use]

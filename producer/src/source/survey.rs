@@ -1,7 +1,7 @@
 //! What the assessment before the start asks beside what a start needs: tables as they are, with those that can't be captured, their sizes, and a bounded look
 //! into their rows; other replicas; how long the binlog is kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use millrace_schemas::shape::{BinaryKind, ColumnType, TableShape, TextKind, quote};
 
@@ -44,6 +44,8 @@ pub struct Look {
     pub zero_dates: Vec<String>,
     /// Columns with a date before 1900 or after 2299.
     pub far_dates: Vec<String>,
+    /// Columns with a character that has no Unicode equivalent.
+    pub no_unicode: Vec<String>,
     /// Bytes of the largest row's long columns.
     pub largest: u64,
 }
@@ -137,16 +139,22 @@ async fn columns(session: &mut Session) -> Result<HashMap<(String, String), Name
     Ok(tables)
 }
 
-/// Looks into the first rows of a table, in the order in which the server gives them; none where it has no column worth it.
+/// Looks into the first rows of a table, in the order in which the server gives them; none where it has no column worth it. `gaps` are the character sets that
+/// have something without a Unicode equivalent.
 ///
 /// # Errors
 ///
 /// The server's errors, and answers that can't be understood.
-pub async fn look(session: &mut Session, shape: &TableShape, rows_max: u32) -> Result<Option<Look>, SourceError> {
+pub async fn look(session: &mut Session, shape: &TableShape, gaps: &[String], rows_max: u32) -> Result<Option<Look>, SourceError> {
     let doing = format!("looking into {}", shape.quoted());
-    let dates: Vec<&str> = shape.columns.iter().filter(|column| column.kind.holds_date()).map(|column| column.name.as_str()).collect();
-    let long: Vec<&str> = shape.columns.iter().filter(|column| is_long(&column.kind)).map(|column| column.name.as_str()).collect();
-    if dates.is_empty() && long.is_empty() {
+    let named = |of: &dyn Fn(&ColumnType) -> bool| -> Vec<&str> {
+        shape.columns.iter().filter(|column| of(&column.kind)).map(|column| column.name.as_str()).collect()
+    };
+    let dates = named(&ColumnType::holds_date);
+    let texts = named(&|kind| matches!(kind, ColumnType::Text { charset, .. } if gaps.contains(charset)));
+    let long = named(&is_long);
+    let columns: BTreeSet<String> = dates.iter().chain(&texts).chain(&long).map(|name| quote(name)).collect();
+    if columns.is_empty() {
         return Ok(None);
     }
     let mut wanted = vec!["COUNT(*)".to_owned()];
@@ -156,9 +164,16 @@ pub async fn look(session: &mut Session, shape: &TableShape, rows_max: u32) -> R
         wanted.push(format!("COALESCE(SUM(MONTH({date}) = 0 OR DAY({date}) = 0 OR DAY({date}) > DAY(LAST_DAY({date}))), 0) > 0"));
         wanted.push(format!("COALESCE(SUM(MONTH({date}) > 0 AND (YEAR({date}) < 1900 OR YEAR({date}) > 2299)), 0) > 0"));
     }
+    for name in &texts {
+        // What has no equivalent is converted to a question mark, of tis620 to U+FFFD: then there are more of these than before.
+        let text = quote(name);
+        wanted.push(format!(
+            "COALESCE(SUM(CHAR_LENGTH(REPLACE(REPLACE(CONVERT({text} USING utf8mb4), '?', ''), _utf8mb4 x'EFBFBD', '')) <> CHAR_LENGTH(REPLACE({text}, '?', ''))), 0) > 0"
+        ));
+    }
     let lengths: Vec<String> = long.iter().map(|name| format!("COALESCE(LENGTH({}), 0)", quote(name))).collect();
     wanted.push(if lengths.is_empty() { "0".to_owned() } else { format!("COALESCE(MAX({}), 0)", lengths.join(" + ")) });
-    let columns: Vec<String> = dates.iter().chain(&long).map(|name| quote(name)).collect();
+    let columns: Vec<String> = columns.into_iter().collect();
     let sql = format!("SELECT {} FROM (SELECT {} FROM {} LIMIT {rows_max}) AS some", wanted.join(", "), columns.join(", "), shape.quoted());
     let row = session.row(&doing, &sql).await?;
     let mut found = Look { rows: session.number(&doing, &row, 0)?.unwrap_or(0), ..Look::default() };
@@ -170,7 +185,12 @@ pub async fn look(session: &mut Session, shape: &TableShape, rows_max: u32) -> R
             found.far_dates.push((*name).to_owned());
         }
     }
-    found.largest = session.number(&doing, &row, 1 + 2 * dates.len())?.unwrap_or(0);
+    for (place, name) in texts.iter().enumerate() {
+        if session.number(&doing, &row, 1 + 2 * dates.len() + place)? == Some(1) {
+            found.no_unicode.push((*name).to_owned());
+        }
+    }
+    found.largest = session.number(&doing, &row, 1 + 2 * dates.len() + texts.len())?.unwrap_or(0);
     Ok(Some(found))
 }
 

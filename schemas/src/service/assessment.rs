@@ -15,6 +15,26 @@ mod tests;
 pub use reference::reference;
 pub use render::{json, junit, table};
 
+/// Declares checks, and the list of them in the order in which they are shown.
+///
+/// `checks! { LIST: "What the list is."; /// Its doc. NAME: "its.id", [Error, Warning], Stops, finds "…", why "…", fix "…"; … }`: the severities are those of
+/// [`Severity`], and what stands behind them is of [`AtStart`].
+#[macro_export]
+macro_rules! checks {
+    ($list:ident: $doc_of_list:literal; $($(#[doc = $doc:literal])* $name:ident: $id:literal, [$($severity:ident),+], $start:ident, finds $finds:expr, why $why:expr, fix $fix:expr;)+) => {
+        $($(#[doc = $doc])* pub static $name: $crate::service::assessment::Check = $crate::service::assessment::Check {
+            id: $id,
+            finds: $finds,
+            severities: &[$($crate::service::assessment::Severity::$severity),+],
+            why: $why,
+            fix: $fix,
+            at_start: $crate::service::assessment::AtStart::$start,
+        };)+
+        #[doc = $doc_of_list]
+        pub static $list: &[&$crate::service::assessment::Check] = &[$(&$name),+];
+    };
+}
+
 /// No finding is an error.
 pub const EXIT_CLEAN: u8 = 0;
 /// At least one finding is an error.

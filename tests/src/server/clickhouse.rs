@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Daemon, cached, free_port, version_of};
 use crate::failure::{Context, Failure, Result};
+use crate::stack::Stack;
 
 /// The server's user, and its password.
 const USER: &str = "millrace";
@@ -43,17 +44,35 @@ impl ClickHouseServer {
         Ok(Some(Self { daemon, port }))
     }
 
-    /// Ends it and starts it again with settings in its user's profile, in the place of those that it had.
+    /// Ends it and starts it again with settings in its user's profile, in the place of those that it had, and with all rights.
     ///
     /// # Errors
     /// If it can't be started.
     pub async fn start_with(&mut self, profile: &[(&str, &str)]) -> Result<()> {
+        let settings = profile.iter().map(|(name, value)| ("--set", format!("{name}={value}")));
+        self.start_again(settings.collect()).await
+    }
+
+    /// Ends it and starts it again with a user that may do what these say alone: `SELECT ON shop.*`.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub async fn start_granting(&mut self, grants: &[String]) -> Result<()> {
+        self.start_again(grants.iter().map(|grant| ("--grant", grant.clone())).collect()).await
+    }
+
+    async fn start_again(&mut self, of_user: Vec<(&str, String)>) -> Result<()> {
         self.daemon.end()?;
-        let set = self.daemon.arguments.iter().position(|argument| argument == "--set").unwrap_or(self.daemon.arguments.len());
-        self.daemon.arguments.truncate(set);
-        let settings = profile.iter().flat_map(|(name, value)| ["--set".to_owned(), format!("{name}={value}")]);
-        self.daemon.arguments.extend(settings.map(Into::into));
+        let usual = self.daemon.arguments.iter().position(|argument| argument == "--set" || argument == "--grant");
+        self.daemon.arguments.truncate(usual.unwrap_or(self.daemon.arguments.len()));
+        self.daemon.arguments.extend(of_user.into_iter().flat_map(|(option, value)| [option.into(), value.into()]));
         self.daemon.start().await
+    }
+
+    /// The stack with this server in the place of its ClickHouse.
+    #[must_use]
+    pub fn stack(&self, others: &Stack) -> Stack {
+        Stack { clickhouse: self.url(), clickhouse_user: USER.to_owned(), clickhouse_password: USER.to_owned(), ..others.clone() }
     }
 
     /// Its address. User and password are both `millrace`.

@@ -63,6 +63,8 @@ pub struct MySqlServer {
     data: PathBuf,
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
+    /// How many of its arguments are those of every server.
+    usual: usize,
 }
 
 impl MySqlServer {
@@ -87,10 +89,22 @@ impl MySqlServer {
             .arguments(first)
             .arguments(common(&home, &data))
             .arguments([format!("--port={port}"), format!("--server-id={}", options.server_id)])
-            .arguments(USUAL)
-            .arguments(options.flags);
+            .arguments(USUAL);
+        let usual = daemon.arguments.len();
+        daemon = daemon.arguments(options.flags);
         daemon.start().await?;
-        Ok(Some(Self { daemon, data, port }))
+        Ok(Some(Self { daemon, data, port, usual }))
+    }
+
+    /// Ends it in good order and starts it again with these options of mysqld beside the usual ones, in the place of those that it had.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub async fn start_with(&mut self, flags: &[&str]) -> Result<()> {
+        self.daemon.stop().await?;
+        self.daemon.arguments.truncate(self.usual);
+        self.daemon.arguments.extend(flags.iter().map(Into::into));
+        self.daemon.start().await
     }
 
     /// The stack with this server in the place of its MySQL.

@@ -1,12 +1,13 @@
 //! ClickHouse, as the consumer needs it.
 
+use millrace_tests::clock;
 use millrace_tests::failure::{Context, Result};
 use millrace_tests::processes::{Binary, free_address};
 use millrace_tests::scenario::{World, must, scenario};
-use millrace_tests::server::ClickHouseServer;
+use millrace_tests::server::{ClickHouseServer, Disk};
 use serde_json::{Value, json};
 
-use super::{Base, ENDS_WITHIN, assess, published};
+use super::{Base, ENDS_WITHIN, assess, fix_of, published};
 
 /// Topics with schemas, as a producer leaves them: a keyed table and one without.
 async fn topics(world: &World) -> Result<()> {
@@ -121,5 +122,104 @@ fn a_user_that_may_not_write_is_found() {
         server.start_with(&[]).await?;
         let assessed = assess(world, Binary::Consumer, &settings).await?;
         must(assessed.json["errors"] == 0, || format!("{:#}", assessed.json))
+    });
+}
+
+/// What the reference says that the user needs, for mirrors with views in a database that isn't there, and for progress.
+fn least(world: &World) -> Vec<String> {
+    let database = format!("`{}`.*", world.name);
+    let rights = ["SELECT", "INSERT", "ALTER", "CREATE TABLE", "CREATE VIEW", "DROP VIEW", "CREATE DATABASE"];
+    let progress = ["SELECT", "INSERT", "ALTER", "CREATE TABLE", "CREATE DATABASE"];
+    let system = ["databases", "tables", "columns"].map(|table| format!("SELECT ON system.{table}"));
+    rights
+        .map(|right| format!("{right} ON {database}"))
+        .into_iter()
+        .chain(progress.map(|right| format!("{right} ON `_millrace`.*")))
+        .chain(system)
+        .collect()
+}
+
+#[test]
+fn each_right_at_clickhouse_is_found_alone_and_the_least_is_enough() {
+    scenario("check_grants", async |world| {
+        let Some(mut server) = ClickHouseServer::start(&world.directory, None).await? else { return Ok(()) };
+        let mut mysql = world.mysql().await?;
+        mysql.run_all(["CREATE TABLE keyed (id INT PRIMARY KEY, v INT)", "INSERT INTO keyed VALUES (1, 1)"]).await?;
+        published(world).await?;
+        let world = &world.seen_at(server.stack(&world.stack));
+        let name = world.name.as_str();
+        let least = least(world);
+        server.start_granting(&least).await?;
+        let settings = settings(world)?;
+        let base = Base::new(world, Binary::Consumer, settings.clone()).await?;
+        for (right, severity) in
+            [("SELECT", "error"), ("INSERT", "error"), ("CREATE DATABASE", "error"), ("DROP VIEW", "warning"), ("ALTER", "warning")]
+        {
+            let lacking = format!("{right} ON `{name}`.*");
+            let others: Vec<String> = least.iter().filter(|grant| **grant != lacking).cloned().collect();
+            server.start_granting(&others).await?;
+            let assessed = base.expect(&lacking, &[("clickhouse.privileges", severity, name)]).await?;
+            let fix = fix_of(&assessed, "clickhouse.privileges");
+            must(fix == format!("GRANT {right} ON `{name}`.* TO `millrace`"), || fix.clone())?;
+        }
+        // CREATE DATABASE includes the right to its tables, and that one the right to views: all of them are granted in one.
+        let one = [format!("ALL ON `{name}`.*"), "ALL ON `_millrace`.*".to_owned()];
+        server.start_granting(&one).await?;
+        base.expect("all rights to the databases", &[]).await?;
+        let reading = [format!("SELECT ON `{name}`.*"), "ALL ON `_millrace`.*".to_owned()];
+        server.start_granting(&reading).await?;
+        let both = [("clickhouse.privileges", "error", name), ("clickhouse.privileges", "warning", name)];
+        let assessed = base.expect("only reading", &both).await?;
+        // The remedies together are enough.
+        let fixes = assessed.json["findings"].as_array().cloned().unwrap_or_default();
+        let fixes = fixes.iter().filter(|finding| finding["id"] == "clickhouse.privileges");
+        let granted = fixes
+            .filter_map(|finding| finding["fix"].as_str()?.strip_prefix("GRANT ")?.split_once(" TO ").map(|(grant, _)| grant.to_owned()));
+        server.start_granting(&reading.into_iter().chain(granted).collect::<Vec<_>>()).await?;
+        base.expect("mended", &[]).await?;
+        // And what is the least for the assessment is enough for the work.
+        server.start_granting(&least).await?;
+        let mut consumer = world.start(Binary::Consumer, "least", &settings)?;
+        consumer.ready().await?;
+        world.equal(&mut [&mut consumer]).await?;
+        consumer.stop(ENDS_WITHIN).await
+    });
+}
+
+/// The consumer's clock is another one, in the place of ClickHouse's: how far they are apart is what counts.
+#[test]
+fn clocks_that_differ_are_found_alone() {
+    scenario("check_clock", async |world| {
+        topics(world).await?;
+        let base = Base::new(world, Binary::Consumer, settings(world)?).await?;
+        let url = world.stack.clickhouse.trim_end_matches('/').to_owned();
+        base.expect_in("the machine's clock", &clock::ahead(&world.directory, 0)?, &[]).await?;
+        for (seconds, words) in [(60, "behind this machine's"), (-60, "ahead of this machine's")] {
+            let other = clock::ahead(&world.directory, seconds)?;
+            let assessed = base.expect_in("another clock", &other, &[("clickhouse.clock", "warning", url.as_str())]).await?;
+            must(assessed.json.to_string().contains(words), || format!("{:#}", assessed.json))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_is_found_alone() {
+    scenario("check_disk", async |world| {
+        let Some(disk) = Disk::mount(&world.directory.join("disk"), 64)? else { return Ok(()) };
+        let Some(server) = ClickHouseServer::start(&world.directory, Some(disk.path())).await? else { return Ok(()) };
+        topics(world).await?;
+        let world = &world.seen_at(server.stack(&world.stack));
+        let settings = settings(world)?;
+        let healthy = assess(world, Binary::Consumer, &settings).await?;
+        must(!healthy.findings.iter().any(|(id, ..)| id == "clickhouse.disk"), || format!("{:#}", healthy.json))?;
+        disk.fill()?;
+        let full = assess(world, Binary::Consumer, &settings).await?;
+        disk.free();
+        let mut expected = healthy.findings.clone();
+        expected.insert(("clickhouse.disk".to_owned(), "warning".to_owned(), server.url()));
+        must(full.findings == expected, || format!("{:#}", full.json))?;
+        drop(server);
+        Ok(())
     });
 }

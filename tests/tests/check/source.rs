@@ -2,12 +2,12 @@
 
 use millrace_tests::failure::Result;
 use millrace_tests::processes::{Binary, free_address};
-use millrace_tests::scenario::{World, must};
-use millrace_tests::server::{MySqlServer, Options, Version};
+use millrace_tests::scenario::{World, must, scenario};
+use millrace_tests::server::{MariaDbServer, MySqlServer, Options, Version};
 use millrace_tests::source::Source;
 use serde_json::{Value, json};
 
-use super::{Base, ENDS_WITHIN, fix_of, print};
+use super::{Base, ENDS_WITHIN, assess, fix_of, print, unchecked};
 use crate::sources::on;
 
 /// One thing that is broken by statements, and what is expected then.
@@ -40,7 +40,7 @@ async fn run(base: &Base<'_>, mysql: &mut Source, breaks: Vec<Break>) -> Result<
     Ok(())
 }
 
-async fn prepared(world: &World) -> Result<Source> {
+pub(super) async fn prepared(world: &World) -> Result<Source> {
     let mut mysql = world.mysql().await?;
     mysql.run_all(["CREATE TABLE plain (id INT PRIMARY KEY, v VARCHAR(9))", "CREATE TABLE other (id INT PRIMARY KEY)"]).await?;
     mysql.run("INSERT INTO plain VALUES (1, 'a')").await?;
@@ -80,7 +80,7 @@ fn each_thing_about_the_source_is_found_alone() {
             "INSERT INTO mysql.time_zone_name VALUES ('UTC', 1), ('Europe/Berlin', 1)",
         ];
         mysql.run_all(zones).await?;
-        let zoned = super::assess(world, Binary::Producer, base.settings()).await?;
+        let zoned = assess(world, Binary::Producer, base.settings()).await?;
         let gone: Vec<_> = base.findings.difference(&zoned.findings).map(|(id, ..)| id.as_str()).collect();
         must(gone == ["source.time_zones"], || format!("{gone:?}"))
     });
@@ -93,6 +93,9 @@ fn of_tables(world: &World) -> Vec<Break> {
         table(world, "isam", "(id INT PRIMARY KEY) ENGINE = MyISAM", &[("table.engine", "warning")]),
         table(world, "computed", "(id INT PRIMARY KEY, g INT AS (id + 1))", &[("table.generated", "info")]),
         table(world, "words", "(w VARCHAR(9) PRIMARY KEY)", &[("table.key_collation", "info")]),
+        table(world, "open", "(id INT PRIMARY KEY, d DATE DEFAULT '9999-12-31')", &[("table.lossy", "warning")]),
+        table(world, "opened", "(id INT PRIMARY KEY, at DATETIME(6) DEFAULT '9999-12-31 23:59:59.999999')", &[("table.lossy", "warning")]),
+        table(world, "within", "(id INT PRIMARY KEY, d DATE DEFAULT '2299-12-31', at DATETIME DEFAULT '1900-01-01')", &[]),
     ];
     let dated = |table: &str, date: &str| {
         vec![
@@ -108,6 +111,18 @@ fn of_tables(world: &World) -> Vec<Break> {
         ("far", "1500-01-01", "table.lossy", "warning"),
     ] {
         breaks.push((table, dated(table, date), drop(table), vec![(id, severity, format!("{name}.{table}"))]));
+    }
+    // 0xAE is no character in greek.
+    for (table, charset, value, expected) in [
+        ("greek", "greek", "3FE1AE", vec![("table.characters", "error", format!("{name}.greek"))]),
+        ("greek_well", "greek", "3FE1", vec![]),
+        ("gbk_well", "gbk", "3FC4E3", vec![]),
+    ] {
+        let made = vec![
+            format!("CREATE TABLE `{name}`.{table} (id INT PRIMARY KEY, c VARCHAR(9) CHARACTER SET {charset})"),
+            format!("INSERT INTO `{name}`.{table} VALUES (1, x'{value}')"),
+        ];
+        breaks.push((table, made, drop(table), expected));
     }
     breaks.push((
         "one topic",
@@ -193,7 +208,28 @@ fn what_newer_servers_can_do_is_found_alone() {
         let target = format!("127.0.0.1:{}", server.port);
         let compression = variable("binlog_transaction_compression", "ON", "OFF", "source.binlog_transaction_compression", "info", &target);
         let hidden = table(world, "hidden", "(id INT PRIMARY KEY, v INT INVISIBLE)", &[("table.invisible", "info")]);
-        run(&base, &mut mysql, vec![compression, hidden]).await
+        let vectors = table(world, "vectors", "(id INT PRIMARY KEY, v VECTOR(3))", &[("table.lossy", "info")]);
+        let filled = table(world, "filled", "(id INT PRIMARY KEY, v VECTOR(3) NOT NULL)", &[]);
+        run(&base, &mut mysql, vec![compression, hidden, vectors, filled]).await
+    });
+}
+
+#[test]
+fn another_kind_of_server_is_told_and_nothing_else() {
+    scenario("check_other", async |world| {
+        let Some(server) = MariaDbServer::start(&world.directory).await? else { return Ok(()) };
+        let mut settings = world.producer_settings()?;
+        settings["source"]["port"] = json!(server.port);
+        let assessed = assess(world, Binary::Producer, &settings).await?;
+        let of_source: Vec<&str> = assessed
+            .findings
+            .iter()
+            .map(|(id, ..)| id.as_str())
+            .filter(|id| id.starts_with("source.") || id.starts_with("table."))
+            .collect();
+        must(of_source == ["source.version"], || format!("{:#}", assessed.json))?;
+        let why = unchecked(&assessed, "source.log_bin");
+        must(why.as_deref() == Some("it is another kind of server"), || format!("{why:?}"))
     });
 }
 

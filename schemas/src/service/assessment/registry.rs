@@ -11,11 +11,21 @@ const ASKED_AT_ONCE: usize = 8;
 /// It answers.
 pub static REACH: Check = Check {
     id: "registry.reach",
-    finds: "error: the registry doesn't answer, or refuses the user.",
+    finds: "error: the registry doesn't answer, or what answers isn't one.",
     severities: &[Severity::Error],
     why: "Each record carries the id of its schema, which the registry gives to the producer and explains to the consumer.",
-    fix: "`registry.url`, with its path, `registry.user`, `registry.password`.",
+    fix: "`registry.url`, with its path, and the network between.",
     at_start: AtStart::Meets,
+};
+
+/// The user is let in.
+pub static LOGIN: Check = Check {
+    id: "registry.login",
+    finds: "error: the registry refuses the user or the password, or doesn't let the user ask for subjects.",
+    severities: &[Severity::Error],
+    why: "Without the registry nothing can be written or read, and a refusal isn't tried again.",
+    fix: "`registry.user`, `registry.password`, and the user's rights to read subjects.",
+    at_start: AtStart::Stops,
 };
 
 /// It takes schemas.
@@ -59,13 +69,25 @@ pub struct SubjectFacts {
     pub level: Option<String>,
 }
 
+/// A setting of the registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Setting {
+    /// It is this.
+    Is(String),
+    /// The registry has no such setting, or it isn't set.
+    #[default]
+    Absent,
+    /// The user may not ask for it.
+    Forbidden,
+}
+
 /// What the registry answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Its mode.
-    pub mode: Option<String>,
+    pub mode: Setting,
     /// The level of subjects that have none of their own.
-    pub level: Option<String>,
+    pub level: Setting,
     /// The subjects that were asked about.
     pub subjects: Vec<SubjectFacts>,
 }
@@ -77,7 +99,8 @@ pub struct Facts {
 /// If it can't be reached, or refuses the user.
 pub async fn gather(registry: &Registry, subjects: &[(String, String)], thorough: bool) -> Result<Facts, RegistryError> {
     let there = registry.subjects().await?;
-    let mut facts = Facts { mode: registry.mode().await?, level: registry.compatibility(None).await?, subjects: Vec::new() };
+    let mut facts =
+        Facts { mode: setting(registry.mode().await)?, level: setting(registry.compatibility(None).await)?, subjects: Vec::new() };
     let asked: Vec<_> = subjects.iter().filter(|(subject, _)| thorough || there.contains(subject)).cloned().collect();
     for some in asked.chunks(ASKED_AT_ONCE) {
         let mut asking = JoinSet::new();
@@ -96,6 +119,16 @@ pub async fn gather(registry: &Registry, subjects: &[(String, String)], thorough
     Ok(facts)
 }
 
+/// A user may be let to subjects, and not to what holds for all of them.
+fn setting(answer: Result<Option<String>, RegistryError>) -> Result<Setting, RegistryError> {
+    match answer {
+        Ok(Some(value)) => Ok(Setting::Is(value)),
+        Ok(None) => Ok(Setting::Absent),
+        Err(RegistryError::Unauthorized { .. }) => Ok(Setting::Forbidden),
+        Err(error) => Err(error),
+    }
+}
+
 async fn of_subject(registry: &Registry, subject: String, schema: &str) -> Result<SubjectFacts, RegistryError> {
     // What is registered already is registered no more, and so can't be refused.
     let compatible = registry.lookup(&subject, schema).await?.is_some() || registry.compatible(&subject, schema).await?;
@@ -106,15 +139,15 @@ async fn of_subject(registry: &Registry, subject: String, schema: &str) -> Resul
 /// Judges.
 #[must_use]
 pub fn judge(facts: &Facts, url: &str) -> Part {
-    let mut findings = Vec::new();
-    // Others than Confluent's have no modes.
-    if let Some(mode) = facts.mode.as_deref().filter(|mode| !mode.eq_ignore_ascii_case("READWRITE")) {
-        findings.push(MODE.error(url, format!("its mode is {mode}, must be READWRITE"), put(url, "mode", "mode", "READWRITE")));
-    }
-    let level = facts.level.as_deref().unwrap_or("NONE");
-    if level == "NONE" || level.ends_with("_TRANSITIVE") {
-        let found = format!("its compatibility level is {level} for all subjects that have none of their own");
-        findings.push(LEVEL.info(url, found, put(url, "config", "compatibility", "BACKWARD")));
+    let mut part = mode(&MODE, Severity::Error, &facts.mode, url);
+    match &facts.level {
+        Setting::Is(level) if level != "NONE" && !level.ends_with("_TRANSITIVE") => {}
+        Setting::Forbidden => part.unchecked.push(LEVEL.unchecked("the user may not ask for the level of all subjects")),
+        told => {
+            let level = if let Setting::Is(level) = told { level.as_str() } else { "NONE" };
+            let found = format!("its compatibility level is {level} for all subjects that have none of their own");
+            part.findings.push(LEVEL.info(url, found, put(url, "config", "compatibility", "BACKWARD")));
+        }
     }
     for subject in facts.subjects.iter().filter(|subject| !subject.compatible) {
         let level = subject.level.as_deref().unwrap_or("its level");
@@ -123,9 +156,28 @@ pub fn judge(facts: &Facts, url: &str) -> Part {
             "change the table as {level} allows it, or, once its readers can take both, {}",
             put(url, &format!("config/{}", subject.subject), "compatibility", "NONE")
         );
-        findings.push(COMPATIBILITY.error(&subject.subject, found, fix));
+        part.findings.push(COMPATIBILITY.error(&subject.subject, found, fix));
     }
-    findings.into()
+    part
+}
+
+/// Judges the mode: how bad another than `READWRITE` is differs between who registers schemas and who only reads them.
+#[must_use]
+pub fn mode(check: &'static Check, severity: Severity, mode: &Setting, url: &str) -> Part {
+    let mut part = Part::default();
+    match mode {
+        Setting::Is(mode) if mode.eq_ignore_ascii_case("READWRITE") => {}
+        Setting::Is(mode) => {
+            let found = format!("its mode is {mode}, must be READWRITE for schemas to be registered");
+            part.findings.push(check.finding(severity, url, found, put(url, "mode", "mode", "READWRITE")));
+        }
+        // Others than Confluent's have none.
+        Setting::Absent => {
+            part.unchecked.push(check.unchecked("the registry has no modes; whether it takes a schema is seen when one is registered"))
+        }
+        Setting::Forbidden => part.unchecked.push(check.unchecked("the user may not ask for the mode")),
+    }
+    part
 }
 
 fn put(url: &str, path: &str, key: &str, value: &str) -> String {
@@ -135,9 +187,10 @@ fn put(url: &str, path: &str, key: &str, value: &str) -> String {
 /// What is told when it can't be asked.
 #[must_use]
 pub fn unreachable(url: &str, error: &RegistryError) -> Finding {
-    REACH.error(
-        url,
-        error.to_string(),
-        "check registry.url with its path, registry.user and registry.password, and that it may be reached from here",
-    )
+    match error {
+        RegistryError::Unauthorized { .. } => {
+            LOGIN.error(url, error.to_string(), "correct registry.user and registry.password, or give the user the right to read subjects")
+        }
+        _ => REACH.error(url, error.to_string(), "check registry.url with its path, and that it may be reached from here"),
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::kafka::{Facts, Needs, TopicFacts};
 use super::operations::{Operation, Operations};
 use super::*;
+use crate::registry::RegistryError;
 
 static A: Check = Check {
     id: "part.a",
@@ -215,8 +216,8 @@ fn old_brokers_are_told_by_their_protocol() {
 fn the_mode_and_the_refusals_of_a_registry_are_errors() {
     let subject = |compatible| registry::SubjectFacts { subject: "t-value".into(), compatible, level: Some("FULL".into()) };
     let facts = |mode: &str, level: &str, compatible| registry::Facts {
-        mode: Some(mode.into()),
-        level: Some(level.into()),
+        mode: registry::Setting::Is(mode.into()),
+        level: registry::Setting::Is(level.into()),
         subjects: vec![subject(compatible)],
     };
     assert!(registry::judge(&facts("READWRITE", "BACKWARD", true), "http://r").findings.is_empty());
@@ -224,4 +225,24 @@ fn the_mode_and_the_refusals_of_a_registry_are_errors() {
     assert_eq!(ids(&part), ["registry.mode", "registry.level", "registry.compatibility"]);
     assert!(part.findings[2].found.contains("t-value") && part.findings[2].fix.contains("http://r/config/t-value"));
     assert_eq!(ids(&registry::judge(&registry::Facts::default(), "http://r")), ["registry.level"], "no modes, and no level at all");
+}
+
+#[test]
+fn what_the_registry_doesnt_tell_isnt_taken_for_right() {
+    let unchecked = |facts: &registry::Facts| -> Vec<&str> {
+        registry::judge(facts, "http://r").unchecked.iter().map(|unchecked| unchecked.check.id).collect()
+    };
+    assert_eq!(unchecked(&registry::Facts::default()), ["registry.mode"]);
+    let forbidden = registry::Facts { mode: registry::Setting::Forbidden, level: registry::Setting::Forbidden, subjects: Vec::new() };
+    assert_eq!(unchecked(&forbidden), ["registry.mode", "registry.level"]);
+    assert!(registry::judge(&forbidden, "http://r").findings.is_empty());
+}
+
+#[test]
+fn a_refusal_of_the_registry_is_no_silence() {
+    let url = || "http://r".to_owned();
+    let refused = RegistryError::Unauthorized { url: url(), what: "list subjects".into(), status: 401, reason: "no".into() };
+    let silent = RegistryError::Unreachable { url: url(), what: "list subjects".into(), reason: "no".into() };
+    assert_eq!(registry::unreachable("http://r", &refused).check.id, "registry.login");
+    assert_eq!(registry::unreachable("http://r", &silent).check.id, "registry.reach");
 }
