@@ -35,7 +35,7 @@ test: build more-servers ## start the stack, then run every test but the slow on
 	$(CARGO) test --workspace --profile $(PROFILE) --no-fail-fast
 
 test-slow: build more-servers ## start the stack, then run the tests that take minutes: the whole disruption matrix
-	$(CARGO) test --workspace --test main --profile $(PROFILE) --no-fail-fast -- --ignored --skip bench:: --nocapture
+	$(CARGO) test --workspace --test main --profile $(PROFILE) --no-fail-fast -- --ignored --nocapture
 
 # Tests that need these say so and pass without them: they take root and a Debian mirror.
 more-servers: stack
