@@ -7,6 +7,7 @@ use std::time::Duration;
 use millrace_tests::failure::{Context, Result};
 use millrace_tests::stack::Stack;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::figure::float;
@@ -15,19 +16,25 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Beyond so many topics they are asked for all at once.
 const TOPICS_ONE_BY_ONE: usize = 8;
 
+/// What Kafka says of partitions that have no leader, or of which a broker doesn't know yet.
+const LEADERLESS: [RDKafkaErrorCode; 3] =
+    [RDKafkaErrorCode::NotLeaderForPartition, RDKafkaErrorCode::LeaderNotAvailable, RDKafkaErrorCode::UnknownTopicOrPartition];
+
 /// Topics that are watched. What isn't committed yet counts, as do the records that mark commits.
 #[derive(Clone)]
 pub(crate) struct Watch {
     client: Arc<BaseConsumer>,
     topics: Arc<[String]>,
     partitions: Vec<(String, i32)>,
+    /// What the last answer was.
+    last: u64,
 }
 
 impl Watch {
     /// Of these topics, which needn't be there yet.
     pub(crate) fn new(stack: &Stack, topics: Vec<String>) -> Result<Self> {
         let client = config(stack, "bench-watch").set("isolation.level", "read_uncommitted").create()?;
-        Ok(Self { client: Arc::new(client), topics: topics.into(), partitions: Vec::new() })
+        Ok(Self { client: Arc::new(client), topics: topics.into(), partitions: Vec::new(), last: 0 })
     }
 
     /// The sum of the partitions' ends. Blocks.
@@ -42,12 +49,18 @@ impl Watch {
         for (topic, partition) in &self.partitions {
             list.add_partition_offset(topic, *partition, Offset::End)?;
         }
-        let ends = self.client.offsets_for_times(list, TIMEOUT).context("asking Kafka for the ends of topics")?;
+        let ends = match self.client.offsets_for_times(list, TIMEOUT) {
+            Ok(ends) => ends,
+            // A topic that was just made has no leader yet.
+            Err(error) if error.rdkafka_error_code().is_some_and(|code| LEADERLESS.contains(&code)) => return Ok(self.last),
+            Err(error) => return Err(error).context("asking Kafka for the ends of topics"),
+        };
         let sum = ends.elements().into_iter().map(|element| match element.offset() {
             Offset::Offset(end) => u64::try_from(end).unwrap_or(0),
             _ => 0,
         });
-        Ok(sum.sum())
+        self.last = sum.sum();
+        Ok(self.last)
     }
 
     /// The partitions, once all topics are there.

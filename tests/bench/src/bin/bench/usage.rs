@@ -62,7 +62,8 @@ impl Servers {
     pub(crate) fn kafka_data(&self) -> Option<PathBuf> {
         let arguments = std::fs::read(format!("/proc/{}/cmdline", self.pids.get("kafka")?)).ok()?;
         let arguments = String::from_utf8_lossy(&arguments).into_owned();
-        let settings = arguments.split('\0').find(|argument| argument.ends_with(".properties"))?;
+        // The last of them: others are the JVM's.
+        let settings = arguments.split('\0').rfind(|argument| argument.ends_with(".properties"))?;
         let text = std::fs::read_to_string(settings).ok()?;
         text.lines().find_map(|line| line.strip_prefix("log.dirs=")).map(PathBuf::from)
     }
@@ -105,6 +106,8 @@ pub(crate) struct Moment {
     pub(crate) at: Instant,
     cpu: BTreeMap<String, f64>,
     busy: f64,
+    /// What this process had used.
+    here: f64,
 }
 
 impl Meter {
@@ -128,7 +131,7 @@ impl Meter {
     /// If one of the processes has ended.
     pub(crate) fn now(&self) -> Result<Moment> {
         let cpu = self.pids.iter().map(|(name, pid)| Ok((name.clone(), cpu(*pid).context(format_args!("{name} has ended"))?)));
-        Ok(Moment { at: Instant::now(), cpu: cpu.collect::<Result<_>>()?, busy: busy()? })
+        Ok(Moment { at: Instant::now(), cpu: cpu.collect::<Result<_>>()?, busy: busy()?, here: self::cpu(std::process::id())? })
     }
 
     /// What was used between two moments, for so many rows.
@@ -142,9 +145,10 @@ impl Meter {
         }
         let used = |name: &String| to.cpu.get(name).zip(from.cpu.get(name)).map(|(to, from)| to - from);
         let cpu: BTreeMap<String, f64> = self.pids.keys().filter_map(|name| Some((name.clone(), used(name)?))).collect();
-        let known: f64 = cpu.values().sum();
-        // The harness itself is known too, where it isn't measured.
-        let others = ((to.busy - from.busy) - known).max(0.0) / seconds;
+        // What the harness takes itself is no other's.
+        let here = if self.pids.values().any(|pid| *pid == std::process::id()) { 0.0 } else { to.here - from.here };
+        let known: f64 = cpu.values().sum::<f64>() + here;
+        let others = (to.busy - from.busy - known).max(0.0) / seconds;
         let peak_mib = self.own.iter().map(|name| Ok((name.clone(), peak_mib(*self.pids.get(name).context(name)?)?)));
         Ok(Run { rows, seconds, peak_mib: peak_mib.collect::<Result<_>>()?, cpu, bytes: BTreeMap::new(), others: Some(others) })
     }

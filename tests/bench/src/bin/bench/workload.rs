@@ -124,7 +124,10 @@ impl Workload {
             // Replaced rows are gone only some time later.
             Self::Hot => (format!("SELECT sum(hits) FROM `{database}`.hot FINAL"), rows),
             // The rows are all different, so their number is in the catalogue.
-            _ => (format!("SELECT sum(total_rows) FROM system.tables WHERE database = '{database}' AND engine LIKE '%MergeTree'"), rows),
+            _ => (
+                format!("SELECT ifNull(sum(total_rows), 0) FROM system.tables WHERE database = '{database}' AND engine LIKE '%MergeTree'"),
+                rows,
+            ),
         }
     }
 

@@ -45,7 +45,7 @@ pub(crate) fn settings(world: &World, group: &str, producer: &str) -> Result<Set
 /// Reads so many records of a producer's topics. Blocks.
 pub(crate) fn run(world: &World, topics: &[String], (group, producer): (&str, &str), records: u64, reader: Reader) -> Result<Run> {
     let meter = Meter::of_this(&world.servers);
-    let mut clock = Clock { meter, from: None, count: 0, records, deadline: Instant::now() + WITHIN };
+    let mut clock = Clock { meter, from: None, before: 0, count: 0, records, deadline: Instant::now() + WITHIN };
     match reader {
         Reader::Session => by_session(&settings(world, group, producer)?, &mut clock)?,
         Reader::Poll => by_poll(&assigned(&world.stack, topics)?, &mut clock)?,
@@ -53,13 +53,15 @@ pub(crate) fn run(world: &World, topics: &[String], (group, producer): (&str, &s
     }
     let from = clock.from.context("no record came")?;
     let to = clock.meter.now()?;
-    clock.meter.run(&from, &to, float(clock.count))
+    clock.meter.run(&from, &to, float(clock.count - clock.before))
 }
 
 /// Counts records, and begins to measure with the first.
 struct Clock {
     meter: Meter,
     from: Option<crate::usage::Moment>,
+    /// Records that were there when it began.
+    before: u64,
     count: u64,
     records: u64,
     deadline: Instant,
@@ -70,6 +72,7 @@ impl Clock {
     fn count(&mut self, some: u64) -> Result<bool> {
         if self.from.is_none() && some > 0 {
             self.from = Some(self.meter.now()?);
+            self.before = some;
         }
         self.count += some;
         if some == 0 && Instant::now() > self.deadline {

@@ -61,7 +61,8 @@ pub(crate) async fn publish(world: &World, process: &mut Process, base: Base, (r
     let pid = process.id();
     let is_all = async || {
         must_be_well(world, process)?;
-        Ok(process.status().await?["records"].as_u64() >= Some(records))
+        // It may not answer yet.
+        Ok(process.status().await.is_ok_and(|status| status["records"].as_u64() >= Some(records)))
     };
     fill(world, ("producer", pid), base, (rows, records), is_all).await
 }
@@ -112,8 +113,8 @@ pub(crate) async fn fill(
     let (Some((first, from)), Some((last, to)), Some((_, zero))) = (some, seen.last(), seen.first()) else {
         return Err(Failure::new("nothing was published"));
     };
-    let mut run = match first == last {
-        // All came at once.
+    let mut run = match first * 2 > *last {
+        // Most came at once: the time runs from when there was nothing yet.
         true => meter.run(zero, to, float(rows))?,
         false => meter.run(from, to, float(rows) * float(last - first) / float(*last))?,
     };
