@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything is run from the repository's root.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow fuzz more-servers lint install tools stack down build docs fmt
+.PHONY: help demo test test-slow bench bench-peers fuzz more-servers lint install tools stack down build docs fmt
 
 CARGO ?= cargo
 PROFILE ?= dev
@@ -15,8 +15,18 @@ TOOLS := $(CACHE)/tools
 STACK := deploy/local/stack
 FUZZ_SECONDS ?= 20
 
+# What `make bench` measures, and how much of it; docs/how-to/benchmark.md has the names.
+BENCH ?=
+BENCH_WORKLOADS ?=
+BENCH_ROWS ?= 2000000
+BENCH_RUNS ?= 3
+BENCH_OUT ?= target/bench
+RELEASE := $(TARGET_DIR)/release
+# The others take as long to link and measure nothing.
+BENCH_BINARIES := --bin bench --bin millrace-producer --bin millrace-consumer
+
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: build ## start the stack and a pipeline under load, compare every row, leave it running
 	@set -a && . ./.stack/env && set +a && $(BIN)/demo
@@ -25,11 +35,21 @@ test: build more-servers ## start the stack, then run every test but the slow on
 	$(CARGO) test --workspace --profile $(PROFILE) --no-fail-fast
 
 test-slow: build more-servers ## start the stack, then run the tests that take minutes: the whole disruption matrix
-	$(CARGO) test --workspace --test main --profile $(PROFILE) --no-fail-fast -- --ignored --skip bench:: --nocapture
+	$(CARGO) test --workspace --test main --profile $(PROFILE) --no-fail-fast -- --ignored --nocapture
 
 # Tests that need these say so and pass without them: they take root and a Debian mirror.
 more-servers: stack
 	@MILLRACE_MYSQL=$$(. deploy/local/versions.sh && echo $$MYSQL_NEW_VERSION) $(STACK) fetch mysql mariadb || true
+
+bench: stack ## measure each stage and the whole line: BENCH="snapshot line" BENCH_WORKLOADS=orders BENCH_ROWS=200000 for less
+	$(CARGO) build --workspace --release $(BENCH_BINARIES)
+	@set -a && . ./.stack/env && set +a && $(RELEASE)/bench run $(BENCH) --rows $(BENCH_ROWS) --runs $(BENCH_RUNS) \
+		$(if $(BENCH_WORKLOADS),--workloads $(BENCH_WORKLOADS)) --output $(BENCH_OUT)/bench.json
+
+bench-peers: stack ## the same work done by Debezium in Kafka Connect, in the same run as ours
+	@$(STACK) fetch connect
+	$(CARGO) build --workspace --release $(BENCH_BINARIES)
+	@set -a && . ./.stack/env && set +a && $(RELEASE)/bench peers --rows $(BENCH_ROWS) --runs $(BENCH_RUNS) --output $(BENCH_OUT)/peers.json
 
 fuzz: install ## run each fuzz target for FUZZ_SECONDS (20)
 	@fuzz/run $(FUZZ_SECONDS)

@@ -5,7 +5,6 @@
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "helpers of tests fail as tests do, and say what they skip")]
 
 mod suite {
-    mod bench;
     mod decode;
     mod faults;
     mod faults_clickhouse;

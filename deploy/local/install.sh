@@ -58,7 +58,7 @@ missing_packages() {
   python_suits || printf 'python3\tPython >= 3.9\n'
   for server in "$@"; do
     case $server in
-      kafka | registry) java=yes ;;
+      kafka | registry | connect) java=yes ;;
       mysql)
         if ! mysql_is_new; then
           library_there libaio.so.1 || printf '%s\tlibaio\n' "$(libaio_package)"
@@ -158,6 +158,7 @@ maven() {
   flock -w 1800 "$cache/maven.lock" mvn -q -B -C -f "$here/pom.xml" -P "$profile" \
     -Dkafka.version="$KAFKA_VERSION" -Dlog4j.version="$LOG4J_VERSION" \
     -Dregistry.version="$REGISTRY_VERSION" -Dmysql-jar.version="$MYSQL_JAR_VERSION" \
+    -Dconnect.version="$CONNECT_VERSION" -Dlog4j-connect.version="$LOG4J_CONNECT_VERSION" -Ddebezium.version="$DEBEZIUM_VERSION" \
     -DincludeScope=runtime -DoutputDirectory="$to" dependency:copy-dependencies </dev/null
 }
 

@@ -227,6 +227,12 @@ impl Process {
         serde_json::from_str(&body).context(body)
     }
 
+    /// The number of its present life.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The most memory that its present life has used so far, in MiB: its peak resident set.
     ///
     /// # Errors

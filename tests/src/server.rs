@@ -242,7 +242,8 @@ fn free_port() -> Result<u16> {
 }
 
 /// A directory that `deploy/local` has put into its cache.
-fn cached(name: &str) -> Option<PathBuf> {
+#[must_use]
+pub fn cached(name: &str) -> Option<PathBuf> {
     let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = of("MILLRACE_CACHE")
         .or_else(|| of("XDG_CACHE_HOME").map(|cache| cache.join("millrace")))
@@ -251,7 +252,10 @@ fn cached(name: &str) -> Option<PathBuf> {
 }
 
 /// A value of `deploy/local/versions.sh`.
-fn version_of(name: &str) -> Result<String> {
+///
+/// # Errors
+/// If it has none of that name.
+pub fn version_of(name: &str) -> Result<String> {
     let path = crate::stack::repository().join("deploy/local/versions.sh");
     let text = std::fs::read_to_string(&path).context(path.display())?;
     let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -259,7 +263,8 @@ fn version_of(name: &str) -> Result<String> {
 }
 
 /// The java that `deploy/local` uses.
-fn java() -> OsString {
+#[must_use]
+pub fn java() -> OsString {
     let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java")).filter(|java| java.is_file());
     home.map_or_else(|| "java".into(), PathBuf::into_os_string)
 }

@@ -1,0 +1,89 @@
+//! What is printed: a line when something begins, and a table of figures.
+
+use std::io::Write;
+
+use millrace_tests::failure::Failure;
+
+use crate::figure::{Figure, Latency, Spread};
+
+/// A line, at once.
+pub(crate) fn say(text: &str) {
+    // Who doesn't read it any more misses nothing that the file doesn't have.
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Why it ended.
+pub(crate) fn complain(failure: &Failure) {
+    let _ = writeln!(std::io::stderr().lock(), "error: {failure}");
+}
+
+/// A rate, short.
+pub(crate) fn rate(rows_per_s: f64) -> String {
+    match rows_per_s {
+        rate if rate >= 1e6 => format!("{:.2} M", rate / 1e6),
+        rate if rate >= 1e3 => format!("{:.0} k", rate / 1e3),
+        rate => format!("{rate:.0}"),
+    }
+}
+
+/// A rate with its spread.
+pub(crate) fn rates(spread: Spread) -> String {
+    format!("{} ({}–{})", rate(spread.median), rate(spread.min), rate(spread.max))
+}
+
+/// CPU by process.
+pub(crate) fn costs(figure: &Figure) -> String {
+    // A server that has nothing to do with it is left out.
+    let some = figure.cpu_s_per_mrow.iter().filter(|(_, cost)| cost.median >= 0.005);
+    some.map(|(name, cost)| format!("{name} {:.2}", cost.median)).collect::<Vec<_>>().join(", ")
+}
+
+/// Memory by process.
+pub(crate) fn peaks(figure: &Figure) -> String {
+    let peaks: Vec<String> = figure.rss_mb.iter().map(|(name, peak)| format!("{name} {peak:.0}")).collect();
+    peaks.join(", ")
+}
+
+/// Bytes by where they were counted.
+pub(crate) fn bytes(figure: &Figure) -> String {
+    let bytes: Vec<String> = figure.bytes_per_row.iter().map(|(name, bytes)| format!("{name} {bytes:.0}")).collect();
+    bytes.join(", ")
+}
+
+/// One figure on a line.
+pub(crate) fn line(figure: &Figure) -> String {
+    let mut text = format!(
+        "{:<14} {:<8} {:<34} {:>28} rows/s   CPU s per M rows: {}",
+        figure.stage,
+        figure.workload,
+        if figure.limit { format!("limit: {}", figure.system) } else { figure.system.clone() },
+        rates(figure.rows_per_s),
+        costs(figure)
+    );
+    for (what, values) in [("peak MiB", peaks(figure)), ("bytes a row", bytes(figure))] {
+        if !values.is_empty() {
+            text.push_str(&format!("; {what}: {values}"));
+        }
+    }
+    if let Some(others) = figure.others_cores_max.filter(|others| *others > 0.1) {
+        text.push_str(&format!("; others took up to {others:.1} cores"));
+    }
+    text
+}
+
+/// One latency on a line.
+pub(crate) fn latency(latency: &Latency) -> String {
+    let peaks: Vec<String> = latency.rss_mb.iter().map(|(name, peak)| format!("{name} {peak:.0}")).collect();
+    format!(
+        "latency        {:<12} {:>6} changes/s (came: {:.0}): p50 {:.0} ms, p99 {:.0} ms ({:.0}–{:.0}), longest {:.0} ms; peak MiB: {}",
+        latency.profile,
+        latency.rate,
+        latency.reached,
+        latency.p50_ms.median,
+        latency.p99_ms.median,
+        latency.p99_ms.min,
+        latency.p99_ms.max,
+        latency.max_ms,
+        peaks.join(", ")
+    )
+}

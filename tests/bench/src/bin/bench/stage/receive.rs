@@ -1,0 +1,112 @@
+//! The binlog's events, from the server to this process, over the producer's own connection: each whole, its checksum proved, nothing decoded. The limit is
+//! `mysql_async`'s stream of the same events.
+
+use std::cmp::Ordering;
+
+use futures_util::StreamExt as _;
+use millrace_producer::position::place::FilePosition;
+use millrace_producer::source::log::{LogStream, RawEvent, Start};
+use millrace_producer::source::{Connector, server};
+use millrace_tests::failure::{Context, Result};
+use mysql_async::{BinlogStreamRequest, Conn, OptsBuilder};
+use tokio::time::timeout;
+
+use super::WITHIN;
+use crate::figure::{Run, float};
+use crate::usage::Meter;
+use crate::world::World;
+
+/// Server ids of streams of ours; the producers' are derived from their names.
+const SERVER_ID: u32 = 2_900_000_001;
+/// The made-up event at the stream's begin, which names the file.
+const ROTATE: u8 = 4;
+
+/// A part of the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// Where it begins.
+    pub(crate) from: FilePosition,
+    /// Where it ends.
+    pub(crate) to: FilePosition,
+}
+
+/// Where the log ends now.
+pub(crate) async fn log_end(connector: &Connector) -> Result<FilePosition> {
+    let mut session = connector.connect().await?;
+    let status = server::status(&mut session).await?;
+    session.close().await;
+    Ok(FilePosition { file: status.file, pos: status.pos })
+}
+
+/// Reads the part's events and gives each to `take` until it returns false, or the part ends.
+pub(crate) async fn events(connector: &Connector, part: &Part, mut take: impl FnMut(RawEvent) -> Result<bool>) -> Result<()> {
+    let start = Start::FilePos { file: part.from.file.clone(), pos: part.from.pos };
+    let mut stream = LogStream::open_beside(connector, start, SERVER_ID, connector.settings().heartbeat_interval).await?;
+    let mut file = part.from.file.clone();
+    loop {
+        let event = stream.next().await?;
+        if event.event_type == ROTATE {
+            file = String::from_utf8_lossy(event.body().get(8..).unwrap_or_default()).into_owned();
+        }
+        let is_last = is_past(&file, u64::from(event.log_pos), &part.to);
+        if !take(event)? || is_last {
+            break;
+        }
+    }
+    stream.close().await;
+    Ok(())
+}
+
+/// Whether what ends there is the part's last.
+fn is_past(file: &str, end: u64, to: &FilePosition) -> bool {
+    FilePosition { file: file.to_owned(), pos: end }.compare(to) != Ordering::Less
+}
+
+/// By the producer's stream.
+pub(crate) async fn ours(world: &World, connector: &Connector, part: &Part, rows: u64) -> Result<Run> {
+    let meter = Meter::of_this(&world.servers);
+    let mut bytes = 0;
+    let from = meter.now()?;
+    events(connector, part, |event| {
+        bytes += u64::from(event.event_size);
+        Ok(true)
+    })
+    .await?;
+    let mut run = meter.run(&from, &meter.now()?, float(rows))?;
+    run.bytes.insert("binlog".to_owned(), float(bytes));
+    Ok(run)
+}
+
+/// By `mysql_async`.
+pub(crate) async fn limit(world: &World, part: &Part, rows: u64) -> Result<Run> {
+    let stack = &world.stack;
+    let opts = OptsBuilder::default()
+        .ip_or_hostname(stack.mysql_host.as_str())
+        .tcp_port(stack.mysql_port)
+        .user(Some(stack.mysql_user.as_str()))
+        .pass(Some(stack.mysql_password.as_str()))
+        .prefer_socket(false)
+        .max_allowed_packet(Some(1 << 30));
+    let meter = Meter::of_this(&world.servers);
+    let from = meter.now()?;
+    let conn = Conn::new(opts).await?;
+    let request = BinlogStreamRequest::new(SERVER_ID + 1).with_filename(part.from.file.as_bytes()).with_pos(part.from.pos);
+    let mut stream = conn.get_binlog_stream(request).await?;
+    let mut file = part.from.file.clone();
+    let mut bytes = 0;
+    loop {
+        let event = timeout(WITHIN, stream.next()).await.context("the stream of mysql_async")?;
+        let event = event.context("the stream of mysql_async has ended")??;
+        let header = event.header();
+        bytes += u64::from(header.event_size());
+        if header.event_type_raw() == ROTATE {
+            file = String::from_utf8_lossy(event.data().get(8..).unwrap_or_default()).trim_end_matches(char::is_control).to_owned();
+        }
+        if is_past(&file, u64::from(header.log_pos()), &part.to) {
+            break;
+        }
+    }
+    let mut run = meter.run(&from, &meter.now()?, float(rows))?;
+    run.bytes.insert("binlog".to_owned(), float(bytes));
+    Ok(run)
+}
