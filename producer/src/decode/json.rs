@@ -276,7 +276,9 @@ impl Printer<'_> {
 
     /// Prints a string in quotes, escaped as `double_quote` (`sql/json_dom.cc`) does.
     fn string(&mut self, text: &[u8]) -> Result<(), DecodeError> {
-        std::str::from_utf8(text).map_err(|error| DecodeError::Text { charset: "utf8mb4", at: error.valid_up_to() })?;
+        if !text.is_ascii() {
+            std::str::from_utf8(text).map_err(|error| DecodeError::Text { charset: "utf8mb4", at: error.valid_up_to() })?;
+        }
         self.out.push(b'"');
         let mut rest = text;
         while let Some(at) = first_escape(rest) {
@@ -385,9 +387,9 @@ fn sized(data: &[u8]) -> Result<&[u8], DecodeError> {
 
 /// Where the first byte is that can't stand in a string as it is.
 fn first_escape(text: &[u8]) -> Option<usize> {
-    // Sixteen at a time and without a branch for each, which the compiler makes one comparison of.
-    let (blocks, _) = text.as_chunks::<16>();
-    let plain = blocks.iter().take_while(|block| !block.iter().fold(false, |any, byte| any | needs_escape(*byte))).count() * 16;
+    // Eight at a time and without a branch for each, which the compiler makes one comparison of.
+    let (blocks, _) = text.as_chunks::<8>();
+    let plain = blocks.iter().take_while(|block| !block.iter().fold(false, |any, byte| any | needs_escape(*byte))).count() * 8;
     let rest = text.get(plain..)?;
     rest.iter().position(|byte| needs_escape(*byte)).map(|at| plain + at)
 }

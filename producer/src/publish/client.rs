@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::ops::Range;
 use std::ptr::{self, NonNull};
+use std::time::Duration;
 
 use rdkafka::bindings as sys;
 use rdkafka::config::ClientConfig;
@@ -133,6 +134,14 @@ impl Client {
     /// Hands over a record with a header, by the binding's own way: there are few of them. None may wait.
     pub(super) fn hand_over_with_header(&self, record: BaseRecord<'_, [u8], [u8]>) -> KafkaResult<()> {
         self.producer.send(record).map_err(|(error, _)| error)
+    }
+
+    /// Sends all that was handed over without waiting for more to send with it, and waits so long for the acknowledgements. Whether all are there.
+    pub(super) fn flush(&self, within: Duration) -> bool {
+        let milliseconds = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the client lives. Nothing is called back, as this client's reports are events.
+        let result = unsafe { sys::rd_kafka_flush(self.producer.client().native_ptr(), milliseconds) };
+        !result.is_error()
     }
 
     fn handle(&mut self, name: &str) -> KafkaResult<NonNull<sys::rd_kafka_topic_t>> {

@@ -27,7 +27,9 @@ use settings::KafkaSettings;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one call may take that waits for the brokers.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a poll for delivery reports waits when there is nothing else to do.
+/// How long a flush waits before it is looked whether a record has failed.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
+/// How long is waited for room in the queue before it is tried again.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// After how many records failures are asked for.
@@ -206,14 +208,15 @@ impl Publisher {
         }
         self.hand_over()?;
         let deadline = Instant::now() + CALL_TIMEOUT * 2;
-        // Waiting here is quicker than in commit_transaction, whose flush polls only ten times a second.
-        while self.client.producer().in_flight_count() > 0 {
-            self.client.producer().poll(POLL_INTERVAL);
+        // Waiting here is quicker than in commit_transaction, which polls only ten times a second.
+        while !self.client.flush(FLUSH_INTERVAL) {
+            self.client.producer().poll(Duration::ZERO);
             self.check_delivered()?;
             if Instant::now() > deadline {
                 return Err(self.error("waiting for acknowledgements", KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut)));
             }
         }
+        self.client.producer().poll(Duration::ZERO);
         self.check_delivered()?;
         let mut result = self.client.producer().commit_transaction(CALL_TIMEOUT);
         // A commit that timed out may be asked for again, and then ends the same way (librdkafka, "Transactional API").
