@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything is run from the repository's root.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench bench-peers fuzz more-servers lint install tools stack down build docs fmt
+.PHONY: help demo test test-slow bench bench-peers instructions fuzz more-servers lint install tools stack down build docs fmt
 
 CARGO ?= cargo
 PROFILE ?= dev
@@ -36,6 +36,12 @@ test: build more-servers ## start the stack, then run every test but the slow on
 
 test-slow: build more-servers ## start the stack, then run the tests that take minutes: the whole disruption matrix
 	$(CARGO) test --workspace --test main --profile $(PROFILE) --no-fail-fast -- --ignored --nocapture
+
+# The dependencies are those of every other build: only the project's own crates are built once more, optimised.
+instructions: ## count the instructions of hot functions under valgrind, and hold them against tests/bench/instructions.txt
+	@$(STACK) install valgrind
+	CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_OPT_LEVEL=3 $(CARGO) build --workspace --bin instructions
+	$(TARGET_DIR)/debug/instructions $(WRITE)
 
 # Tests that need these say so and pass without them: they take root and a Debian mirror.
 more-servers: stack

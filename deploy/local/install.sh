@@ -52,11 +52,15 @@ library_there() {
   compgen -G "/usr/lib/*/$1*" >/dev/null || compgen -G "/usr/lib64/$1*" >/dev/null || compgen -G "/lib/*/$1*" >/dev/null
 }
 
-# Prints what the given servers still need, one "package<TAB>what it is" a line.
+# Prints what the given servers and tools still need, one "package<TAB>what it is" a line.
 missing_packages() {
   local server maven='' java='' venv=''
   python_suits || printf 'python3\tPython >= 3.9\n'
   for server in "$@"; do
+    if [[ $server == valgrind ]]; then
+      have valgrind || printf 'valgrind\tvalgrind\n'
+      continue
+    fi
     case $server in
       kafka | registry | connect) java=yes ;;
       mysql)

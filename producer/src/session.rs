@@ -32,7 +32,7 @@ use crate::source::log::LogStream;
 use crate::source::{Connector, Replay, ServerComparer, Session, SourceError, SourceSettings, server};
 use crate::status::{self, Status};
 use crate::tables::{Charsets, Listed, Publication, Tables};
-use crate::writer::{self, Inputs, LogQueue, Remembered, Writer};
+use crate::writer::{self, Batch, Inputs, LogQueue, Remembered, Writer};
 
 /// Snapshot messages that may wait for the writer; each chunk is answered before the next is sent.
 const SNAPSHOT_QUEUE: usize = 4;
@@ -273,16 +273,31 @@ impl<T> Drop for Guard<T> {
     }
 }
 
-/// Reads the log until it fails or nobody listens.
+/// Reads the log until it fails or nobody listens. What has come together goes on together, and nothing waits for more.
 async fn read_log(mut log: LogStream, queue: LogQueue) {
     loop {
-        match log.next().await {
-            Ok(event) => {
-                if !queue.send(event).await {
-                    return;
+        let mut batch = Batch::default();
+        let mut next = log.next().await;
+        let failed = loop {
+            match next {
+                Ok(event) => {
+                    if !batch.push(event) {
+                        break None;
+                    }
                 }
+                Err(error) => break Some(error),
             }
-            Err(error) => return queue.fail(error).await,
+            next = match log.ready() {
+                Ok(Some(event)) => Ok(event),
+                Ok(None) => break None,
+                Err(error) => Err(error),
+            };
+        };
+        if !batch.is_empty() && !queue.send(batch).await {
+            return;
+        }
+        if let Some(error) = failed {
+            return queue.fail(error).await;
         }
     }
 }

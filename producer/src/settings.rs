@@ -115,7 +115,7 @@ impl Settings {
             chunk_rows: narrow(r.integer("chunk_rows", Some(10_000), 1..=1_000_000, "rows", "Rows that one SELECT reads at most")),
             chunk_bytes: r.bytes(
                 "chunk_bytes",
-                16 << 20,
+                8 << 20,
                 64 << 10..=256 << 20,
                 "Bytes of rows after which a chunk ends; each worker may hold as many. One larger row passes alone",
             ),

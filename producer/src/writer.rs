@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use millrace_schemas::service::shutdown::Shutdown;
 use tokio::sync::mpsc;
 
-pub use queue::{LogQueue, LogReceiver};
+pub use queue::{Batch, LogQueue, LogReceiver};
 
 use crate::binlog::event::kind;
 use crate::binlog::table_map;
@@ -32,8 +32,6 @@ use crate::source::log::RawEvent;
 use crate::status::{Held, Status};
 use crate::tables::Tables;
 
-/// Events taken from the channel at once.
-const EVENTS_AT_ONCE: usize = 512;
 /// How often a position that moved without any captured change is committed.
 const IDLE_COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -162,7 +160,6 @@ impl Writer {
     }
 
     async fn follow(&mut self, inputs: &mut Inputs, shutdown: &Shutdown) -> Result<(), Error> {
-        let mut events = Vec::with_capacity(EVENTS_AT_ONCE);
         let (mut snapshot_open, mut signals_open) = (true, true);
         loop {
             let age_limit = self
@@ -185,19 +182,19 @@ impl Writer {
                     }
                     None => signals_open = false,
                 },
-                count = inputs.log.receive(&mut events, EVENTS_AT_ONCE), if !self.held => {
-                    if count == 0 {
-                        return Err(Error::Ended("log reader"));
-                    }
-                    for event in events.drain(..) {
-                        let queued = event?;
-                        self.event(&queued.event).await?;
-                        inputs.log.give_back(&queued);
+                waited = inputs.log.wait(), if !self.held => {
+                    waited.ok_or(Error::Ended("log reader"))??;
+                    while let Some(event) = inputs.log.next() {
+                        self.event(&event).await?;
                         if self.parts.capture.is_between_transactions() {
                             self.settle_pending()?;
                             self.act_on_signals().await?;
                         }
-                        if self.parts.publisher.open_bytes() >= self.parts.transaction_bytes_max && !self.held {
+                        // What follows waits until the rows of the view are out.
+                        if self.held {
+                            break;
+                        }
+                        if self.parts.publisher.open_bytes() >= self.parts.transaction_bytes_max {
                             self.commit()?;
                         }
                     }
@@ -206,6 +203,7 @@ impl Writer {
                 // While the stream is held nothing may be committed, so there is nothing to wake for.
                 () = tokio::time::sleep_until(age_limit.into()), if !self.held => {}
             }
+            self.parts.publisher.hand_over()?;
             self.commit_if_due()?;
         }
     }

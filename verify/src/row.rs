@@ -5,12 +5,12 @@ use std::sync::Arc;
 use millrace_consumer::column::Column;
 use millrace_consumer::plan::RowPlan;
 use millrace_consumer::target::Look;
+use millrace_producer::decode::result_row::ResultRow;
 use millrace_producer::encode::{Conversions, KeySpans, RowError, TablePlan};
 use millrace_producer::expression::{Context, RowView};
 use millrace_producer::rules::Output;
 use millrace_producer::source::ServerComparer;
 use millrace_schemas::shape::TableShape;
-use mysql_async::Row;
 
 use crate::cell::{Cells, UNFIT};
 use crate::error::Error;
@@ -85,7 +85,7 @@ impl RowMaker {
     }
 
     /// Encodes a row of the source as it is published; false where a filter leaves it out.
-    fn encode(&self, row: &Row, out: &mut Vec<u8>, spans: &mut KeySpans, source: &mut Vec<u8>) -> Result<bool, RowError> {
+    fn encode(&self, row: &ResultRow, out: &mut Vec<u8>, spans: &mut KeySpans, source: &mut Vec<u8>) -> Result<bool, RowError> {
         let Some(Ruled { output, comparer }) = &self.ruled else {
             return self.encoder.selected(row, out, spans, &mut Conversions::default()).map(|()| true);
         };
@@ -105,7 +105,7 @@ impl RowMaker {
     ///
     /// # Errors
     /// A row that can't be encoded, or whose key can't be loaded.
-    pub fn push(&self, row: &Row, rows: &mut Rows) -> Result<(), Error> {
+    pub fn push(&self, row: &ResultRow, rows: &mut Rows) -> Result<(), Error> {
         let shape = self.encoder.shape();
         let table = || format!("{}.{}", shape.database, shape.table);
         rows.encoded.clear();

@@ -164,7 +164,7 @@ fn uuid_text(bytes: [u8; 16]) -> String {
             text.push('-');
         }
         for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+            text.push(char::from(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
         }
     }
     text

@@ -85,10 +85,20 @@ impl<'a> Reader<'a> {
     /// `len` bytes (0–8), little-endian.
     #[inline]
     pub fn uint(&mut self, len: usize, part: &'static str) -> Result<u64, EventError> {
-        let bytes = self.bytes(len, part)?;
-        let mut wide = [0_u8; 8];
-        wide.get_mut(..len).ok_or(EventError::Invalid(part))?.copy_from_slice(bytes);
-        Ok(u64::from_le_bytes(wide))
+        // The lengths of integers and of most lengths: each is one load, where a copy of any length is a call.
+        match len {
+            1 => self.u8(part).map(u64::from),
+            2 => self.u16(part).map(u64::from),
+            3 => self.array(part).map(|[a, b, c]| u64::from(u32::from_le_bytes([a, b, c, 0]))),
+            4 => self.u32(part).map(u64::from),
+            8 => self.u64(part),
+            _ => {
+                let bytes = self.bytes(len, part)?;
+                let mut wide = [0_u8; 8];
+                wide.get_mut(..len).ok_or(EventError::Invalid(part))?.copy_from_slice(bytes);
+                Ok(u64::from_le_bytes(wide))
+            }
+        }
     }
 
     /// A length-encoded integer (MySQL's source documentation, "Protocol::LengthEncodedInteger").

@@ -321,6 +321,8 @@ pub struct Capture {
     file_end: u64,
     tables: HashMap<u64, Mapped>,
     descriptions: HashMap<Box<[u8]>, LoggedTable>,
+    /// The last of them that was met: the next one mostly is the same, and to compare it costs less than to look for it.
+    last_description: Option<(Box<[u8]>, LoggedTable)>,
     named: HashMap<(String, String), Arc<PreparedTable>>,
     gone: Option<(String, String)>,
     /// Tables of which rows are being read, by topic.
@@ -383,6 +385,7 @@ impl Capture {
             transaction: None,
             tables: HashMap::new(),
             descriptions: HashMap::new(),
+            last_description: None,
             named: HashMap::new(),
             gone: None,
             tracks: HashMap::new(),
@@ -469,6 +472,7 @@ impl Capture {
                 let shape = table.table.plan.shape();
                 self.named.insert((shape.database.clone(), shape.table.clone()), Arc::clone(&table.table));
                 self.invalidate(&table.table);
+                self.last_description = None;
                 self.descriptions.insert(description, table);
             }
             Learned::Named(database, name, Some(table)) => {
@@ -569,9 +573,7 @@ impl Capture {
 
     /// The stream is at `pos` of the current file, between transactions. A place that isn't further on has no effect.
     fn moved(&mut self, pos: u64, fingerprint: Option<Fingerprint>) {
-        let before = self.position.log.clone();
-        self.position.log.advance(&self.file, pos);
-        if self.position.log != before {
+        if self.position.log.advance(&self.file, pos) {
             self.position.fingerprint = fingerprint;
         }
     }
@@ -652,10 +654,22 @@ impl Capture {
         Err(CaptureError::RowsAsText { table })
     }
 
+    /// The table that a description means, if that is known.
+    fn described(&mut self, description: &[u8]) -> Option<LoggedTable> {
+        match &self.last_description {
+            Some((bytes, logged)) if **bytes == *description => Some(logged.clone()),
+            _ => {
+                let logged = self.descriptions.get(description)?.clone();
+                self.last_description = Some((description.into(), logged.clone()));
+                Some(logged)
+            }
+        }
+    }
+
     fn table_map<S: Sink>(&mut self, event: LogEvent<'_>, handled_us: i64, sink: &mut S) -> Result<Step, CaptureError<S::Error>> {
         let wrong = |cause| CaptureError::Event { event_type: kind::TABLE_MAP, cause };
         let (id, description) = split_id(event.body).map_err(wrong)?;
-        if let Some(logged) = self.descriptions.get(description).cloned() {
+        if let Some(logged) = self.described(description) {
             self.before_rows(event, &logged, handled_us, sink)?;
             self.tables.insert(id, Mapped::Captured(logged));
             return Ok(Step::Done);

@@ -169,6 +169,7 @@ impl Capture {
 
     /// Descriptions of the table may mean another one from here on, and rows that were read before are of the one that was.
     fn forget(&mut self, (database, table): &Name) {
+        self.last_description = None;
         self.descriptions.retain(|_, logged| {
             let shape = logged.table.plan.shape();
             shape.database != *database || shape.table != *table

@@ -40,7 +40,7 @@ impl Capture {
             event_type => GtidEvent::parse(event.body, event_type == kind::ANONYMOUS_GTID),
         };
         let gtid = gtid.map_err(wrong)?;
-        let gtid_text = gtid.gtid.as_ref().map(|(sid, number)| format!("{sid}:{number}"));
+        let gtid_text = gtid.gtid.as_ref().map(|(sid, number)| [sid, ":", &number.to_string()].concat());
         let mut published = 0;
         if let Some(part) = &self.position.transaction {
             let found = gtid_text.clone().unwrap_or_default();

@@ -215,7 +215,10 @@ fn push(character: char, out: &mut Vec<u8>) {
 
 /// Copies text that is UTF-8 already; the error of this and of the others is the offset.
 fn append_valid_utf8(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), usize> {
-    std::str::from_utf8(bytes).map_err(|error| error.valid_up_to())?;
+    // Most text is ASCII, which is seen many bytes at a time.
+    if !bytes.is_ascii() {
+        std::str::from_utf8(bytes).map_err(|error| error.valid_up_to())?;
+    }
     out.extend_from_slice(bytes);
     Ok(())
 }

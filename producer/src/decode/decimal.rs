@@ -19,6 +19,10 @@ const JSON_PRECISION_MAX: u8 = 81;
 const GROUP_DIGITS: u8 = 9;
 /// Bytes of 0 to 9 digits (`dig2bytes` in `strings/decimal.cc`).
 const GROUP_BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
+/// 10 to the power of 0 to 9.
+const POWERS: [u32; 10] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
+/// Digits that an `i64` surely holds: most decimals have no more.
+const WORD_DIGITS: u8 = 18;
 /// 10^65 takes 216 bits; 256 leave room for the sign.
 const LIMBS: usize = 4;
 /// Text is read in runs of as many digits as a `u64` surely holds.
@@ -32,30 +36,30 @@ pub fn binary_len(precision: u8, scale: u8) -> Result<usize, DecodeError> {
     if precision > PRECISION_MAX || scale > SCALE_MAX {
         return Err(DecodeError::DecimalShape { precision, scale });
     }
-    Ok(groups(precision, scale)?.map(bytes_of).sum())
+    groups_len(precision, scale)
 }
 
 fn bytes_of(digits: u8) -> usize {
     GROUP_BYTES.get(usize::from(digits)).copied().unwrap_or(4)
 }
 
-/// The digits of each group, in the order of the bytes: the odd group first before the point, last
-/// after it.
-fn groups(precision: u8, scale: u8) -> Result<impl Iterator<Item = u8>, DecodeError> {
+/// One more than the greatest number of up to nine digits.
+fn power(digits: u8) -> u32 {
+    POWERS.get(usize::from(digits)).copied().unwrap_or(u32::MAX)
+}
+
+/// The bytes of all groups: on each side of the point as many full ones as there are, and an odd one.
+fn groups_len(precision: u8, scale: u8) -> Result<usize, DecodeError> {
     if precision == 0 || scale > precision {
         return Err(DecodeError::DecimalShape { precision, scale });
     }
-    let whole = precision - scale;
-    let full = usize::from(whole / GROUP_DIGITS) + usize::from(scale / GROUP_DIGITS);
-    Ok(std::iter::once(whole % GROUP_DIGITS)
-        .chain(std::iter::repeat_n(GROUP_DIGITS, full))
-        .chain(std::iter::once(scale % GROUP_DIGITS))
-        .filter(|digits| *digits > 0))
+    let side = |digits: u8| usize::from(digits / GROUP_DIGITS) * bytes_of(GROUP_DIGITS) + bytes_of(digits % GROUP_DIGITS);
+    Ok(side(precision - scale) + side(scale))
 }
 
-/// Gives each group's value and digits to `each`; the answer is whether the number is negative.
+/// Gives each group's value and digits to `each`, in the order of the bytes: the odd group first before the point, last after it. The answer is whether the number is negative.
 fn read_groups(bytes: &[u8], precision: u8, scale: u8, mut each: impl FnMut(u32, u8)) -> Result<bool, DecodeError> {
-    let expected = groups(precision, scale)?.map(bytes_of).sum();
+    let expected = groups_len(precision, scale)?;
     if bytes.len() != expected {
         return Err(DecodeError::Length { what: "DECIMAL", expected, found: bytes.len() });
     }
@@ -63,21 +67,29 @@ fn read_groups(bytes: &[u8], precision: u8, scale: u8, mut each: impl FnMut(u32,
     let mask = if negative { 0xff } else { 0 };
     let mut rest = bytes;
     let mut first_bit = 0x80;
-    for digits in groups(precision, scale)? {
-        let Some((group, tail)) = rest.split_at_checked(bytes_of(digits)) else {
-            break; // `expected` is the sum of the groups
+    let mut group = |digits: u8| {
+        // `expected` is the sum of the groups, so that the bytes are there.
+        let Some((group, tail)) = rest.split_at_checked(bytes_of(digits)).filter(|(group, _)| !group.is_empty()) else {
+            return Ok(());
         };
         let mut value = 0_u32;
         for byte in group {
             value = (value << 8) | u32::from(byte ^ mask ^ first_bit);
             first_bit = 0;
         }
-        if value >= 10_u32.pow(u32::from(digits)) {
+        if value >= power(digits) {
             return Err(DecodeError::DecimalDigits { at: bytes.len() - rest.len() });
         }
         each(value, digits);
         rest = tail;
+        Ok(())
+    };
+    let whole = precision - scale;
+    group(whole % GROUP_DIGITS)?;
+    for _ in 0..whole / GROUP_DIGITS + scale / GROUP_DIGITS {
+        group(GROUP_DIGITS)?;
     }
+    group(scale % GROUP_DIGITS)?;
     Ok(negative)
 }
 
@@ -137,16 +149,28 @@ fn append_minimal(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
+/// As [`append_minimal`], of a number that a word holds.
+fn append_minimal_word(value: i64, out: &mut Vec<u8>) {
+    let magnitude = if value < 0 { !value } else { value };
+    // One bit is the sign's; 7 is the most, as of zero one byte stays.
+    let repeats = (magnitude.leading_zeros() - 1) / 8;
+    out.extend_from_slice(value.to_be_bytes().get(usize::try_from(repeats).unwrap_or(0)..).unwrap_or_default());
+}
+
 /// Appends the unscaled integer of a DECIMAL(precision, scale) of a row image.
 ///
 /// # Errors
 /// A shape that MySQL doesn't have, another length, or a digit group that holds too much.
 pub fn from_binary(bytes: &[u8], precision: u8, scale: u8, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     binary_len(precision, scale)?;
+    if precision <= WORD_DIGITS {
+        let mut value = 0_i64;
+        let negative = read_groups(bytes, precision, scale, |group, digits| value = value * i64::from(power(digits)) + i64::from(group))?;
+        append_minimal_word(if negative { -value } else { value }, out);
+        return Ok(());
+    }
     let mut magnitude = Magnitude::default();
-    let negative = read_groups(bytes, precision, scale, |value, digits| {
-        magnitude.mul_add(10_u64.pow(u32::from(digits)), u64::from(value));
-    })?;
+    let negative = read_groups(bytes, precision, scale, |value, digits| magnitude.mul_add(u64::from(power(digits)), u64::from(value)))?;
     magnitude.append(negative, out);
     Ok(())
 }
@@ -203,6 +227,13 @@ pub fn from_text(text: &[u8], scale: u8, out: &mut Vec<u8>) -> Result<(), Decode
     if !seen || after_point == Some(0) || (significant > 0 && significant + missing > PRECISION_MAX) {
         return Err(wrong(text.len()));
     }
+    if magnitude.used == 0
+        && run_digits + u32::from(missing) <= u32::from(WORD_DIGITS)
+        && let Ok(value) = i64::try_from(run * 10_u64.pow(u32::from(missing)))
+    {
+        append_minimal_word(if negative { -value } else { value }, out);
+        return Ok(());
+    }
     magnitude.mul_add(10_u64.pow(run_digits), run);
     for _ in 0..missing {
         magnitude.mul_add(10, 0);
@@ -213,7 +244,10 @@ pub fn from_text(text: &[u8], scale: u8, out: &mut Vec<u8>) -> Result<(), Decode
 
 /// Appends a BIGINT UNSIGNED as the unscaled integer of a `decimal(20,0)`.
 pub fn u64_to_unscaled(value: u64, out: &mut Vec<u8>) {
-    append_minimal(&u128::from(value).to_be_bytes(), out);
+    match i64::try_from(value) {
+        Ok(value) => append_minimal_word(value, out),
+        Err(_) => append_minimal(&u128::from(value).to_be_bytes(), out),
+    }
 }
 
 /// Appends the number as `decimal2string` prints it: no leading zeros but one before the point, and

@@ -256,7 +256,7 @@ impl Printer<'_> {
         let magnitude = u64::try_from(value.unsigned_abs()).unwrap_or(u64::MAX);
         let mut digits = [0_u8; 20];
         let begin = decimal_digits(magnitude, &mut digits);
-        self.out.extend(digits.iter().skip(begin));
+        self.out.extend_from_slice(digits.get(begin..).unwrap_or_default());
     }
 
     /// As `my_gcvt` (`strings/dtoa.cc`) prints the shortest digits that read back as the same double,
@@ -276,10 +276,12 @@ impl Printer<'_> {
 
     /// Prints a string in quotes, escaped as `double_quote` (`sql/json_dom.cc`) does.
     fn string(&mut self, text: &[u8]) -> Result<(), DecodeError> {
-        std::str::from_utf8(text).map_err(|error| DecodeError::Text { charset: "utf8mb4", at: error.valid_up_to() })?;
+        if !text.is_ascii() {
+            std::str::from_utf8(text).map_err(|error| DecodeError::Text { charset: "utf8mb4", at: error.valid_up_to() })?;
+        }
         self.out.push(b'"');
         let mut rest = text;
-        while let Some(at) = rest.iter().position(|byte| needs_escape(*byte)) {
+        while let Some(at) = first_escape(rest) {
             let (plain, special) = rest.split_at(at);
             self.out.extend_from_slice(plain);
             let Some((byte, tail)) = special.split_first() else {
@@ -381,6 +383,15 @@ fn sized(data: &[u8]) -> Result<&[u8], DecodeError> {
         }
     }
     Err(DecodeError::JsonLength)
+}
+
+/// Where the first byte is that can't stand in a string as it is.
+fn first_escape(text: &[u8]) -> Option<usize> {
+    // Eight at a time and without a branch for each, which the compiler makes one comparison of.
+    let (blocks, _) = text.as_chunks::<8>();
+    let plain = blocks.iter().take_while(|block| !block.iter().fold(false, |any, byte| any | needs_escape(*byte))).count() * 8;
+    let rest = text.get(plain..)?;
+    rest.iter().position(|byte| needs_escape(*byte)).map(|at| plain + at)
 }
 
 const fn needs_escape(byte: u8) -> bool {

@@ -11,6 +11,7 @@ pub(crate) mod defaults;
 mod digits;
 mod error;
 pub mod json;
+pub mod result_row;
 pub mod temporal;
 
 pub use error::DecodeError;

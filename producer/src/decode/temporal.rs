@@ -254,12 +254,18 @@ fn push_digits(value: u64, width: usize, out: &mut Vec<u8>) {
     let mut digits = [b'0'; 20];
     let begin = decimal_digits(value, &mut digits);
     let begin = begin.min(digits.len().saturating_sub(width));
-    out.extend(digits.iter().skip(begin));
+    out.extend_from_slice(digits.get(begin..).unwrap_or_default());
 }
 
 /// Appends a non-negative field in decimal, with zeros up to `width` digits.
 fn push_field(value: i64, width: usize, out: &mut Vec<u8>) {
     push_digits(value.unsigned_abs(), width, out);
+}
+
+/// A number of two digits, in decimal.
+fn two_digits(value: i64) -> [u8; 2] {
+    let digit = |value: i64| b'0' + u8::try_from(value).unwrap_or(0);
+    [digit(value / 10), digit(value % 10)]
 }
 
 /// Appends a TIMESTAMP(fsp) as Debezium's `io.debezium.time.ZonedTimestamp` in UTC:
@@ -279,17 +285,17 @@ pub fn write_zoned(us: i64, fsp: u8, out: &mut Vec<u8>) -> Result<(), DecodeErro
     let seconds = us.div_euclid(MICROS_PER_SECOND);
     let clock = seconds.rem_euclid(SECONDS_PER_DAY);
     let (year, month, day) = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));
-    // java.time.format.SignStyle.EXCEEDS_PAD; a TIMESTAMP never gets there.
-    if year < 0 {
-        out.push(b'-');
-    } else if year > 9999 {
-        out.push(b'+');
+    if (0..=9999).contains(&year) {
+        let ([a, b], [c, d]) = (two_digits(year / 100), two_digits(year % 100));
+        out.extend_from_slice(&[a, b, c, d]);
+    } else {
+        // java.time.format.SignStyle.EXCEEDS_PAD; a TIMESTAMP never gets there.
+        out.push(if year < 0 { b'-' } else { b'+' });
+        push_field(year, 4, out);
     }
-    push_field(year, 4, out);
-    for (separator, field) in [(b'-', month), (b'-', day), (b'T', clock / 3_600), (b':', clock / 60 % 60), (b':', clock % 60)] {
-        out.push(separator);
-        push_field(field, 2, out);
-    }
+    let ([m, o], [d, a], [h, u], [i, n], [s, e]) =
+        (two_digits(month), two_digits(day), two_digits(clock / 3_600), two_digits(clock / 60 % 60), two_digits(clock % 60));
+    out.extend_from_slice(&[b'-', m, o, b'-', d, a, b'T', h, u, b':', i, n, b':', s, e]);
     if fsp > 0 {
         out.push(b'.');
         push_field(micros / digit_unit(fsp), usize::from(fsp), out);

@@ -29,15 +29,21 @@ impl FilePosition {
         sequence(&self.file)
     }
 
-    /// Moves forward to `file`, `pos`; never backward, as a server that is asked for GTIDs begins at its file's start.
-    pub fn advance(&mut self, file: &str, pos: u64) {
-        match sequence(&self.file).cmp(&sequence(file)) {
+    /// Moves forward to `file`, `pos`; never backward, as a server that is asked for GTIDs begins at its file's start. Whether it moved.
+    pub fn advance(&mut self, file: &str, pos: u64) -> bool {
+        // The same file mostly; a look at its number is for others.
+        let order = if self.file == file { Ordering::Equal } else { sequence(&self.file).cmp(&sequence(file)) };
+        match order {
             Ordering::Less => {
                 self.file = file.to_owned();
                 self.pos = pos;
+                true
             }
-            Ordering::Equal => self.pos = self.pos.max(pos),
-            Ordering::Greater => {}
+            Ordering::Equal if pos > self.pos => {
+                self.pos = pos;
+                true
+            }
+            Ordering::Equal | Ordering::Greater => false,
         }
     }
 }

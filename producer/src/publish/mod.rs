@@ -1,5 +1,6 @@
 //! Records to Kafka: one transactional producer, whose every commit carries the position of what it commits (G3).
 
+mod client;
 pub mod follow;
 pub mod heartbeat;
 pub mod history;
@@ -9,25 +10,30 @@ pub mod signals;
 pub mod topics;
 pub mod transactions;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext};
 
 use crate::capture::{Record, Sink};
+use client::Client;
 use settings::KafkaSettings;
 
 /// How long the first call may take: who waits for a broker that isn't there is told soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one call may take that waits for the brokers.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a poll for delivery reports waits when there is nothing else to do.
+/// How long a flush waits before it is looked whether a record has failed.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
+/// How long is waited for room in the queue before it is tried again.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// After how many records failures are asked for.
+const POLL_RECORDS: u64 = 256;
 
 /// Why records can't be published.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +90,6 @@ struct Reports {
     failed: Mutex<Option<(KafkaError, String)>>,
     /// What the connection last said, for messages about a broker that doesn't answer.
     connection: Mutex<Option<String>>,
-    bytes: AtomicU64,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -114,14 +119,9 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         use rdkafka::Message;
-        match result {
-            Ok(message) => {
-                self.0.bytes.fetch_add(message.payload_len() as u64, Ordering::Relaxed);
-            }
-            Err((error, message)) => {
-                let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                failed.get_or_insert_with(|| (error.clone(), message.topic().to_owned()));
-            }
+        if let Err((error, message)) = result {
+            let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.get_or_insert_with(|| (error.clone(), message.topic().to_owned()));
         }
     }
 }
@@ -131,10 +131,12 @@ pub struct Publisher {
     name: String,
     id: String,
     brokers: String,
-    producer: BaseProducer<Context, NoCustomPartitioner>,
+    client: Client,
     reports: Arc<Reports>,
     open: Option<Instant>,
     records: u64,
+    /// Records when failures were last asked for.
+    polled: u64,
     bytes: u64,
     partitions: std::collections::HashMap<String, i32>,
 }
@@ -155,21 +157,23 @@ impl Publisher {
             .set("transactional.id", &id)
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2_random")
+            // What was delivered is known by the queue's being empty. A report for each record would cost as much as sending it.
+            .set("delivery.report.only.error", "true")
             .set("transaction.timeout.ms", settings.transaction_timeout.as_millis().to_string());
-        let producer: BaseProducer<Context, NoCustomPartitioner> =
-            config.create_with_context(context).map_err(|error| PublishError::Settings(error.to_string()))?;
+        let client = Client::new(&config, context).map_err(|error| PublishError::Settings(error.to_string()))?;
         let publisher = Self {
             name: name.to_owned(),
             id,
             brokers: settings.brokers(),
-            producer,
+            client,
             reports,
             open: None,
             records: 0,
+            polled: 0,
             bytes: 0,
             partitions: std::collections::HashMap::new(),
         };
-        publisher.producer.init_transactions(CONNECT_TIMEOUT).map_err(|cause| publisher.error("starting to publish", cause))?;
+        publisher.client.producer().init_transactions(CONNECT_TIMEOUT).map_err(|cause| publisher.error("starting to publish", cause))?;
         Ok(publisher)
     }
 
@@ -198,25 +202,29 @@ impl Publisher {
     pub fn commit(&mut self, progress: &[progress::ProgressRecord]) -> Result<(), PublishError> {
         self.begin()?;
         for record in progress {
-            self.enqueue(BaseRecord::to(&record.topic).partition(0).key(record.key.as_bytes()).payload(record.value.as_bytes()))?;
+            let record =
+                Record { topic: &record.topic, key: Some(record.key.as_bytes()), value: Some(record.value.as_bytes()), header: None };
+            self.enqueue(&record, Some(0))?;
         }
+        self.hand_over()?;
         let deadline = Instant::now() + CALL_TIMEOUT * 2;
-        // Waiting here is quicker than in commit_transaction, whose flush polls only ten times a second.
-        while self.producer.in_flight_count() > 0 {
-            self.producer.poll(POLL_INTERVAL);
+        // Waiting here is quicker than in commit_transaction, which polls only ten times a second.
+        while !self.client.flush(FLUSH_INTERVAL) {
+            self.client.producer().poll(Duration::ZERO);
             self.check_delivered()?;
             if Instant::now() > deadline {
                 return Err(self.error("waiting for acknowledgements", KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut)));
             }
         }
+        self.client.producer().poll(Duration::ZERO);
         self.check_delivered()?;
-        let mut result = self.producer.commit_transaction(CALL_TIMEOUT);
+        let mut result = self.client.producer().commit_transaction(CALL_TIMEOUT);
         // A commit that timed out may be asked for again, and then ends the same way (librdkafka, "Transactional API").
         while let Err(KafkaError::Transaction(error)) = &result {
             if !error.is_retriable() || Instant::now() > deadline {
                 break;
             }
-            result = self.producer.commit_transaction(CALL_TIMEOUT);
+            result = self.client.producer().commit_transaction(CALL_TIMEOUT);
         }
         result.map_err(|cause| self.error("committing", cause))?;
         self.open = None;
@@ -226,27 +234,53 @@ impl Publisher {
 
     fn begin(&mut self) -> Result<(), PublishError> {
         if self.open.is_none() {
-            self.producer.begin_transaction().map_err(|cause| self.error("beginning a transaction", cause))?;
+            self.client.producer().begin_transaction().map_err(|cause| self.error("beginning a transaction", cause))?;
             self.open = Some(Instant::now());
         }
         Ok(())
     }
 
-    /// Hands a record to librdkafka, waiting while its queue is full.
-    fn enqueue(&mut self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), PublishError> {
-        let deadline = Instant::now() + CALL_TIMEOUT * 4;
+    /// Puts a record behind those that are sent.
+    fn enqueue(&mut self, record: &Record<'_>, partition: Option<i32>) -> Result<(), PublishError> {
+        if let Some(header) = record.header {
+            self.hand_over()?;
+            return self
+                .waiting_for_room(Some(record.topic), |client| client.hand_over_with_header(with_header(record, partition, header)));
+        }
+        if self.client.is_full(record.topic) {
+            self.hand_over()?;
+        }
+        let added = self.client.add(record.topic, partition, record.key, record.value);
+        added.map_err(|cause| self.error(&format!("publishing to {}", record.topic), cause))
+    }
+
+    /// Hands all records that wait for others to librdkafka: to be called when none comes for now.
+    ///
+    /// # Errors
+    /// [`PublishError`], of these records or of earlier ones.
+    pub fn hand_over(&mut self) -> Result<(), PublishError> {
+        self.waiting_for_room(None, Client::hand_over)?;
+        if self.records - self.polled >= POLL_RECORDS {
+            self.polled = self.records;
+            self.client.producer().poll(Duration::ZERO);
+            self.check_delivered()?;
+        }
+        Ok(())
+    }
+
+    /// Hands something over as soon as librdkafka's queue has room for it.
+    fn waiting_for_room(&mut self, topic: Option<&str>, mut give: impl FnMut(&mut Client) -> KafkaResult<()>) -> Result<(), PublishError> {
+        let mut deadline = None;
         loop {
-            match self.producer.send(record) {
+            match give(&mut self.client) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < deadline => {
-                    record = back;
-                    self.producer.poll(POLL_INTERVAL);
+                Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull))
+                    if Instant::now() < *deadline.get_or_insert_with(|| Instant::now() + CALL_TIMEOUT * 4) =>
+                {
+                    self.client.producer().poll(POLL_INTERVAL);
                     self.check_delivered()?;
                 }
-                Err((cause, record)) => {
-                    let what = format!("publishing to {}", record.topic);
-                    return Err(self.error(&what, cause));
-                }
+                Err(cause) => return Err(self.error(&format!("publishing to {}", topic.unwrap_or(self.client.topic())), cause)),
             }
         }
     }
@@ -261,7 +295,7 @@ impl Publisher {
 
     /// One place decides what an error of Kafka's means.
     fn error(&self, what: &str, cause: KafkaError) -> PublishError {
-        let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
+        let fatal = self.client.producer().client().fatal_error().map(|(code, _)| code);
         let code = fatal.or(cause.rdkafka_error_code());
         let refused =
             |advice| PublishError::Refused { brokers: self.brokers.clone(), what: what.to_owned(), cause: Box::new(cause.clone()), advice };
@@ -308,12 +342,7 @@ impl Sink for Publisher {
         self.begin()?;
         self.records += 1;
         self.bytes += record.value.map_or(0, <[u8]>::len) as u64;
-        self.enqueue(base_record(&record))?;
-        if self.records.is_multiple_of(256) {
-            self.producer.poll(Duration::ZERO);
-            self.check_delivered()?;
-        }
-        Ok(())
+        self.enqueue(&record, None)
     }
 
     fn send_to_all(&mut self, record: Record<'_>) -> Result<(), PublishError> {
@@ -321,7 +350,7 @@ impl Sink for Publisher {
         let count = match self.partitions.get(record.topic) {
             Some(count) => *count,
             None => {
-                let metadata = self.producer.client().fetch_metadata(Some(record.topic), CALL_TIMEOUT);
+                let metadata = self.client.producer().client().fetch_metadata(Some(record.topic), CALL_TIMEOUT);
                 let metadata = metadata.map_err(|cause| self.error(&format!("asking for the partitions of {}", record.topic), cause))?;
                 let count = metadata.topics().first().map_or(1, |topic| topic.partitions().len().max(1));
                 let count = i32::try_from(count).unwrap_or(i32::MAX);
@@ -331,22 +360,13 @@ impl Sink for Publisher {
         };
         for partition in 0..count {
             self.records += 1;
-            self.enqueue(base_record(&record).partition(partition))?;
+            self.enqueue(&record, Some(partition))?;
         }
         Ok(())
     }
 }
 
-fn base_record<'a>(record: &Record<'a>) -> BaseRecord<'a, [u8], [u8]> {
-    let mut base = BaseRecord::to(record.topic);
-    if let Some(key) = record.key {
-        base = base.key(key);
-    }
-    if let Some(value) = record.value {
-        base = base.payload(value);
-    }
-    if let Some((key, value)) = record.header {
-        base = base.headers(OwnedHeaders::new().insert(Header { key, value: Some(value) }));
-    }
-    base
+fn with_header<'a>(record: &Record<'a>, partition: Option<i32>, (key, value): (&str, &[u8])) -> BaseRecord<'a, [u8], [u8]> {
+    let headers = OwnedHeaders::new().insert(Header { key, value: Some(value) });
+    BaseRecord { partition, key: record.key, payload: record.value, ..BaseRecord::to(record.topic) }.headers(headers)
 }

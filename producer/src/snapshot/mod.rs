@@ -25,6 +25,7 @@ use self::message::{Chunk, Hold, Reading, SnapshotMessage};
 use self::plan::{Job, Next, Work};
 use self::table::{Described, key_columns};
 use crate::capture::{ChunkOutcome, EncodedRows, Opened, PreparedTable, SnapshotOrigin};
+use crate::decode::result_row::ResultRow;
 use crate::encode::{Conversions, KeySpans};
 use crate::error::Error;
 use crate::position::place::FilePosition;
@@ -457,14 +458,16 @@ impl Shared {
         &self,
         prepared: &PreparedTable,
         name: &str,
-        row: &mysql_async::Row,
+        row: &ResultRow,
         rows: &mut EncodedRows,
         spans: &mut KeySpans,
     ) -> Result<(), Error> {
         let mut conversions = Conversions::default();
         rows.push(spans, |out, spans| prepared.plan.selected(row, out, spans, &mut conversions))
             .map_err(|cause| Error::SnapshotRow { table: name.to_owned(), cause })?;
-        self.snapshot.status.converted(conversions);
+        if conversions != Conversions::default() {
+            self.snapshot.status.converted(conversions);
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use millrace_schemas::shape::{Column, ColumnType, DefaultValue, TableShape, quote};
-use mysql_async::{Row, Value};
+use mysql_async::Value;
 
 use super::column_type;
 use super::connect::Session;
@@ -342,12 +342,12 @@ async fn fill_defaults(session: &mut Session, shape: &mut TableShape, listed: &[
             prepared_row(session, &doing, &format!("SELECT {list} FROM (SELECT 1) AS one LEFT JOIN {} ON FALSE", shape.quoted())).await?
         }
     };
-    let mut row = row.ok_or_else(|| session.unexpected(&doing, "no row"))?;
-    for (at, i) in wanted.into_iter().enumerate() {
+    let row = row.ok_or_else(|| session.unexpected(&doing, "no row"))?;
+    for (value, i) in row.into_iter().zip(wanted) {
         let column = &mut shape.columns[i];
         column.default = match &listed[i].literal_default {
             Some(text) if is_empty && !column.nullable => defaults::from_text(&column.kind, text),
-            _ => defaults::value(&column.kind, row.take::<Value, _>(at).unwrap_or(Value::NULL)),
+            _ => defaults::value(&column.kind, value),
         };
     }
     Ok(())
@@ -363,12 +363,12 @@ fn default_expression(column: &Column) -> String {
 }
 
 /// The first row of a prepared statement.
-async fn prepared_row(session: &mut Session, doing: &str, sql: &str) -> Result<Option<Row>, SourceError> {
+async fn prepared_row(session: &mut Session, doing: &str, sql: &str) -> Result<Option<Vec<Value>>, SourceError> {
     let mut rows = session.select(doing, sql).await?;
     let row = rows.next().await?;
     // Read to the end, so that the next statement needn't.
     while rows.next().await?.is_some() {}
-    Ok(row)
+    row.map(|row| row.values()).transpose().map_err(|error| session.unexpected(doing, &error.to_string()))
 }
 
 fn of_table(database: &str, table: Option<&str>) -> String {

@@ -8,22 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_schemas::service::assessment::Finding;
-use mysql_async::prelude::Queryable;
-use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, Row, SslOpts, Statement, Value};
-use secrecy::ExposeSecret;
+use mysql_async::{Row, Value};
 use tokio::time::timeout;
 
+use super::connection::{Connection, Ready, WireError};
 use super::error::{SourceError, one_line};
 use super::server;
-use super::settings::{SourceSettings, TlsMode};
+use super::settings::SourceSettings;
 use super::tls;
-
-/// The largest packet that MySQL can send. Rows and events are never larger, and a lower limit would make a
-/// large row an error for ever.
-const PACKET_BYTES_MAX: usize = 1 << 30;
-
-/// After this much silence the system asks whether the other side is still there.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 
 /// Each setting with its reason:
 /// - `time_zone`, `character_set_results`, `sql_mode`: see the module. ALLOW_INVALID_DATES is needed for key bounds
@@ -48,12 +40,11 @@ pub struct Connector {
 /// One connection to the source, set up for reading.
 #[derive(Debug)]
 pub struct Session {
-    pub(super) conn: Conn,
+    pub(super) connection: Connection,
     pub(super) target: Arc<str>,
     pub(super) read_timeout: Duration,
-    /// A statement that a chunk was read with, to be closed before the next one: the server keeps at most
-    /// `max_prepared_stmt_count`.
-    pub(super) statement: Option<Statement>,
+    /// The server's version, as it greets with it.
+    pub(super) server_version: (u16, u16, u16),
 }
 
 impl Connector {
@@ -83,11 +74,9 @@ impl Connector {
     /// The host has no address or doesn't answer, TLS fails, or the user is refused.
     pub async fn connect(&self) -> Result<Session, SourceError> {
         let session = self.in_time(async {
-            let addresses = self.resolve().await?;
-            let opts = self.opts(addresses).await?;
-            let conn = Conn::new(opts).await.map_err(|error| self.refusal(error))?;
+            let Ready { connection, version } = self.log_in().await?;
             let (target, read_timeout) = (Arc::clone(&self.target), self.settings.read_timeout);
-            let mut session = Session { conn, target, read_timeout, statement: None };
+            let mut session = Session { connection, target, read_timeout, server_version: version };
             match session.run("setting the connection up", SETUP).await {
                 Ok(()) => Ok(session),
                 Err(error) => Err(foreign(session).await.unwrap_or(error)),
@@ -116,45 +105,6 @@ impl Connector {
         let unknown = |source| SourceError::UnknownHost { host: host.clone(), source };
         let found = tokio::net::lookup_host((host.as_str(), self.settings.port)).await.map_err(unknown)?;
         Ok(found.map(|address| address.ip()).collect())
-    }
-
-    async fn opts(&self, addresses: Vec<IpAddr>) -> Result<Opts, SourceError> {
-        let settings = &self.settings;
-        let password = settings.password.now()?;
-        Ok(OptsBuilder::default()
-            .ip_or_hostname(settings.host.as_str())
-            .tcp_port(settings.port)
-            .resolved_ips(Some(addresses))
-            .user(Some(settings.user.as_str()))
-            .pass(Some(password.expose_secret()))
-            .ssl_opts(self.ssl_opts().await?)
-            .prefer_socket(false)
-            .max_allowed_packet(Some(PACKET_BYTES_MAX))
-            // Given, so that the library doesn't ask the server with a statement of its own.
-            .wait_timeout(Some(28_800))
-            .tcp_keepalive(Some(KEEPALIVE_AFTER))
-            // Chunks differ in their text, so that a cache would only hold statements open.
-            .stmt_cache_size(Some(0))
-            .compression(None)
-            .into())
-    }
-
-    async fn ssl_opts(&self) -> Result<Option<SslOpts>, SourceError> {
-        let settings = &self.settings.tls;
-        if settings.mode == TlsMode::Disabled {
-            return Ok(None);
-        }
-        let mut opts = SslOpts::default()
-            .with_danger_accept_invalid_certs(settings.mode == TlsMode::Required)
-            .with_danger_skip_domain_validation(settings.mode != TlsMode::VerifyIdentity);
-        if let Some(bundle) = self.authorities().await? {
-            // Only these: a certificate from a public authority is no proof that this is our server.
-            opts = opts.with_root_certs(vec![bundle.into()]).with_disable_built_in_roots(true);
-        }
-        if let Some(identity) = self.identity().await? {
-            opts = opts.with_client_identity(Some(ClientIdentity::new(identity.archive.into()).with_password(identity.password)));
-        }
-        Ok(Some(opts))
     }
 
     /// The certificates to trust, PEM or DER, if the settings name some.
@@ -221,14 +171,13 @@ impl Session {
 
     /// All rows of a query whose answer is known to be small.
     pub(super) async fn rows(&mut self, doing: &str, sql: &str) -> Result<Vec<Row>, SourceError> {
-        let answer = timeout(self.read_timeout, self.conn.query::<Row, _>(sql)).await;
+        let answer = timeout(self.read_timeout, self.connection.query(sql)).await;
         self.within(doing, answer)
     }
 
     /// Runs a statement that has no answer.
     pub(super) async fn run(&mut self, doing: &str, sql: &str) -> Result<(), SourceError> {
-        let answer = timeout(self.read_timeout, self.conn.query_drop(sql)).await;
-        self.within(doing, answer)
+        self.rows(doing, sql).await.map(drop)
     }
 
     /// The first row of a query whose answer must have one.
@@ -271,7 +220,7 @@ impl Session {
     pub(super) fn within<T>(
         &self,
         doing: &str,
-        answer: Result<mysql_async::Result<T>, tokio::time::error::Elapsed>,
+        answer: Result<Result<T, WireError>, tokio::time::error::Elapsed>,
     ) -> Result<T, SourceError> {
         let answer = answer.map_err(|_| SourceError::Silent {
             target: self.target.to_string(),
@@ -279,11 +228,11 @@ impl Session {
             after: self.read_timeout,
             setting: "source.read_timeout",
         })?;
-        answer.map_err(|error| SourceError::client(&self.target, doing, error))
+        answer.map_err(|error| error.during(&self.target, doing))
     }
 
     /// Closes the connection in an orderly way. What goes wrong then is of no consequence.
     pub async fn close(self) {
-        let _ = timeout(Duration::from_secs(1), self.conn.disconnect()).await;
+        let _ = timeout(Duration::from_secs(1), self.connection.close()).await;
     }
 }

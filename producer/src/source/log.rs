@@ -8,12 +8,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use mysql_async::Sid;
 use tokio::time::timeout;
 
 use super::connect::Connector;
+use super::connection::{Connection, WireError, server_error};
 use super::error::{SourceError, one_line};
-use super::replica::{Ready, Replica, WireError, server_error};
 use crate::binlog::event::kind;
 use crate::binlog::payload::{InnerEvent, PayloadError, PayloadReader};
 use crate::binlog::reader::{EventError, Reader};
@@ -71,7 +72,7 @@ pub struct RawEvent {
     pub flags: u16,
     start: u64,
     inside: bool,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// Where in `bytes` the body is.
     body: Range<usize>,
 }
@@ -96,7 +97,7 @@ impl RawEvent {
     }
 
     /// Of a packet's bytes: one that says that all is well, and the event.
-    fn parse(packet: Vec<u8>) -> Result<Self, EventError> {
+    fn parse(packet: Bytes) -> Result<Self, EventError> {
         let mut reader = Reader::new(&packet);
         reader.u8("packet")?;
         let timestamp = reader.u32("timestamp")?;
@@ -114,7 +115,7 @@ impl RawEvent {
     fn inner(event: InnerEvent, start: u64, log_pos: u32) -> Self {
         let InnerEvent { timestamp, event_type, server_id, event_size, flags, body: bytes } = event;
         let body = 0..bytes.len();
-        Self { timestamp, event_type, server_id, event_size, log_pos, flags, start, inside: true, bytes, body }
+        Self { timestamp, event_type, server_id, event_size, log_pos, flags, start, inside: true, bytes: bytes.into(), body }
     }
 
     /// Header and body as they came, without the packet's first byte.
@@ -148,7 +149,7 @@ impl<'a> From<&'a RawEvent> for LogEvent<'a> {
 
 /// The binlog as a stream of events.
 pub struct LogStream {
-    replica: Replica,
+    replica: Connection,
     target: Arc<str>,
     start: Start,
     read_timeout: Duration,
@@ -203,12 +204,14 @@ impl LogStream {
         let target: Arc<str> = connector.target().into();
         let read_timeout = connector.settings().read_timeout;
         let request = Request::new(&target, &start)?;
-        let Ready { mut replica, heartbeats_of_version_2 } = connector.replica().await?;
+        let ready = connector.in_time(connector.log_in()).await?;
+        let heartbeats_of_version_2 = ready.has_heartbeats_of_version_2();
+        let mut replica = ready.connection;
         let nanoseconds = heartbeat.as_nanos();
         let asking = async {
             // Both names of each: those of 8.0, and those from 8.0.26 on. We stop reading while Kafka is slow, and the server must bear it.
             replica
-                .run(&format!(
+                .query(&format!(
                     "SET @master_heartbeat_period = {nanoseconds}, @source_heartbeat_period = {nanoseconds}, \
                      @master_binlog_checksum = 'CRC32', @source_binlog_checksum = 'CRC32', \
                      net_write_timeout = 3600, net_read_timeout = 3600{variables}"
@@ -234,33 +237,50 @@ impl LogStream {
     /// The connection broke, kept silent too long or was ended; the server no longer has the log; an event is damaged. After an error the stream is of no more use.
     pub async fn next(&mut self) -> Result<RawEvent, SourceError> {
         loop {
+            if let Some(event) = self.ready()? {
+                return Ok(event);
+            }
+            match timeout(self.read_timeout, self.replica.receive()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(failed(&self.target, &self.start, error)),
+                Err(_) => return Err(silent(&self.target, "sending its binlog", self.read_timeout)),
+            }
+        }
+    }
+
+    /// The next event, if it has come already.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn ready(&mut self) -> Result<Option<RawEvent>, SourceError> {
+        loop {
             if let Some((payload, start)) = &mut self.payload {
                 match payload.next_event() {
-                    Ok(Some(event)) => return Ok(RawEvent::inner(event, *start, self.log_pos)),
+                    Ok(Some(event)) => return Ok(Some(RawEvent::inner(event, *start, self.log_pos))),
                     Ok(None) => self.payload = None,
                     Err(error) => return Err(self.spoiled(&error)),
                 }
             }
-            let Ok(packet) = timeout(self.read_timeout, self.replica.packet()).await else {
-                return Err(silent(&self.target, "sending its binlog", self.read_timeout));
-            };
-            let event = match packet {
-                Ok(packet) => self.accept(packet)?,
+            let packet = match self.replica.ready() {
+                Ok(Some(packet)) => packet,
+                Ok(None) => return Ok(None),
                 Err(error) => return Err(failed(&self.target, &self.start, error)),
             };
+            let event = self.accept(packet)?;
             if event.event_type != kind::TRANSACTION_PAYLOAD {
-                return Ok(event);
+                return Ok(Some(event));
             }
             let RawEvent { mut bytes, body, start, .. } = event;
             bytes.truncate(body.end);
-            bytes.drain(..body.start);
-            let payload = PayloadReader::new(bytes).map_err(|error| self.spoiled(&error))?;
+            bytes.advance(body.start);
+            let payload = PayloadReader::new(bytes.into()).map_err(|error| self.spoiled(&error))?;
             self.payload = Some((payload, start));
         }
     }
 
     /// Proves the event of a packet.
-    fn accept(&mut self, packet: Vec<u8>) -> Result<RawEvent, SourceError> {
+    fn accept(&mut self, packet: Bytes) -> Result<RawEvent, SourceError> {
         match packet.first() {
             Some(0) => {}
             Some(0xfe) if packet.len() < 9 => return Err(SourceError::LogEnded { target: self.target.to_string() }),
@@ -475,9 +495,9 @@ mod tests {
         bytes.extend_from_slice(b"binlog.000001");
         let crc = crc32fast::hash(&bytes[1..]);
         bytes.extend_from_slice(&crc.to_le_bytes());
-        assert_eq!(checksum(&RawEvent::parse(bytes.clone()).unwrap()), crc);
+        assert_eq!(checksum(&RawEvent::parse(bytes.clone().into()).unwrap()), crc);
         bytes[30] ^= 1;
-        assert_ne!(checksum(&RawEvent::parse(bytes).unwrap()), crc);
+        assert_ne!(checksum(&RawEvent::parse(bytes.into()).unwrap()), crc);
     }
 
     #[test]
@@ -485,7 +505,7 @@ mod tests {
         let description = |flags: u8| {
             let mut bytes = vec![0, 9, 0, 0, 0, kind::FORMAT_DESCRIPTION, 1, 0, 0, 0, 24, 0, 0, 0, 4, 0, 0, 0, flags, 0, 1];
             bytes.extend_from_slice(&[0; 4]);
-            checksum(&RawEvent::parse(bytes).unwrap())
+            checksum(&RawEvent::parse(bytes.into()).unwrap())
         };
         assert_eq!(description(1), description(0));
         assert_ne!(description(2), description(0));

@@ -1,8 +1,6 @@
 //! What the user may not do, found by trying.
 
 use millrace_schemas::shape::{TableShape, quote};
-use mysql_async::prelude::Queryable;
-use tokio::time::timeout;
 
 use super::connect::Session;
 use super::error::SourceError;
@@ -53,7 +51,7 @@ pub async fn privileges(session: &mut Session, tables: &[TableShape], filter: &T
         lines.push(session.name(DOING, &row, 0)?);
     }
     let grants = Grants::parse(lines.iter().map(String::as_str));
-    let version = session.conn.server_version();
+    let version = session.server_version;
     // Both statements are refused without the privilege; the second one also if there is no binlog, which is told already.
     for (privilege, missing, statement) in [
         ("REPLICATION SLAVE", Missing::ReplicationSlave, replicas_statement(version)),
@@ -96,8 +94,7 @@ pub async fn privileges(session: &mut Session, tables: &[TableShape], filter: &T
 
 /// Whether the user may not run the statement. Another refusal isn't one for want of a privilege, and is met again where it matters.
 pub(super) async fn is_denied(session: &mut Session, statement: &str) -> Result<bool, SourceError> {
-    let answer = timeout(session.read_timeout, session.conn.query_drop(statement)).await;
-    match session.within("trying the user's privileges", answer) {
+    match session.run("trying the user's privileges", statement).await {
         Err(error) if denies(&error) => Ok(true),
         Ok(()) | Err(SourceError::Server { .. }) => Ok(false),
         Err(error) => Err(error),

@@ -1,7 +1,7 @@
 //! Reading a table's rows: in chunks by its key, or all at once in a view of its own. No locks either way.
 //!
 //! Rows come over the binary protocol, one at a time as they stream in. A row has a value for each column of the shape, in its order, and
-//! in this form (`mysql_async::Value`; NULL is `NULL` in any):
+//! in this form ([`Cell`](crate::decode::result_row::Cell); NULL is `Null` in any):
 //!
 //! | Column | Value |
 //! | --- | --- |
@@ -24,16 +24,18 @@
 mod keys;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use millrace_schemas::shape::{ColumnType, TableShape, quote};
-use mysql_async::prelude::Queryable;
-use mysql_async::{BinaryProtocol, QueryResult, Row, Value};
+use mysql_async::Value;
 use tokio::time::timeout;
 
 use super::catalog::Table;
 use super::connect::Session;
+use super::connection::{Connection, WireError};
 use super::error::SourceError;
 use super::key_bound::{KeyBound, KeyError};
+use crate::decode::result_row::{ResultRow, ValueKind};
 
 pub use keys::KeyTexts;
 
@@ -76,7 +78,8 @@ struct KeyColumn {
 /// Rows as they stream in. Dropping it before its end leaves the rest to be read by the session's next statement.
 #[derive(Debug)]
 pub struct Rows<'a> {
-    result: QueryResult<'a, 'static, BinaryProtocol>,
+    connection: &'a mut Connection,
+    kinds: Arc<[ValueKind]>,
     target: &'a str,
     doing: String,
     timeout: std::time::Duration,
@@ -172,7 +175,8 @@ impl ChunkReader {
         let mut rows = session.select(&format!("looking for a key of {}", self.table), sql).await?;
         let mut found = None;
         while let Some(row) = rows.next().await? {
-            let values = self.key.iter().enumerate().map(|(i, column)| (&column.kind, row.as_ref(i).unwrap_or(&Value::NULL)));
+            let values = self.values(&row)?;
+            let values = self.key.iter().enumerate().map(|(i, column)| (&column.kind, values.get(i).unwrap_or(&Value::NULL)));
             found = Some(KeyBound::new(values).map_err(|error| self.refused(&error))?);
         }
         Ok(found)
@@ -183,9 +187,14 @@ impl ChunkReader {
     /// # Errors
     ///
     /// The row isn't of this reader's statement.
-    pub fn bound(&self, row: &Row) -> Result<KeyBound, SourceError> {
-        let values = self.key.iter().map(|column| (&column.kind, row.as_ref(column.position).unwrap_or(&Value::NULL)));
+    pub fn bound(&self, row: &ResultRow) -> Result<KeyBound, SourceError> {
+        let values = self.values(row)?;
+        let values = self.key.iter().map(|column| (&column.kind, values.get(column.position).unwrap_or(&Value::NULL)));
         KeyBound::new(values).map_err(|error| self.refused(&error))
+    }
+
+    fn values(&self, row: &ResultRow) -> Result<Vec<Value>, SourceError> {
+        row.values().map_err(|error| SourceError::Table { table: self.table.clone(), what: format!("a row of its key: {error}") })
     }
 
     fn refused(&self, error: &KeyError) -> SourceError {
@@ -299,21 +308,11 @@ impl Session {
     /// Runs a SELECT as a prepared statement.
     pub(super) async fn select(&mut self, doing: &str, sql: &str) -> Result<Rows<'_>, SourceError> {
         let within = self.read_timeout;
-        if let Some(statement) = self.statement.take() {
-            let closed = timeout(within, self.conn.close(statement)).await;
-            self.within(doing, closed)?;
-        }
-        let prepared = timeout(within, self.conn.prep(sql)).await;
-        let statement = self.within(doing, prepared)?;
-        self.statement = Some(statement.clone());
-        // By fields, so that the answer borrows the connection and not the session.
-        let target = &*self.target;
-        let answer = timeout(within, self.conn.exec_iter(statement, ())).await;
-        let result = match answer {
-            Ok(result) => result.map_err(|error| SourceError::client(target, doing, error))?,
-            Err(_) => return Err(silent(target, doing, within)),
-        };
-        Ok(Rows { result, target, doing: doing.to_owned(), timeout: within })
+        let prepared = timeout(within, self.connection.prepare(sql)).await;
+        let prepared = self.within(doing, prepared)?;
+        let answer = timeout(within, self.connection.execute(prepared)).await;
+        let kinds = self.within(doing, answer)?;
+        Ok(Rows { connection: &mut self.connection, kinds, target: &self.target, doing: doing.to_owned(), timeout: within })
     }
 }
 
@@ -323,11 +322,20 @@ impl Rows<'_> {
     /// # Errors
     ///
     /// The connection broke or kept silent too long, or the server gave up. After an error, or a call that wasn't awaited to its end, the session is of no more use.
-    pub async fn next(&mut self) -> Result<Option<Row>, SourceError> {
-        match timeout(self.timeout, self.result.next()).await {
-            Ok(row) => row.map_err(|error| SourceError::client(self.target, &self.doing, error)),
-            Err(_) => Err(silent(self.target, &self.doing, self.timeout)),
+    pub async fn next(&mut self) -> Result<Option<ResultRow>, SourceError> {
+        let failed = |error: WireError| error.during(self.target, &self.doing);
+        while self.connection.has_rows() {
+            // Most rows have come already: the clock is asked only where one hasn't.
+            if let Some(packet) = self.connection.ready().map_err(failed)? {
+                let row = self.connection.row(packet).map_err(failed)?;
+                return Ok(row.map(|packet| ResultRow::new(packet, Arc::clone(&self.kinds))));
+            }
+            match timeout(self.timeout, self.connection.receive()).await {
+                Ok(received) => received.map_err(failed)?,
+                Err(_) => return Err(silent(self.target, &self.doing, self.timeout)),
+            }
         }
+        Ok(None)
     }
 }
 

@@ -93,7 +93,7 @@ pub async fn facts(session: &mut Session) -> Result<ServerFacts, SourceError> {
 /// The server's errors; among them that it writes no binlog.
 pub async fn status(session: &mut Session) -> Result<LogStatus, SourceError> {
     const DOING: &str = "asking where the binlog stands";
-    let rows = session.rows(DOING, status_statement(session.conn.server_version())).await?;
+    let rows = session.rows(DOING, status_statement(session.server_version)).await?;
     let Some(row) = rows.first() else {
         return Err(session.unexpected(
             DOING,

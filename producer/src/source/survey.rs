@@ -211,7 +211,7 @@ pub(crate) fn is_long(kind: &ColumnType) -> bool {
 /// The server's errors, and answers that can't be understood. What the user may not ask for is none.
 pub async fn surroundings(session: &mut Session, connector: &Connector, facts: &ServerFacts) -> Result<Surroundings, SourceError> {
     const DOING: &str = "asking for replicas and retention";
-    let version = session.conn.server_version();
+    let version = session.server_version;
     let replica_status = if version >= (8, 0, 22) { "SHOW REPLICA STATUS" } else { "SHOW SLAVE STATUS" };
     let is_replica = permitted(session.rows(DOING, replica_status).await)?.map(|rows| !rows.is_empty());
     let replicas = replicas(connector, version).await?;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use millrace_producer::source::catalog::{self, KeyOverrides, Table};
 use millrace_producer::source::select::{Bounds, ChunkReader, close_view, open_view, read_all};
 use millrace_producer::source::{KeyBound, Session};
-use mysql_async::{Row, Value};
+use mysql_async::Value;
 
 use super::User;
 use crate::mysql::{Database, with_database};
@@ -15,7 +15,7 @@ async fn table(session: &mut Session, database: &str, name: &str) -> Table {
 }
 
 /// All rows by chunks of that many, the bound going by way of its text each time, as it does in a resume record.
-async fn by_chunks(session: &mut Session, table: &Table, rows_max: u32) -> Vec<Row> {
+async fn by_chunks(session: &mut Session, table: &Table, rows_max: u32) -> Vec<Vec<Value>> {
     let reader = ChunkReader::new(table, None).unwrap();
     let mut all = Vec::new();
     let mut after: Option<KeyBound> = None;
@@ -26,7 +26,7 @@ async fn by_chunks(session: &mut Session, table: &Table, rows_max: u32) -> Vec<R
         while let Some(row) = rows.next().await.unwrap() {
             count += 1;
             last = Some(reader.bound(&row).unwrap());
-            all.push(row);
+            all.push(row.values().unwrap());
         }
         if count < rows_max {
             return all;
@@ -110,18 +110,18 @@ async fn every_kind_of_key_gives_each_row_once_and_in_order() {
         let mut session = user.session().await;
         for (i, (columns, ..)) in KEYS.iter().enumerate() {
             let table = table(&mut session, &user.database.name, &format!("t{i}")).await;
-            let whole: Vec<_> = by_chunks(&mut session, &table, 9_999).await.into_iter().map(Row::unwrap).collect();
+            let whole = by_chunks(&mut session, &table, 9_999).await;
             let mut all = read_all(&mut session, &table.shape, None).await.unwrap();
             let mut unordered = HashSet::new();
             while let Some(row) = all.next().await.unwrap() {
-                let row: Vec<_> = row.unwrap().iter().map(|value| value.as_sql(true)).collect();
+                let row: Vec<_> = row.values().unwrap().iter().map(|value| value.as_sql(true)).collect();
                 assert!(unordered.insert(row), "{columns}");
             }
             drop(all);
             assert_eq!(whole.len(), unordered.len(), "{columns}");
             assert!(whole.len() > 2, "{columns}");
             for rows_max in 1..4 {
-                let chunked: Vec<_> = by_chunks(&mut session, &table, rows_max).await.into_iter().map(Row::unwrap).collect();
+                let chunked = by_chunks(&mut session, &table, rows_max).await;
                 assert_eq!(chunked, whole, "{columns} by {rows_max}");
             }
         }
@@ -140,7 +140,7 @@ async fn a_wide_set_key_is_told_apart_by_all_its_bits() {
         let mut session = user.session().await;
         let table = table(&mut session, &user.database.name, "t").await;
         let rows = by_chunks(&mut session, &table, 1).await;
-        let numbers: Vec<_> = rows.iter().map(|row| row.get::<u64, _>(0).unwrap()).collect();
+        let numbers: Vec<u64> = rows.iter().map(|row| mysql_async::from_value(row[0].clone())).collect();
         assert_eq!(numbers, [0, 1, 1 << 63, (1 << 63) + 1, u64::MAX - 1, u64::MAX]);
         user.drop().await;
     })
@@ -187,9 +187,9 @@ async fn session_status(session: &mut Session, name: &str) -> u64 {
     let mut rows = read_all(session, &shape, None).await.unwrap();
     let mut found = None;
     while let Some(row) = rows.next().await.unwrap() {
-        let (variable, value): (String, String) = mysql_async::from_row(row);
-        if variable == name {
-            found = value.parse().ok();
+        let values: Vec<String> = row.values().unwrap().into_iter().map(mysql_async::from_value).collect();
+        if values[0] == name {
+            found = values[1].parse().ok();
         }
     }
     found.unwrap()
@@ -249,7 +249,7 @@ async fn values_arrive_in_the_form_that_is_written_down() {
         let mut session = user.session().await;
         let shape = table(&mut session, &user.database.name, "t").await.shape;
         let mut rows = read_all(&mut session, &shape, None).await.unwrap();
-        let row = rows.next().await.unwrap().unwrap().unwrap();
+        let row = rows.next().await.unwrap().unwrap().values().unwrap();
         for ((sql, literal, expected), found) in cases.iter().zip(&row) {
             assert_eq!(found, expected, "{sql} {literal}");
         }

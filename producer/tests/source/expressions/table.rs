@@ -95,6 +95,7 @@ impl Rows {
         while let Some(row) = selected.next().await.unwrap() {
             let mut bytes = Vec::new();
             plan.selected(&row, &mut bytes, &mut KeySpans::new(), &mut Conversions::default()).unwrap();
+            let values = row.values().unwrap();
             let spans = spans(&columns, &bytes);
             let is_null = |index: usize| {
                 columns[index].nullability != Nullability::Required && spans[index].len() == 1 && {
@@ -102,9 +103,8 @@ impl Rows {
                     bytes[spans[index].start] == null
                 }
             };
-            let impossible =
-                (0..columns.len()).filter(|index| is_null(*index) && row.as_ref(*index) != Some(&mysql_async::Value::NULL)).collect();
-            rows.insert(row.get(0).unwrap(), Row { bytes, spans, impossible });
+            let impossible = (0..columns.len()).filter(|index| is_null(*index) && values[*index] != mysql_async::Value::NULL).collect();
+            rows.insert(mysql_async::from_value(values[0].clone()), Row { bytes, spans, impossible });
         }
         drop(selected);
         Self { table, session, columns, rows, asking: Asking::default() }
@@ -142,7 +142,7 @@ impl Rows {
         let mut rows = reader.read(&mut self.session, Bounds::default(), 10_000).await?;
         let mut ids = BTreeSet::new();
         while let Some(row) = rows.next().await? {
-            ids.insert(row.get(0).unwrap());
+            ids.insert(mysql_async::from_value(row.values().unwrap().swap_remove(0)));
         }
         Ok(ids)
     }

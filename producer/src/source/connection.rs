@@ -1,17 +1,20 @@
-//! The connection over which the server sends its binlog, packet by packet.
+//! A connection to the server, packet by packet: over it come the binlog's events and the rows of statements ([`super::statement`]).
 //!
 //! It is our own, and not the client library's, because the library unpacks a compressed transaction whole into memory before it gives it to anybody (G9), and
-//! spends more on each event than everything behind it. What it takes of the library are the computations of the passwords' proofs. Everything else of the protocol that
-//! a replica needs is here: logging in (`mysql_native_password`, `caching_sha2_password`), TLS, statements without an answer, and the dump. Nothing from the wire panics.
+//! spends more on each event and on each row than everything behind it. What it takes of the library are the computations of the passwords' proofs. Everything else of the protocol
+//! is here: logging in (`mysql_native_password`, `caching_sha2_password`), TLS, and the dump. Nothing from the wire panics.
 //! Protocol: MySQL's source documentation, "Connection Phase" and "Replication Protocol".
 
 use std::net::SocketAddr;
 use std::panic::catch_unwind;
+use std::time::Duration;
 
+use bytes::{Buf as _, Bytes, BytesMut};
 use mysql_async::{DriverError, Error as ClientError, ServerError, Sid};
 use mysql_common::scramble::{scramble_native, scramble_sha256};
 use native_tls::{Certificate, Identity, TlsConnector};
 use secrecy::ExposeSecret;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -30,6 +33,8 @@ const PACKET_BYTES_MAX: usize = (1 << 30) + (1 << 16);
 const READ_BYTES: usize = 1 << 16;
 /// Bytes of the proof's random part.
 const NONCE_LEN: usize = 20;
+/// After this much silence the system asks whether the other side is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 /// `utf8mb4_general_ci`
 const UTF8MB4: u8 = 45;
 
@@ -44,10 +49,14 @@ mod capability {
 }
 
 /// Commands (`my_command.h`).
-mod command {
-    pub(super) const QUERY: u8 = 3;
+pub(super) mod command {
+    pub(in crate::source) const QUIT: u8 = 1;
+    pub(in crate::source) const QUERY: u8 = 3;
     pub(super) const BINLOG_DUMP: u8 = 18;
     pub(super) const REGISTER_REPLICA: u8 = 21;
+    pub(in crate::source) const STMT_PREPARE: u8 = 22;
+    pub(in crate::source) const STMT_EXECUTE: u8 = 23;
+    pub(in crate::source) const STMT_CLOSE: u8 = 25;
     pub(super) const BINLOG_DUMP_GTID: u8 = 30;
 }
 
@@ -61,17 +70,35 @@ const CACHING_SHA2: &[u8] = b"caching_sha2_password";
 trait Wire: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Wire for T {}
 
-/// A connection on which no statement or a dump runs.
-pub(super) struct Replica {
+/// What the server has still to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owed {
+    Nothing,
+    /// An answer that somebody waits for; a dump never ends.
+    Answer,
+    /// Rows of a result.
+    Rows,
+}
+
+/// A connection that is logged in.
+pub(super) struct Connection {
     wire: Box<dyn Wire>,
     secure: bool,
-    /// What has come and isn't taken yet: `buffer[taken..]`.
-    buffer: Vec<u8>,
-    taken: usize,
+    /// What has come and isn't taken yet. Packets are taken out of it without copying them.
+    buffer: BytesMut,
     /// The first chunks of a packet whose last one hasn't come.
     chunks: Vec<u8>,
     /// The number that the next packet must have, in either direction.
     number: u8,
+    pub(super) owed: Owed,
+    /// The statement that was prepared last.
+    pub(super) prepared: Option<u32>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("secure", &self.secure).field("owed", &self.owed).finish_non_exhaustive()
+    }
 }
 
 /// What ends a packet's reading.
@@ -138,11 +165,11 @@ impl Greeting {
         Ok(Self { version: String::from_utf8_lossy(version).into_owned(), capabilities, nonce, plugin: plugin.to_vec() })
     }
 
-    /// Whether the server knows heartbeats with positions of 64 bits.
-    fn has_heartbeats_of_version_2(&self) -> bool {
-        let mut numbers = self.version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    /// The version's three numbers.
+    fn numbers(&self) -> (u16, u16, u16) {
+        let mut numbers = self.version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
         let mut next = || numbers.next().unwrap_or(0);
-        (next(), next(), next()) >= (8, 0, 26)
+        (next(), next(), next())
     }
 }
 
@@ -153,27 +180,30 @@ fn until_zero<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], EventError> {
     Ok(rest.get(..len).unwrap_or_default())
 }
 
-/// A replica's connection, ready for a dump, and whether the server can send heartbeats of version 2.
+/// A connection, logged in, and the server's version as it greets with it.
 pub(super) struct Ready {
-    pub(super) replica: Replica,
-    pub(super) heartbeats_of_version_2: bool,
+    pub(super) connection: Connection,
+    pub(super) version: (u16, u16, u16),
+}
+
+impl Ready {
+    /// Whether the server knows heartbeats with positions of 64 bits.
+    pub(super) fn has_heartbeats_of_version_2(&self) -> bool {
+        self.version >= (8, 0, 26)
+    }
 }
 
 impl Connector {
-    /// Opens a connection for a dump.
-    pub(super) async fn replica(&self) -> Result<Ready, SourceError> {
-        self.in_time(self.log_in()).await
-    }
-
-    async fn log_in(&self) -> Result<Ready, SourceError> {
+    /// Opens a connection.
+    pub(super) async fn log_in(&self) -> Result<Ready, SourceError> {
         let refused = |error: WireError| match error {
             WireError::Io(error) => self.refusal(ClientError::Io(error.into())),
             WireError::Server(error) => self.refusal(error.into()),
             error @ WireError::Protocol(_) => error.during(self.target(), "connecting"),
         };
         let settings = self.settings();
-        let mut replica = Replica::over(Box::new(self.dial().await?), false);
-        let greeting = Greeting::parse(&replica.answer().await.map_err(refused)?).map_err(refused)?;
+        let mut connection = Connection::over(Box::new(self.dial().await?), false);
+        let greeting = Greeting::parse(&connection.answer().await.map_err(refused)?).map_err(refused)?;
         let mut capabilities = capability::LONG_PASSWORD
             | capability::PROTOCOL_41
             | capability::TRANSACTIONS
@@ -186,12 +216,12 @@ impl Connector {
             }
             capabilities |= capability::SSL;
             put_login_head(capabilities, &mut login);
-            replica.send(&login).await.map_err(refused)?;
+            connection.send(&login).await.map_err(refused)?;
             let tls = tokio_native_tls::TlsConnector::from(self.tls().await?);
             // What came after the greeting and before the encryption can't be from the server.
-            let Replica { wire, number, .. } = replica;
+            let Connection { wire, number, .. } = connection;
             let wire = tls.connect(&settings.host, wire).await.map_err(|error| self.refusal(error.into()))?;
-            replica = Replica { number, ..Replica::over(Box::new(wire), true) };
+            connection = Connection { number, ..Connection::over(Box::new(wire), true) };
         }
         login.clear();
         put_login_head(capabilities, &mut login);
@@ -204,9 +234,9 @@ impl Connector {
         login.extend_from_slice(&proof);
         login.extend_from_slice(plugin);
         login.push(0);
-        replica.send(&login).await.map_err(refused)?;
-        replica.prove(plugin, password, greeting.nonce.clone()).await.map_err(refused)?;
-        Ok(Ready { replica, heartbeats_of_version_2: greeting.has_heartbeats_of_version_2() })
+        connection.send(&login).await.map_err(refused)?;
+        connection.prove(plugin, password, greeting.nonce.clone()).await.map_err(refused)?;
+        Ok(Ready { version: greeting.numbers(), connection })
     }
 
     async fn dial(&self) -> Result<TcpStream, SourceError> {
@@ -214,8 +244,9 @@ impl Connector {
         for address in self.resolve().await? {
             match TcpStream::connect(SocketAddr::new(address, self.settings().port)).await {
                 Ok(stream) => {
-                    // Only a matter of speed.
+                    // Only a matter of speed, and of hearing sooner of a lost connection.
                     let _ = stream.set_nodelay(true);
+                    let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER));
                     return Ok(stream);
                 }
                 Err(error) => last = error,
@@ -266,9 +297,9 @@ fn proof(plugin: &[u8], password: &[u8], nonce: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-impl Replica {
+impl Connection {
     fn over(wire: Box<dyn Wire>, secure: bool) -> Self {
-        Self { wire, secure, buffer: Vec::new(), taken: 0, chunks: Vec::new(), number: 0 }
+        Self { wire, secure, buffer: BytesMut::new(), chunks: Vec::new(), number: 0, owed: Owed::Nothing, prepared: None }
     }
 
     /// What follows the log-in: perhaps another method, perhaps the password itself, and then the server's consent.
@@ -322,19 +353,15 @@ impl Replica {
         self.send(&encrypted).await
     }
 
-    /// Runs a statement that has no answer.
-    pub(super) async fn run(&mut self, sql: &str) -> Result<(), WireError> {
-        self.command(command::QUERY, sql.as_bytes()).await?;
-        self.answer().await.map(|_| ())
-    }
-
     /// Makes us known as a replica of that id, so that the server shows us among its replicas.
     pub(super) async fn register(&mut self, server_id: u32) -> Result<(), WireError> {
         let mut body = server_id.to_le_bytes().to_vec();
         // No host, user, password, port, rank and source id.
         body.extend_from_slice(&[0; 13]);
         self.command(command::REGISTER_REPLICA, &body).await?;
-        self.answer().await.map(|_| ())
+        self.answer().await?;
+        self.owed = Owed::Nothing;
+        Ok(())
     }
 
     /// Asks for the log from a position of a file; its events then come as packets.
@@ -361,7 +388,15 @@ impl Replica {
         self.command(command::BINLOG_DUMP_GTID, &body).await
     }
 
-    async fn command(&mut self, number: u8, body: &[u8]) -> Result<(), WireError> {
+    /// Sends a command that is answered.
+    pub(super) async fn command(&mut self, number: u8, body: &[u8]) -> Result<(), WireError> {
+        self.settle().await?;
+        self.owed = Owed::Answer;
+        self.tell(number, body).await
+    }
+
+    /// Sends a command.
+    pub(super) async fn tell(&mut self, number: u8, body: &[u8]) -> Result<(), WireError> {
         self.number = 0;
         self.send(&[&[number], body].concat()).await
     }
@@ -383,36 +418,39 @@ impl Replica {
     }
 
     /// The next packet, unless it is the server's error.
-    async fn answer(&mut self) -> Result<Vec<u8>, WireError> {
+    pub(super) async fn answer(&mut self) -> Result<Bytes, WireError> {
         let packet = self.packet().await?;
         match server_error(&packet) {
-            Some(error) => Err(WireError::Server(error)),
+            Some(error) => {
+                self.owed = Owed::Nothing;
+                Err(WireError::Server(error))
+            }
             None => Ok(packet),
         }
     }
 
-    /// The next packet. Dropping the call before its end loses nothing.
-    pub(super) async fn packet(&mut self) -> Result<Vec<u8>, WireError> {
+    pub(super) async fn packet(&mut self) -> Result<Bytes, WireError> {
         loop {
-            if let Some(packet) = self.split()? {
+            if let Some(packet) = self.ready()? {
                 return Ok(packet);
             }
-            if self.taken > 0 {
-                self.buffer.drain(..self.taken);
-                self.taken = 0;
-            }
-            self.buffer.reserve(READ_BYTES);
-            if self.wire.read_buf(&mut self.buffer).await? == 0 {
-                return Err(WireError::Io(std::io::ErrorKind::UnexpectedEof.into()));
-            }
+            self.receive().await?;
         }
     }
 
-    /// A packet of what has come, if it is whole.
-    fn split(&mut self) -> Result<Option<Vec<u8>>, WireError> {
+    /// Waits until more has come. Dropping the call before its end loses nothing.
+    pub(super) async fn receive(&mut self) -> Result<(), WireError> {
+        self.buffer.reserve(READ_BYTES);
+        match self.wire.read_buf(&mut self.buffer).await? {
+            0 => Err(WireError::Io(std::io::ErrorKind::UnexpectedEof.into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// A packet of what has come, if one is whole.
+    pub(super) fn ready(&mut self) -> Result<Option<Bytes>, WireError> {
         loop {
-            let come = self.buffer.get(self.taken..).unwrap_or_default();
-            let Some((&[a, b, c, number], rest)) = come.split_first_chunk::<PACKET_HEADER>() else { return Ok(None) };
+            let Some((&[a, b, c, number], rest)) = self.buffer.split_first_chunk::<PACKET_HEADER>() else { return Ok(None) };
             let len = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
             if number != self.number {
                 return Err(WireError::Protocol(format!("packet number {number} where {} must come", self.number)));
@@ -420,18 +458,19 @@ impl Replica {
             if self.chunks.len() + len > PACKET_BYTES_MAX {
                 return Err(WireError::Protocol(format!("a packet of more than {PACKET_BYTES_MAX} bytes")));
             }
-            let Some(chunk) = rest.get(..len) else { return Ok(None) };
-            let whole = len < CHUNK_BYTES;
-            let packet = if whole && self.chunks.is_empty() {
-                chunk.to_vec()
-            } else {
-                self.chunks.extend_from_slice(chunk);
-                if whole { std::mem::take(&mut self.chunks) } else { Vec::new() }
-            };
-            self.taken += PACKET_HEADER + len;
+            if rest.len() < len {
+                return Ok(None);
+            }
+            self.buffer.advance(PACKET_HEADER);
+            let chunk = self.buffer.split_to(len);
             self.number = self.number.wrapping_add(1);
+            let whole = len < CHUNK_BYTES;
+            if whole && self.chunks.is_empty() {
+                return Ok(Some(chunk.freeze()));
+            }
+            self.chunks.extend_from_slice(&chunk);
             if whole {
-                return Ok(Some(packet));
+                return Ok(Some(std::mem::take(&mut self.chunks).into()));
             }
         }
     }
@@ -439,6 +478,7 @@ impl Replica {
     /// Closes the connection.
     pub(super) async fn close(mut self) {
         // What goes wrong then is of no consequence.
+        let _ = self.tell(command::QUIT, &[]).await;
         let _ = self.wire.shutdown().await;
     }
 }
