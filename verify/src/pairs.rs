@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// A database and a table.
+pub type TableName = (String, String);
+
 /// One comparison of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
     /// The source's table; none: what the target has of no table.
-    pub source: Option<(String, String)>,
+    pub source: Option<TableName>,
     /// The names of the output.
-    pub output: (String, String),
+    pub output: TableName,
     /// Whether it is one of several outputs of its table.
     pub one_of_several: bool,
     /// All tables of the source that have an output of these names, its own among them.
-    pub sharers: Vec<(String, String)>,
+    pub sharers: Vec<TableName>,
 }
 
 /// What a report is about, and what it is found by: the table at the source, and the output where that says more.
@@ -50,7 +53,7 @@ impl Pair {
     }
 
     /// The other tables that have an output of these names.
-    pub fn others(&self) -> impl Iterator<Item = &(String, String)> {
+    pub fn others(&self) -> impl Iterator<Item = &TableName> {
         self.sharers.iter().filter(|sharer| self.source.as_ref() != Some(sharer))
     }
 }
@@ -60,14 +63,9 @@ impl Pair {
 /// What a target has of no table is looked for where several tables share it, or where a rule gives its only one another name, so that others may have shared it before; and
 /// only where all of its tables are asked for.
 #[must_use]
-pub fn pairs(
-    captured: &[(String, String)],
-    names: impl Fn(&str, &str) -> Vec<(String, String)>,
-    is_selected: impl Fn(&str, &str) -> bool,
-) -> Vec<Pair> {
-    let outputs: Vec<(&(String, String), Vec<(String, String)>)> =
-        captured.iter().map(|table| (table, names(&table.0, &table.1))).collect();
-    let mut sharers: BTreeMap<&(String, String), Vec<(String, String)>> = BTreeMap::new();
+pub fn pairs(captured: &[TableName], names: impl Fn(&str, &str) -> Vec<TableName>, is_selected: impl Fn(&str, &str) -> bool) -> Vec<Pair> {
+    let outputs: Vec<(&TableName, Vec<TableName>)> = captured.iter().map(|table| (table, names(&table.0, &table.1))).collect();
+    let mut sharers: BTreeMap<&TableName, Vec<TableName>> = BTreeMap::new();
     for (table, outputs) in &outputs {
         for output in outputs {
             sharers.entry(output).or_default().push((*table).clone());

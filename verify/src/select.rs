@@ -266,6 +266,23 @@ impl TargetTable {
         )
     }
 
+    /// The keys whose last version has several rows that aren't the same: which of them is shown is chance.
+    #[must_use]
+    pub fn conflicts(&self) -> String {
+        let (names, condition) = (self.key_names(), self.condition(Which::Range { after: None, until: None }));
+        let values: Vec<String> = self.others.iter().map(Selected::quoted).chain(["_deleted".to_owned()]).collect();
+        let counted = format!(
+            "SELECT {names}, _version, uniqExact(tuple({})) AS _values FROM {} WHERE {condition} GROUP BY {names}, _version",
+            values.join(", "),
+            self.full_name
+        );
+        format!(
+            "SELECT {} FROM (SELECT {names}, argMax(_values, _version) AS _kinds FROM ({counted}) GROUP BY {names}) WHERE _kinds > 1 \
+             SETTINGS optimize_aggregation_in_order = 1",
+            self.key_list()
+        )
+    }
+
     /// Of each of some keys: its last version, whether there are several rows of it, and whether they differ.
     #[must_use]
     pub fn versions(&self, keys: &[KeyTexts]) -> String {
@@ -442,6 +459,16 @@ mod tests {
             table.rows(Which::Keys(&keys), 5),
             "SELECT `a`, `v` FROM (SELECT * FROM `d`.`t` WHERE `a` IN (SELECT CAST(arrayJoin(['7']), 'Int32')) AND _version > 5 \
              ORDER BY `a`, _version DESC LIMIT 1 BY `a`) WHERE _op IN ('c', 'r', 'u')"
+        );
+    }
+
+    #[test]
+    fn rows_of_one_version_that_differ_are_looked_for_in_all_columns() {
+        let table = table(Mode::Mirror, vec![column("a", ColumnType::plain(Scalar::Int(32)), "Int32")]);
+        assert_eq!(
+            table.conflicts(),
+            "SELECT `a` FROM (SELECT `a`, argMax(_values, _version) AS _kinds FROM (SELECT `a`, _version, uniqExact(tuple(`v`, _deleted)) AS _values \
+             FROM `d`.`t` WHERE 1 GROUP BY `a`, _version) GROUP BY `a`) WHERE _kinds > 1 SETTINGS optimize_aggregation_in_order = 1"
         );
     }
 

@@ -20,7 +20,7 @@ use crate::pairs::Pair;
 use crate::record::{Place, hex, unhex};
 use crate::report::{State, TableReport, grouped};
 use crate::run::{Meter, Shared};
-use crate::select::Which;
+use crate::select::{TargetTable, Which};
 use crate::settle::{Copies, Kind};
 use crate::source::TableSource;
 use crate::target::TargetReader;
@@ -288,7 +288,10 @@ impl TableRun {
 
 /// A key's columns and values in words.
 fn key_shown(connected: &Connected, key: &[u8]) -> Vec<(String, String)> {
-    let table = &connected.target.table;
+    shown_key(&connected.target.table, key)
+}
+
+fn shown_key(table: &TargetTable, key: &[u8]) -> Vec<(String, String)> {
     let cells = cell::cells(&table.key_types(), key);
     table.key.iter().zip(cells).map(|(column, cell)| (column.name.to_string(), cell::shown(column.of, cell))).collect()
 }

@@ -70,6 +70,14 @@ impl TargetReader {
         self.read(&self.table.duplicates(which), &self.key_wires(), |row| each(row)).await
     }
 
+    /// The keys whose last version has several rows that aren't the same.
+    ///
+    /// # Errors
+    /// ClickHouse's.
+    pub async fn conflicts(&self, mut each: impl FnMut(&[u8])) -> Result<(), Error> {
+        self.read(&self.table.conflicts(), &self.key_wires(), |row| each(row)).await
+    }
+
     /// Of each of some keys that ClickHouse has or had: the key, its last version, and what there is of that.
     ///
     /// # Errors

@@ -106,6 +106,13 @@ impl TableRun {
                 let (Some(others), Some(before)) = (others, before) else {
                     return no(&format!("ClickHouse's table lacks columns by which it could be compared as a whole: {why}"));
                 };
+                let by_key = match look.target.mode {
+                    Mode::Mirror => match by_own_key(&look, share.clone()) {
+                        Ok(table) => Some(TargetReader::new(shared.preparer.clickhouse.clone(), table, &shared.options)),
+                        Err(why) => return no(&why),
+                    },
+                    Mode::History | Mode::Append => None,
+                };
                 self.notes(&look, true);
                 self.report.notes.push(format!("compared as a whole, its rows counted: {why}"));
                 let full_name = look.target.full_name.to_string();
@@ -114,7 +121,7 @@ impl TableRun {
                 let maker = RowMaker::new(encoder, ruled, look, &[], &names);
                 let servers = Servers::connect(&shared.connector, &shared.rows_connector).await?;
                 let target = TargetReader::new(shared.preparer.clickhouse.clone(), target, &shared.options);
-                Ok(Prepared::Whole(Box::new(Whole { servers, maker, filter, target, before, topic: topic.to_string() })))
+                Ok(Prepared::Whole(Box::new(Whole { servers, maker, filter, target, by_key, before, topic: topic.to_string() })))
             }
         }
     }
@@ -161,17 +168,15 @@ impl TableRun {
         if let Err(why) = can_be_read(&look, &share) {
             return no(&why);
         }
-        let (Some(existing), Some(nobodys), Mode::Mirror | Mode::History, false) =
-            (&look.existing, look.key.iter().position(|name| *name == column), look.target.mode, look.own_key)
+        let (Some(nobodys), Mode::Mirror | Mode::History, false) =
+            (look.key.iter().position(|name| *name == column), look.target.mode, look.own_key)
         else {
             return no("rows of no table are looked for by their key, which ClickHouse's table doesn't have or which has no source column");
         };
-        let find = |name: &Arc<str>| look.row.columns.iter().find(|column| column.name == *name);
-        let key: Option<Vec<Selected>> = look.key.iter().map(|name| Selected::new(find(name)?, existing)).collect();
-        let Some(key) = key else { return no("its table lacks a column of the key") };
-        let others = look.row.columns.iter().filter(|column| !look.key.contains(&column.name));
-        let others: Vec<Selected> = others.filter_map(|column| Selected::new(column, existing)).collect();
-        let target = TargetTable { full_name: look.target.full_name.to_string(), mode: look.target.mode, share, key, others };
+        let target = match by_own_key(&look, share) {
+            Ok(target) => target,
+            Err(why) => return no(&why),
+        };
         self.report.notes.push(format!("rows of none of its {} tables", self.pair.sharers.len()));
         self.place.back = true;
         let source = TableSource::connect(&shared, None).await?;
@@ -328,6 +333,16 @@ fn by_key(table: &Table, look: &Look, share: &Share, key: &[Arc<str>], columns: 
     let others = columns.iter().filter(|column| !key.contains(&column.name)).map(select).collect::<Result<_, String>>()?;
     let (full_name, share) = (look.target.full_name.to_string(), share.clone());
     Ok(TargetTable { full_name, mode: look.target.mode, share, key: key_columns, others })
+}
+
+/// ClickHouse's table by the key that it has itself, all columns that are loaded among it.
+fn by_own_key(look: &Look, share: Share) -> Result<TargetTable, String> {
+    let select = |column: &PlanColumn| look.existing.as_ref().and_then(|existing| Selected::new(column, existing));
+    let find = |name: &Arc<str>| look.row.columns.iter().find(|column| column.name == *name);
+    let key: Option<Vec<Selected>> = look.key.iter().map(|name| select(find(name)?)).collect();
+    let key = key.filter(|key| !key.is_empty()).ok_or("its table lacks a column of the key")?;
+    let others = look.row.columns.iter().filter(|column| !look.key.contains(&column.name)).filter_map(select).collect();
+    Ok(TargetTable { full_name: look.target.full_name.to_string(), mode: look.target.mode, share, key, others })
 }
 
 fn no(why: &str) -> Result<Prepared, Error> {

@@ -13,7 +13,7 @@ use super::TableRun;
 use crate::cell;
 use crate::error::Error;
 use crate::multiset::{Collected, Multiset, Newest, Reading, Verdict};
-use crate::report::{Difference, State};
+use crate::report::{DIFFERENCES_KEPT, Difference, State};
 use crate::row::RowMaker;
 use crate::select::{Selected, Which};
 use crate::source::Servers;
@@ -35,6 +35,8 @@ pub(super) struct Whole {
     pub(super) filter: Option<String>,
     /// Its columns are all among the others.
     pub(super) target: TargetReader,
+    /// Of a mirror, the same by ClickHouse's own key.
+    pub(super) by_key: Option<TargetReader>,
     /// Of a history, the columns with the values before a change.
     pub(super) before: Vec<Selected>,
     pub(super) topic: String,
@@ -84,13 +86,11 @@ impl TableRun {
             match reading.judge(before.as_ref()) {
                 Verdict::Equal => {
                     self.report.counts.equal = u64::try_from(reading.source.rows()).unwrap_or(0);
-                    self.report.state = State::Equal;
-                    return self.record(true).await;
+                    return self.told(&whole).await;
                 }
                 Verdict::Differs if whole.target.table.mode != Mode::Append => {
                     self.tell(&whole, &reading, &collected);
-                    self.report.state = State::Different;
-                    return self.record(true).await;
+                    return self.told(&whole).await;
                 }
                 Verdict::Differs => {
                     before = Some(reading);
@@ -100,6 +100,34 @@ impl TableRun {
             }
         }
         self.untold(&whole, before.as_ref());
+        self.record(true).await
+    }
+
+    /// What it is, is known. What a mirror shows may still be chance.
+    async fn told(&mut self, whole: &Whole) -> Result<(), Error> {
+        if let Some(reader) = &whole.by_key {
+            let mut keys: Vec<Vec<u8>> = Vec::new();
+            let mut conflicts = 0;
+            let found = reader.conflicts(|key| {
+                conflicts += 1;
+                if keys.len() < DIFFERENCES_KEPT {
+                    keys.push(key.to_vec());
+                }
+            });
+            found.await?;
+            (self.report.counts.duplicates, self.report.counts.conflicting) = (conflicts, conflicts);
+            for key in keys {
+                let key = super::shown_key(&reader.table, &key);
+                self.report.keep(Difference {
+                    kind: "conflicting".to_owned(),
+                    key,
+                    columns: Vec::new(),
+                    values: Vec::new(),
+                    repaired: false,
+                });
+            }
+        }
+        self.report.state = self.report.judged();
         self.record(true).await
     }
 
@@ -187,7 +215,7 @@ impl TableRun {
                     } else {
                         columns.iter().zip(&cells).map(shown).collect()
                     };
-                    for _ in 0..more.unsigned_abs().min(crate::report::DIFFERENCES_KEPT as u64) {
+                    for _ in 0..more.unsigned_abs().min(DIFFERENCES_KEPT as u64) {
                         let key = key.clone();
                         self.report.keep(Difference {
                             kind: kind.to_owned(),

@@ -143,6 +143,14 @@ fn corruptions(database: &str) -> Vec<(Told, Vec<String>)> {
             vec![format!("INSERT INTO {database}.ints SELECT * REPLACE ('other' AS note) FROM {database}.ints FINAL WHERE id = 17")],
         ),
         (
+            told("named", "conflicting", "'name 9'", ""),
+            vec![
+                stop("named"),
+                format!("INSERT INTO {database}.named SELECT * REPLACE (999 AS v) FROM {database}.named WHERE id = 9"),
+                format!("INSERT INTO {database}.named SELECT * FROM {database}.named WHERE id = 9 AND v != 999"),
+            ],
+        ),
+        (
             told("words", "conflicting", "'Straße 9' 9", ""),
             vec![
                 stop("words"),

@@ -16,7 +16,7 @@ async fn shared_and_several(world: &World, mysql: &mut Source, files: &Files) ->
     let (name, clickhouse) = (&world.name, world.clickhouse());
     let patterns: Vec<String> =
         ["both_ways", "orders_*", "words_*", "lines_*", "mixed_*"].iter().map(|table| format!("{name}.{table}")).collect();
-    let arguments: Vec<&str> = patterns.iter().flat_map(|pattern| ["--table", pattern]).collect();
+    let arguments: Vec<&str> = patterns.iter().flat_map(|pattern| ["--table", pattern]).chain(["--workers", "4"]).collect();
     let tables = format!("SELECT count() FROM system.tables WHERE database = '{name}' AND name IN ('a', 'b', 'orders', 'words', 'lines')");
     until("all tables are made", APPLIED_WITHIN, async || {
         let found = clickhouse.number(&tables).await?;
