@@ -69,7 +69,7 @@ const TABLE: &[Entry] = {
         // IP_ADDRESS_NOT_ALLOWED
         (&[195], Stop, "let the user come from this address (its HOST clause or networks)"),
         // DATABASE_ACCESS_DENIED, ACCESS_DENIED
-        (&[291, 497], Stop, "grant the user SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW and DROP VIEW on the database, and CREATE DATABASE or make the database by hand; SYSTEM SYNC REPLICA where tables are Replicated, CLUSTER with clickhouse.cluster"),
+        (&[291, 497], Stop, "grant the user SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW and DROP VIEW on the database, and CREATE DATABASE or make the database by hand; TABLE ENGINE on the tables' engines where the server asks for it, SYSTEM SYNC REPLICA where tables are Replicated, CLUSTER with clickhouse.cluster"),
         // READONLY
         (&[164], Stop, "the user's profile is read-only (setting 'readonly'); give the user another profile"),
         // SETTING_CONSTRAINT_VIOLATION, READONLY_SETTING

@@ -1,6 +1,7 @@
 //! Asks ClickHouse for what the judges need: only SELECTs, and nothing is made or altered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -44,9 +45,13 @@ pub async fn host(settings: &ClickHouseSettings, url: &str) -> Result<Host, Erro
     let rows = clickhouse.rows("answer", "SELECT version() AS version, toString(toUnixTimestamp64Micro(now64(6))) AS now").await?;
     // It answered in between.
     let ours = before + (now_us() - before) / 2;
-    let row = rows.first().cloned().unwrap_or_default();
-    let theirs: i64 = text(&row, "now").parse().unwrap_or(ours);
-    let mut host = Host { url: url.to_owned(), version: text(&row, "version"), ahead_us: theirs - ours, ..Host::default() };
+    // On a full disk it has been seen to answer with nothing, and without an error.
+    let Some(row) = rows.first() else {
+        let reason = "the answer is empty; look for errors in the server's log, and for room on its disks".to_owned();
+        return Err(Error::ClickHouseAway { url: Arc::from(url), what: "answer".to_owned(), reason });
+    };
+    let theirs: i64 = text(row, "now").parse().unwrap_or(ours);
+    let mut host = Host { url: url.to_owned(), version: text(row, "version"), ahead_us: theirs - ours, ..Host::default() };
     let names: Vec<String> = PINNED.iter().map(|name| format!("'{name}'")).collect();
     let sql =
         format!("SELECT name, value, toBool(readonly) AS fixed FROM system.settings WHERE name IN ('readonly', {})", names.join(", "));
@@ -108,7 +113,7 @@ pub async fn lacking(
     let grants = grants(clickhouse).await?;
     let mut wanted: BTreeSet<Lacking> = BTreeSet::new();
     for (database, has_views) in databases {
-        let mut privileges = vec!["SELECT", "INSERT", "CREATE TABLE", "ALTER"];
+        let mut privileges = vec!["SELECT", "INSERT", "CREATE TABLE", "ALTER TABLE"];
         if *has_views {
             privileges.extend(["CREATE VIEW", "DROP VIEW"]);
         }
@@ -132,17 +137,29 @@ pub async fn lacking(
     Ok(lacking)
 }
 
+/// Which of these engines the user may not make tables of. A server that asks for no such right says that it is granted.
+pub async fn lacking_engines(clickhouse: &ClickHouse, engines: &BTreeSet<String>) -> Vec<String> {
+    let mut lacking = Vec::new();
+    for engine in engines {
+        let answer = clickhouse.rows("check a grant", &format!("CHECK GRANT TABLE ENGINE ON {engine}")).await;
+        if answer.is_ok_and(|rows| !is_yes(&rows)) {
+            lacking.push(engine.clone());
+        }
+    }
+    lacking
+}
+
 /// The server's own word. It says no of a table that isn't there, and so isn't asked first.
 async fn granted(clickhouse: &ClickHouse, want: &Lacking) -> bool {
     let place = if want.database.is_empty() { "*".to_owned() } else { ddl::quote(&want.database) };
     let sql = format!("CHECK GRANT {} ON {place}.*", want.privilege);
-    match clickhouse.rows("check a grant", &sql).await {
-        Ok(rows) => rows
-            .first()
-            .and_then(|row| row.as_object()?.values().next().map(|value| value.to_string()))
-            .is_some_and(|value| value.contains('1')),
-        Err(_) => false,
-    }
+    clickhouse.rows("check a grant", &sql).await.is_ok_and(|rows| is_yes(&rows))
+}
+
+/// The answer to CHECK GRANT: one row with one number.
+fn is_yes(rows: &[Value]) -> bool {
+    let value = rows.first().and_then(|row| row.as_object()?.values().next().map(Value::to_string));
+    value.is_some_and(|value| value.contains('1'))
 }
 
 async fn grants(clickhouse: &ClickHouse) -> Result<Grants, Error> {

@@ -164,7 +164,7 @@ pub fn unreachable(url: &str, error: &Error) -> Finding {
 pub fn judge_rights(lacking: &[Lacking], intent: &Intent) -> Vec<Finding> {
     let mut by_place: BTreeMap<(bool, &str), Vec<&str>> = BTreeMap::new();
     for Lacking { privilege, database } in lacking {
-        let later = matches!(*privilege, "ALTER" | "DROP VIEW");
+        let later = matches!(*privilege, "ALTER TABLE" | "DROP VIEW");
         by_place.entry((later, database)).or_default().push(privilege);
     }
     let finding = |((later, database), privileges): ((bool, &str), Vec<&str>)| {
@@ -179,6 +179,31 @@ pub fn judge_rights(lacking: &[Lacking], intent: &Intent) -> Vec<Finding> {
         }
     };
     by_place.into_iter().map(finding).collect()
+}
+
+/// The engines of the tables that would be made, which newer servers ask a right for.
+#[must_use]
+pub fn engines(tables: &[(String, Result<Option<Examined>, Error>)]) -> BTreeSet<String> {
+    let engine = |examined: &Examined| match &examined.change {
+        // Behind the columns: their comments may say what they like.
+        Ok(Change::Made { statement, .. }) => {
+            let (_, engine) = statement.rsplit_once(") ENGINE = ")?;
+            engine.split(|c: char| !c.is_ascii_alphanumeric()).next().map(str::to_owned)
+        }
+        _ => None,
+    };
+    tables.iter().filter_map(|(_, examined)| engine(examined.as_ref().ok()?.as_ref()?)).collect()
+}
+
+/// Judges the user's rights to engines.
+#[must_use]
+pub fn judge_engines(lacking: &[String], intent: &Intent) -> Vec<Finding> {
+    let user = &intent.user;
+    let finding = |engine: &String| {
+        let fix = format!("GRANT TABLE ENGINE ON {engine} TO {}", names::quote(user));
+        list::PRIVILEGES.error(engine, format!("user {user} lacks TABLE ENGINE on {engine}, of which tables are to be made"), fix)
+    };
+    lacking.iter().map(finding).collect()
 }
 
 /// Judges the topics' tables.

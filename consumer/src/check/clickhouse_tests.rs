@@ -70,9 +70,26 @@ fn what_the_user_may_not_read_is_named_and_no_error() {
 }
 
 #[test]
+fn engines_are_those_of_the_tables_to_be_made() {
+    let made = |statement: &str| {
+        let change = Ok(Change::Made { statement: statement.into(), has_database: true });
+        examined(Mode::Mirror, None, change).remove(0)
+    };
+    let tables = [
+        made("CREATE TABLE a (`x` Int8 COMMENT '(y) ENGINE = Odd') ENGINE = ReplacingMergeTree(_version, _deleted) ORDER BY x"),
+        made("CREATE TABLE b (x Int8) ENGINE = MergeTree ORDER BY x"),
+        examined(Mode::Mirror, Some("Log"), Ok(Change::Altered(vec![]))).remove(0),
+    ];
+    let engines: Vec<String> = engines(&tables).into_iter().collect();
+    assert_eq!(engines, ["MergeTree", "ReplacingMergeTree"]);
+    let findings = judge_engines(&engines[..1], &intent());
+    assert_eq!((findings[0].severity, findings[0].fix.as_str()), (Severity::Error, "GRANT TABLE ENGINE ON MergeTree TO `u`"));
+}
+
+#[test]
 fn rights_are_told_by_database_and_only_what_is_needed_at_once_is_an_error() {
     let lacking = |privilege, database: &str| Lacking { privilege, database: database.to_owned() };
-    let lacking = [lacking("INSERT", "shop"), lacking("SELECT", "shop"), lacking("ALTER", "shop"), lacking("CLUSTER", "")];
+    let lacking = [lacking("INSERT", "shop"), lacking("SELECT", "shop"), lacking("ALTER TABLE", "shop"), lacking("CLUSTER", "")];
     let findings = judge_rights(&lacking, &intent());
     let told: Vec<_> = findings.iter().map(|finding| (finding.severity, finding.fix.as_str())).collect();
     assert_eq!(
@@ -80,7 +97,7 @@ fn rights_are_told_by_database_and_only_what_is_needed_at_once_is_an_error() {
         [
             (Severity::Error, "GRANT CLUSTER ON *.* TO `u`"),
             (Severity::Error, "GRANT INSERT, SELECT ON `shop`.* TO `u`"),
-            (Severity::Warning, "GRANT ALTER ON `shop`.* TO `u`"),
+            (Severity::Warning, "GRANT ALTER TABLE ON `shop`.* TO `u`"),
         ]
     );
 }

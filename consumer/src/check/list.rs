@@ -65,9 +65,9 @@ checks! {
         fix "Another profile for the user: `ALTER USER … SETTINGS PROFILE …`, without `readonly` and without constraints on these settings.";
     /// The user's rights.
     PRIVILEGES: "clickhouse.privileges", [Error, Warning], Stops,
-        finds "error: the user lacks SELECT, INSERT, CREATE TABLE, or for mirrors CREATE VIEW, on a database it loads, or CREATE DATABASE for one that isn't there; warning: it lacks ALTER or DROP VIEW.",
-        why "Tables are made and read before the first row. ALTER is needed once a schema changes, DROP VIEW once a mirror's view must be made anew.",
-        fix "`GRANT SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW, DROP VIEW ON <database>.* TO …`, `GRANT CREATE DATABASE ON *.* TO …`";
+        finds "error: the user lacks SELECT, INSERT, CREATE TABLE, or for mirrors CREATE VIEW, on a database it loads, or CREATE DATABASE for one that isn't there, or TABLE ENGINE on an engine of which tables are to be made; warning: it lacks ALTER TABLE or DROP VIEW.",
+        why "Tables are made and read before the first row; which engines they may have is a right of its own at servers with `table_engines_require_grant`. ALTER TABLE is needed once a schema changes, DROP VIEW once a mirror's view must be made anew.",
+        fix "`GRANT SELECT, INSERT, ALTER TABLE, CREATE TABLE, CREATE VIEW, DROP VIEW ON <database>.* TO …`, `GRANT CREATE DATABASE ON *.* TO …`, `GRANT TABLE ENGINE ON ReplacingMergeTree TO …`";
     /// The tables that are there.
     TABLE: "clickhouse.table", [Error, Info], Meets,
         finds "error: a table is there that can't take its topic's rows: another engine, key, type, or another topic's; info: what would be altered, and which tables would be made.",

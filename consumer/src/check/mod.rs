@@ -40,6 +40,11 @@ pub async fn assess(settings: &Settings) -> Report {
             let tables = examine(settings, registry, url, &topics).await;
             report.routes = tables.iter().map(route).collect();
             report.add(clickhouse::judge_tables(&tables, url));
+            // Of a read-only user the rights say nothing.
+            if !report.findings.iter().any(|finding| finding.check.id == list::PROFILE.id) {
+                let lacking = ask::lacking_engines(&ask::client(&settings.clickhouse, url), &clickhouse::engines(&tables)).await;
+                report.findings.extend(clickhouse::judge_engines(&lacking, &intent(settings)));
+            }
         }
         (None, Some(_)) => unexamined.skip([&list::SCHEMA, &list::TABLE, &list::DEDUP_WINDOW], "the registry can't be asked"),
         (_, None) => unexamined.skip([&list::SCHEMA], "ClickHouse can't be asked"),
@@ -96,13 +101,17 @@ async fn assess_registry(settings: &Settings) -> (Part, Option<Registry>) {
     }
 }
 
-/// What is found of the hosts, and the first of them that can be asked.
-async fn assess_clickhouse(settings: &Settings, topics: &[String]) -> (Part, Option<String>) {
-    let intent = clickhouse::Intent {
+fn intent(settings: &Settings) -> clickhouse::Intent {
+    clickhouse::Intent {
         user: settings.clickhouse.user.clone(),
         cluster: settings.clickhouse.placement.cluster.as_deref().map(str::to_owned),
         replicated: settings.clickhouse.placement.replicated,
-    };
+    }
+}
+
+/// What is found of the hosts, and the first of them that can be asked.
+async fn assess_clickhouse(settings: &Settings, topics: &[String]) -> (Part, Option<String>) {
+    let intent = intent(settings);
     let mut part = Part::default();
     let mut first = None;
     for url in &settings.clickhouse.urls {

@@ -151,9 +151,16 @@ pub async fn look(session: &mut Session, shape: &TableShape, gaps: &[String], ro
         shape.columns.iter().filter(|column| of(&column.kind)).map(|column| column.name.as_str()).collect()
     };
     let dates = named(&ColumnType::holds_date);
-    let texts = named(&|kind| matches!(kind, ColumnType::Text { charset, .. } if gaps.contains(charset)));
+    let texts: Vec<(&str, &str)> = shape
+        .columns
+        .iter()
+        .filter_map(|column| match &column.kind {
+            ColumnType::Text { charset, .. } if gaps.contains(charset) => Some((column.name.as_str(), charset.as_str())),
+            _ => None,
+        })
+        .collect();
     let long = named(&is_long);
-    let columns: BTreeSet<String> = dates.iter().chain(&texts).chain(&long).map(|name| quote(name)).collect();
+    let columns: BTreeSet<String> = dates.iter().chain(texts.iter().map(|(name, _)| name)).chain(&long).map(|name| quote(name)).collect();
     if columns.is_empty() {
         return Ok(None);
     }
@@ -164,12 +171,14 @@ pub async fn look(session: &mut Session, shape: &TableShape, gaps: &[String], ro
         wanted.push(format!("COALESCE(SUM(MONTH({date}) = 0 OR DAY({date}) = 0 OR DAY({date}) > DAY(LAST_DAY({date}))), 0) > 0"));
         wanted.push(format!("COALESCE(SUM(MONTH({date}) > 0 AND (YEAR({date}) < 1900 OR YEAR({date}) > 2299)), 0) > 0"));
     }
-    for name in &texts {
-        // What has no equivalent is converted to a question mark, of tis620 to U+FFFD: then there are more of these than before.
+    for (name, charset) in &texts {
+        // What has no equivalent is converted to a question mark: then there are more of these than before. Of tis620 it is U+FFFD, which it hasn't itself.
         let text = quote(name);
-        wanted.push(format!(
-            "COALESCE(SUM(CHAR_LENGTH(REPLACE(REPLACE(CONVERT({text} USING utf8mb4), '?', ''), _utf8mb4 x'EFBFBD', '')) <> CHAR_LENGTH(REPLACE({text}, '?', ''))), 0) > 0"
-        ));
+        let mut converted = format!("REPLACE(CONVERT({text} USING utf8mb4), '?', '')");
+        if *charset == "tis620" {
+            converted = format!("REPLACE({converted}, _utf8mb4 x'EFBFBD', '')");
+        }
+        wanted.push(format!("COALESCE(SUM(CHAR_LENGTH({converted}) <> CHAR_LENGTH(REPLACE({text}, '?', ''))), 0) > 0"));
     }
     let lengths: Vec<String> = long.iter().map(|name| format!("COALESCE(LENGTH({}), 0)", quote(name))).collect();
     wanted.push(if lengths.is_empty() { "0".to_owned() } else { format!("COALESCE(MAX({}), 0)", lengths.join(" + ")) });
@@ -185,7 +194,7 @@ pub async fn look(session: &mut Session, shape: &TableShape, gaps: &[String], ro
             found.far_dates.push((*name).to_owned());
         }
     }
-    for (place, name) in texts.iter().enumerate() {
+    for (place, (name, _)) in texts.iter().enumerate() {
         if session.number(&doing, &row, 1 + 2 * dates.len() + place)? == Some(1) {
             found.no_unicode.push((*name).to_owned());
         }

@@ -61,6 +61,17 @@ impl Disk {
         Ok(())
     }
 
+    /// Fills it but for so many MiB.
+    ///
+    /// # Errors
+    /// As [`fill`](Self::fill).
+    pub fn fill_but(&self, mib: u64) -> Result<()> {
+        self.fill()?;
+        let file = OpenOptions::new().write(true).open(self.ballast())?;
+        let length = file.metadata()?.len();
+        file.set_len(length.saturating_sub(mib << 20)).context(self.ballast().display())
+    }
+
     /// Makes room again.
     pub fn free(&self) {
         // It may not have been filled.

@@ -125,17 +125,20 @@ fn a_user_that_may_not_write_is_found() {
     });
 }
 
+const ENGINE: &str = "TABLE ENGINE ON ReplacingMergeTree";
+
 /// What the reference says that the user needs, for mirrors with views in a database that isn't there, and for progress.
 fn least(world: &World) -> Vec<String> {
     let database = format!("`{}`.*", world.name);
-    let rights = ["SELECT", "INSERT", "ALTER", "CREATE TABLE", "CREATE VIEW", "DROP VIEW", "CREATE DATABASE"];
-    let progress = ["SELECT", "INSERT", "ALTER", "CREATE TABLE", "CREATE DATABASE"];
+    let rights = ["SELECT", "INSERT", "ALTER TABLE", "CREATE TABLE", "CREATE VIEW", "DROP VIEW", "CREATE DATABASE"];
+    let progress = ["SELECT", "INSERT", "ALTER TABLE", "CREATE TABLE", "CREATE DATABASE"];
     let system = ["databases", "tables", "columns"].map(|table| format!("SELECT ON system.{table}"));
     rights
         .map(|right| format!("{right} ON {database}"))
         .into_iter()
         .chain(progress.map(|right| format!("{right} ON `_millrace`.*")))
         .chain(system)
+        .chain([ENGINE.to_owned()])
         .collect()
 }
 
@@ -153,7 +156,7 @@ fn each_right_at_clickhouse_is_found_alone_and_the_least_is_enough() {
         let settings = settings(world)?;
         let base = Base::new(world, Binary::Consumer, settings.clone()).await?;
         for (right, severity) in
-            [("SELECT", "error"), ("INSERT", "error"), ("CREATE DATABASE", "error"), ("DROP VIEW", "warning"), ("ALTER", "warning")]
+            [("SELECT", "error"), ("INSERT", "error"), ("CREATE DATABASE", "error"), ("DROP VIEW", "warning"), ("ALTER TABLE", "warning")]
         {
             let lacking = format!("{right} ON `{name}`.*");
             let others: Vec<String> = least.iter().filter(|grant| **grant != lacking).cloned().collect();
@@ -162,11 +165,15 @@ fn each_right_at_clickhouse_is_found_alone_and_the_least_is_enough() {
             let fix = fix_of(&assessed, "clickhouse.privileges");
             must(fix == format!("GRANT {right} ON `{name}`.* TO `millrace`"), || fix.clone())?;
         }
+        let others: Vec<String> = least.iter().filter(|grant| *grant != ENGINE).cloned().collect();
+        server.start_granting(&others).await?;
+        let assessed = base.expect(ENGINE, &[("clickhouse.privileges", "error", "ReplacingMergeTree")]).await?;
+        must(fix_of(&assessed, "clickhouse.privileges") == format!("GRANT {ENGINE} TO `millrace`"), || format!("{:#}", assessed.json))?;
         // CREATE DATABASE includes the right to its tables, and that one the right to views: all of them are granted in one.
-        let one = [format!("ALL ON `{name}`.*"), "ALL ON `_millrace`.*".to_owned()];
+        let one = [format!("ALL ON `{name}`.*"), "ALL ON `_millrace`.*".to_owned(), ENGINE.to_owned()];
         server.start_granting(&one).await?;
         base.expect("all rights to the databases", &[]).await?;
-        let reading = [format!("SELECT ON `{name}`.*"), "ALL ON `_millrace`.*".to_owned()];
+        let reading = [format!("SELECT ON `{name}`.*"), "ALL ON `_millrace`.*".to_owned(), ENGINE.to_owned()];
         server.start_granting(&reading).await?;
         let both = [("clickhouse.privileges", "error", name), ("clickhouse.privileges", "warning", name)];
         let assessed = base.expect("only reading", &both).await?;
@@ -213,7 +220,7 @@ fn a_disk_that_is_nearly_full_is_found_alone() {
         let settings = settings(world)?;
         let healthy = assess(world, Binary::Consumer, &settings).await?;
         must(!healthy.findings.iter().any(|(id, ..)| id == "clickhouse.disk"), || format!("{:#}", healthy.json))?;
-        disk.fill()?;
+        disk.fill_but(5)?;
         let full = assess(world, Binary::Consumer, &settings).await?;
         disk.free();
         let mut expected = healthy.findings.clone();

@@ -122,6 +122,9 @@ fn on_aurora_the_remedies_are_amazons() {
         let assessed = base.expect("a table that can't be read", &[]).await?;
         let why = unchecked(&assessed, "source.retention").context("retention is passed over")?;
         must(why.contains("rds_show_configuration"), || why.clone())?;
+        server.start_with(&["--innodb-read-only"]).await?;
+        let assessed = base.expect("a reader", &[("source.writer", "error", target.as_str())]).await?;
+        must(fix_of(&assessed, "source.writer").contains("writer endpoint"), || format!("{:#}", assessed.json))?;
         // The same server, reached without the stand-in, is MySQL.
         let plain = assess(world, Binary::Producer, &world.producer_settings()?).await?;
         must(!plain.findings.iter().any(|(id, ..)| id == "source.aurora"), || format!("{:#}", plain.json))
