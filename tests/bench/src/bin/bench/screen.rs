@@ -21,7 +21,8 @@ pub(crate) fn complain(failure: &Failure) {
 pub(crate) fn rate(rows_per_s: f64) -> String {
     match rows_per_s {
         rate if rate >= 1e6 => format!("{:.2} M", rate / 1e6),
-        rate if rate >= 1e3 => format!("{:.0} k", rate / 1e3),
+        rate if rate >= 1e5 => format!("{:.0} k", rate / 1e3),
+        rate if rate >= 1e3 => format!("{:.1} k", rate / 1e3),
         rate => format!("{rate:.0}"),
     }
 }
