@@ -9,7 +9,7 @@ use bytes::Bytes;
 use millrace_schemas::wire::{self, WireError};
 
 use crate::nested::NestedProblem;
-use crate::number::{little_endian, within_digits};
+use crate::number::{POWERS_OF_TEN, little_endian, short, within_digits};
 use crate::types::{ColumnType, Decode, Scalar, decimal_width};
 use crate::unfit;
 use crate::zoned::{NoTicks, Zoned};
@@ -368,7 +368,16 @@ impl Column {
         self.count_value();
     }
 
+    #[inline]
     fn append_decimal(&mut self, precision: u8, big_endian: &[u8]) -> Result<(), ValueError> {
+        // The usual one: up to 64 bits into a column of as many.
+        if let (Some(value), Some(power)) = (short(big_endian), POWERS_OF_TEN.get(usize::from(precision))) {
+            if value.unsigned_abs() >= *power {
+                return Err(ValueError::Range(self.of));
+            }
+            self.push_integer(value);
+            return Ok(());
+        }
         let value = little_endian(big_endian).filter(|value| within_digits(value, precision)).ok_or(ValueError::Range(self.of))?;
         let width = decimal_width(precision);
         self.push_raw(&value[..width]);
@@ -558,6 +567,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_decimal_of_64_bits_is_as_a_longer_one(value: i64, shift in 0..64, spare in 0_usize..12, precision in 1_u8..=20) {
+            let value: i64 = value >> shift;
+            let short = value.to_be_bytes();
+            let mut long = vec![if value < 0 { 0xff } else { 0 }; spare + 1];
+            long.extend_from_slice(&short);
+            let append = |bytes: &[u8]| append(Scalar::Decimal(precision, 0), Decode::Decimal { precision }, &sized(bytes));
+            let fill = if value < 0 { 0xff } else { 0 };
+            let start = short.windows(2).take_while(|pair| pair[0] == fill && (pair[1] & 0x80 != 0) == (value < 0)).count();
+            prop_assert_eq!(append(&short[start..]), append(&long));
+            prop_assert_eq!(append(&short), append(&long));
+        }
+
         #[test]
         fn a_decimal_is_its_number(value: i128, spare in 0_usize..20) {
             let mut bytes = vec![if value < 0 { 0xff } else { 0 }; spare];

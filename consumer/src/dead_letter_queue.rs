@@ -319,7 +319,7 @@ fn read_one(config: &ClientConfig, place: &Place) -> Result<Original, Error> {
     consumer.assign(&list).map_err(|error| failed(what(), &error))?;
     match consumer.poll(TIMEOUT) {
         Some(Ok(record)) if record.offset() == place.offset => {
-            let parts = crate::kafka::parts(&record);
+            let parts = crate::kafka::Parts::of(&record);
             let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
             Ok(Original {
                 timestamp_ms: record.timestamp().to_millis().unwrap_or(-1),

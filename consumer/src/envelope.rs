@@ -201,7 +201,7 @@ impl Envelope {
                 Some((null_branch, inner)) => Ok(Step::Inner { null_branch, steps: told_fields(inner, names)? }),
                 None => Ok(Step::Skip(Program::of(&field.node)?)),
             };
-            steps.push(match field.name.as_str() {
+            let step = match field.name.as_str() {
                 _ if flat => {
                     let step = told(&field.name, &field.node, &ADDED)?;
                     if matches!(step, Step::Told { .. }) {
@@ -214,7 +214,8 @@ impl Envelope {
                 "source" => inner(&SOURCE)?,
                 "transaction" => inner(&[("id", What::Transaction)])?,
                 _ => Step::Skip(Program::of(&field.node)?),
-            });
+            };
+            push_step(&mut steps, step);
         }
         let has_place = tells(&steps, What::Database) && tells(&steps, What::Table);
         Ok(Self {
@@ -240,11 +241,21 @@ impl Envelope {
     /// # Errors
     /// [`EnvelopeError`] where the bytes don't fit the schema.
     pub fn locate<'a>(&self, bytes: &'a [u8]) -> Result<Located<'a>, EnvelopeError> {
+        self.locate_and_read(bytes, |_| false)
+    }
+
+    /// The same, but where an envelope's row image after is met, `read` may read it and move behind it, instead of its being passed over. It returns
+    /// whether it did.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] where the bytes don't fit the schema.
+    #[inline]
+    pub fn locate_and_read<'a>(&self, bytes: &'a [u8], mut read: impl FnMut(&mut &'a [u8]) -> bool) -> Result<Located<'a>, EnvelopeError> {
         let mut met = Met::default();
         // A flat record that tells nothing is read to its end by its plan.
         if !self.flat || !self.added.is_empty() {
             let mut input = bytes;
-            met.walk(&self.steps, &mut input)?;
+            met.walk(&self.steps, &mut input, &mut read)?;
             if !input.is_empty() {
                 return Err(EnvelopeError::Trailing(input.len()));
             }
@@ -269,7 +280,7 @@ impl Envelope {
 }
 
 impl<'a> Met<'a> {
-    fn walk(&mut self, steps: &[Step], input: &mut &'a [u8]) -> Result<(), EnvelopeError> {
+    fn walk(&mut self, steps: &[Step], input: &mut &'a [u8], read: &mut impl FnMut(&mut &'a [u8]) -> bool) -> Result<(), EnvelopeError> {
         for step in steps {
             match step {
                 Step::Row { after, null_branch, skip } => {
@@ -277,13 +288,16 @@ impl<'a> Met<'a> {
                         continue;
                     }
                     let start = *input;
-                    skip.run(input)?;
+                    if !(*after && read(input)) {
+                        *input = start;
+                        skip.run(input)?;
+                    }
                     let (span, _) = start.split_at(start.len() - input.len());
                     *(if *after { &mut self.after } else { &mut self.before }) = Some(span);
                 }
                 Step::Inner { null_branch, steps } => {
                     if null_branch.map_or(Ok(true), |null_branch| is_value(input, null_branch))? {
-                        self.walk(steps, input)?;
+                        self.walk(steps, input, read)?;
                     }
                 }
                 Step::Told { what, null_branch } => {
@@ -367,7 +381,19 @@ fn told(name: &str, node: &Node, names: &[(&str, What)]) -> Result<Step, SchemaE
 }
 
 fn told_fields(record: &Record, names: &[(&str, What)]) -> Result<Vec<Step>, SchemaError> {
-    record.fields.iter().map(|field| told(&field.name, &field.node, names)).collect()
+    let mut steps = Vec::with_capacity(record.fields.len());
+    for field in &record.fields {
+        push_step(&mut steps, told(&field.name, &field.node, names)?);
+    }
+    Ok(steps)
+}
+
+/// Fields that are passed over are passed over in one step with their neighbours.
+fn push_step(steps: &mut Vec<Step>, step: Step) {
+    match (steps.last_mut(), step) {
+        (Some(Step::Skip(before)), Step::Skip(more)) => before.0.extend(more.0),
+        (_, step) => steps.push(step),
+    }
 }
 
 fn row_step(node: &Node, after: bool) -> Result<Step, SchemaError> {
@@ -403,6 +429,7 @@ enum Skip {
     /// `["null", T]` or `[T, "null"]` of a plain T: the usual column.
     NullableNumber(i64),
     NullableSized(i64),
+    NullableBytes(i64, usize),
     Union(Vec<Program>),
     Blocks(Program),
 }
@@ -446,6 +473,8 @@ impl Program {
                         ([Skip::Number], []) => Skip::NullableNumber(1),
                         ([], [Skip::Sized]) => Skip::NullableSized(0),
                         ([Skip::Sized], []) => Skip::NullableSized(1),
+                        ([], [Skip::Bytes(count)]) => Skip::NullableBytes(0, *count),
+                        ([Skip::Bytes(count)], []) => Skip::NullableBytes(1, *count),
                         _ => Skip::Union(programs),
                     },
                     _ => Skip::Union(programs),
@@ -465,20 +494,23 @@ impl Program {
                 Skip::Bytes(count) => {
                     wire::take(input, *count)?;
                 }
-                Skip::Number => {
-                    wire::take_long(input)?;
-                }
+                Skip::Number => wire::skip_long(input)?,
                 Skip::Sized => {
                     wire::take_bytes(input)?;
                 }
                 Skip::NullableNumber(null_branch) => {
                     if is_value(input, *null_branch)? {
-                        wire::take_long(input)?;
+                        wire::skip_long(input)?;
                     }
                 }
                 Skip::NullableSized(null_branch) => {
                     if is_value(input, *null_branch)? {
                         wire::take_bytes(input)?;
+                    }
+                }
+                Skip::NullableBytes(null_branch, count) => {
+                    if is_value(input, *null_branch)? {
+                        wire::take(input, *count)?;
                     }
                 }
                 Skip::Union(branches) => {
@@ -516,8 +548,14 @@ impl Program {
     }
 }
 
+/// Takes the branch of a union of null and one other type; whether it is the other one.
 #[inline]
-fn is_value(input: &mut &[u8], null_branch: i64) -> Result<bool, EnvelopeError> {
+pub(crate) fn is_value(input: &mut &[u8], null_branch: i64) -> Result<bool, EnvelopeError> {
+    // Both branches have one byte.
+    if let [byte @ (0 | 2), rest @ ..] = *input {
+        *input = rest;
+        return Ok(i64::from(byte >> 1) != null_branch);
+    }
     match wire::take_long(input)? {
         branch if branch == null_branch => Ok(false),
         branch if branch == 1 - null_branch => Ok(true),

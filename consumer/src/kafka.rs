@@ -4,6 +4,9 @@
 //! answers it once the partitions' rows are in ClickHouse. Polling goes on meanwhile, so that the membership stays; but librdkafka fetches
 //! nothing until it is answered, of the other partitions neither.
 
+mod records;
+mod statistics;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +24,6 @@ use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::statistics::Statistics;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -29,6 +31,9 @@ use crate::error::Error;
 use crate::internal;
 use crate::ranges::Range;
 use crate::settings::Settings;
+
+pub use records::Record;
+use records::Records;
 
 /// A partition by its topic's name.
 pub type TopicPartition = (Arc<str>, i32);
@@ -42,9 +47,9 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What Kafka has to say.
 #[derive(Debug)]
-pub enum Event<'a> {
-    /// A record.
-    Record(BorrowedMessage<'a>),
+pub enum Event {
+    /// Records came: [`Session::record`] hands them out.
+    Records,
     /// Partitions came; already accepted.
     Assigned(Vec<Assigned>),
     /// Partitions are asked back: load what was read of them, then [`Session::release`] them.
@@ -152,24 +157,11 @@ impl ClientContext for Context {
         }
     }
 
-    fn stats(&self, statistics: Statistics) {
-        let ends = statistics.topics.iter().flat_map(|(topic, of)| {
-            let topic: Arc<str> = Arc::from(topic.as_str());
-            of.partitions.iter().filter(|(partition, _)| **partition >= 0).map(move |(partition, of)| {
-                let reached = of.ls_offset >= 0 && of.eof_offset >= of.ls_offset && of.fetchq_cnt == 0;
-                (
-                    (Arc::clone(&topic), *partition),
-                    End { offset: of.ls_offset, reached, committed: Some(of.committed_offset).filter(|offset| *offset >= 0) },
-                )
-            })
-        });
-        let view = GroupView {
-            joined: statistics.cgrp.as_ref().is_some_and(|group| group.state == "up" && group.join_state == "steady"),
-            brokers_up: statistics.brokers.values().filter(|broker| broker.state == "UP").count(),
-            ends: ends.collect(),
-            at: Some(Instant::now()),
-        };
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    fn stats_raw(&self, statistics: &[u8]) {
+        match statistics::view(statistics) {
+            Ok(view) => *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view,
+            Err(error) => tracing::warn!(%error, "librdkafka's statistics can't be read"),
+        }
     }
 }
 
@@ -312,6 +304,8 @@ fn give_up(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) ->
 
 /// A membership in the group. Lives on one thread.
 pub struct Session {
+    /// Before the consumer: what was fetched is freed first.
+    records: Records<Context>,
     consumer: Arc<BaseConsumer<Context>>,
     /// To the thread that commits.
     commits: Option<Sender<Vec<Commit>>>,
@@ -345,7 +339,8 @@ impl Session {
         let committing = Arc::clone(&consumer);
         let committer = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(move || commit_all(&committing, &requests));
         let committer = committer.map_err(|error| Error::Defect(format!("could not start a thread: {error}")))?;
-        Ok(Self { consumer, commits: Some(commits), committer: Some(committer), brokers, revoking: None, paused: BTreeSet::new() })
+        let records = Records::new(&consumer)?;
+        Ok(Self { records, consumer, commits: Some(commits), committer: Some(committer), brokers, revoking: None, paused: BTreeSet::new() })
     }
 
     /// The brokers it was told to use.
@@ -355,26 +350,32 @@ impl Session {
     }
 
     /// Waits for something to happen, for at most `wait`.
-    pub fn poll(&mut self, wait: Duration) -> Event<'_> {
-        if let Some(note) = self.next_note() {
-            return self.answer(note);
-        }
-        match self.consumer.poll(wait) {
-            Some(Ok(record)) => Event::Record(record),
-            Some(Err(KafkaError::PartitionEOF(_))) | None => Event::Idle,
-            Some(Err(KafkaError::MessageConsumption(code))) => match refusal(code) {
-                Some(hint) => Event::Failed(self.refused(code, hint)),
-                None => Event::Trouble(code),
-            },
-            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                Event::Failed(self.refused(code, refusal(code).unwrap_or("the client can't go on; restart it")))
+    pub fn poll(&mut self, wait: Duration) -> Event {
+        if self.records.is_empty() {
+            match self.consumer.poll(Duration::ZERO) {
+                None | Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Ok(_)) => return Event::Failed(Error::Defect("a record came where only the group's events do".to_owned())),
+                Some(Err(KafkaError::MessageConsumption(code))) => return told(&self.brokers, code),
+                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                    return Event::Failed(refused(&self.brokers, code, refusal(code).unwrap_or("the client can't go on; restart it")));
+                }
+                Some(Err(error)) => return Event::Failed(Error::Defect(format!("polling Kafka failed: {error}"))),
             }
-            Some(Err(error)) => Event::Failed(Error::Defect(format!("polling Kafka failed: {error}"))),
+            if let Some(note) = self.next_note() {
+                return self.answer(note);
+            }
+            self.records.fill(wait);
+        }
+        match self.records.trouble() {
+            Some(code) => told(&self.brokers, code),
+            None if self.records.is_empty() => Event::Idle,
+            None => Event::Records,
         }
     }
 
-    fn refused(&self, code: RDKafkaErrorCode, hint: &'static str) -> Error {
-        Error::KafkaRefused { brokers: Arc::clone(&self.brokers), code: code.to_string(), hint }
+    /// The next one of the records that came.
+    pub fn record(&mut self) -> Option<Record<'_>> {
+        self.records.next()
     }
 
     fn next_note(&self) -> Option<Note> {
@@ -382,7 +383,7 @@ impl Session {
         (!notes.is_empty()).then(|| notes.remove(0))
     }
 
-    fn answer(&mut self, note: Note) -> Event<'_> {
+    fn answer(&mut self, note: Note) -> Event {
         match note {
             // librdkafka keeps a pause of ours on a partition that left while it was paused: one that comes back would never be read.
             Note::Assign(partitions) => self.take_over(partitions),
@@ -403,7 +404,7 @@ impl Session {
     }
 
     /// Accepts partitions once it is known where they begin, and whether a range of theirs was recorded: until then the question is kept.
-    fn take_over(&mut self, partitions: TopicPartitionList) -> Event<'_> {
+    fn take_over(&mut self, partitions: TopicPartitionList) -> Event {
         let assigned = match positions(&self.consumer, &partitions) {
             Ok(assigned) => assigned,
             Err(PositionError::Metadata(error)) => return Event::Failed(error),
@@ -420,6 +421,9 @@ impl Session {
                 names(&partitions).into_iter().map(nothing).collect()
             }
         };
+        if let Err(error) = self.records.lead_in(&partitions) {
+            return Event::Failed(error);
+        }
         match accept(&self.consumer, &partitions).and_then(|()| self.consumer.resume(&partitions)) {
             Ok(()) => Event::Assigned(assigned),
             Err(error) => Event::Failed(Error::Defect(format!("could not accept partitions: {error}"))),
@@ -427,7 +431,8 @@ impl Session {
     }
 
     /// Reads a partition again from an offset; false where that isn't possible just now.
-    pub fn seek(&self, (topic, partition): &TopicPartition, offset: i64) -> bool {
+    pub fn seek(&mut self, (topic, partition): &TopicPartition, offset: i64) -> bool {
+        self.records.forget(topic, *partition);
         match self.consumer.seek(topic, *partition, Offset::Offset(offset), SEEK_TIMEOUT) {
             Ok(()) => true,
             Err(error) => {
@@ -518,6 +523,7 @@ impl Session {
         if self.committer.take().is_some_and(|committer| committer.join().is_err()) {
             tracing::warn!("the thread that commits offsets ended early");
         }
+        drop(self.records);
         drop(self.consumer); // The last reference: leaves the group and waits for the answer.
     }
 }
@@ -547,21 +553,55 @@ pub struct Parts<'a> {
     pub dropped: bool,
 }
 
-/// A record's key and value, each with its schema's id in front also where that stands in a header, and its header `millrace.seq`.
-#[must_use]
-pub fn parts<'a>(record: &'a BorrowedMessage<'_>) -> Parts<'a> {
-    let (mut seq, mut dropped, mut key_id, mut value_id) = (None, false, None, None);
-    for header in record.headers().iter().flat_map(|headers| headers.iter()) {
-        match (header.value, header.value.and_then(|value| frame::of_header(header.key, value))) {
-            (_, Some((Half::Key, id))) => key_id = Some(id),
-            (_, Some((Half::Value, id))) => value_id = Some(id),
-            (Some(value), None) if header.key == SEQ_HEADER => seq = Some(value),
-            _ if header.key == DROPPED_HEADER => dropped = record.key().is_none(),
-            _ => {}
+impl<'a> Parts<'a> {
+    /// A record's key and value, each with its schema's id in front also where that stands in a header, and its header `millrace.seq`.
+    fn new(key: Option<&'a [u8]>, value: Option<&'a [u8]>, headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> Self {
+        let (mut seq, mut dropped, mut key_id, mut value_id) = (None, false, None, None);
+        for (name, told) in headers {
+            match (told, told.and_then(|told| frame::of_header(name, told))) {
+                (_, Some((Half::Key, id))) => key_id = Some(id),
+                (_, Some((Half::Value, id))) => value_id = Some(id),
+                (Some(told), None) if name == SEQ_HEADER => seq = Some(told),
+                _ if name == DROPPED_HEADER => dropped = key.is_none(),
+                _ => {}
+            }
         }
+        let framed = |id, bytes: Option<&'a [u8]>| bytes.map(|bytes| frame::framed(id, bytes));
+        Self { key: framed(key_id, key), value: framed(value_id, value), seq, dropped }
     }
-    let framed = |id, bytes: Option<&'a [u8]>| bytes.map(|bytes| frame::framed(id, bytes));
-    Parts { key: framed(key_id, record.key()), value: framed(value_id, record.payload()), seq, dropped }
+
+    /// Those of a record whose headers don't matter: librdkafka takes memory to look whether there are any.
+    #[must_use]
+    pub fn without_headers(key: &'a [u8], value: &'a [u8]) -> Self {
+        Self { key: Some(Cow::Borrowed(key)), value: Some(Cow::Borrowed(value)), seq: None, dropped: false }
+    }
+
+    /// Those of a record that was polled by itself.
+    #[must_use]
+    pub fn of(record: &'a BorrowedMessage<'_>) -> Self {
+        let headers = record.headers().into_iter().flat_map(|headers| headers.iter()).map(|header| (header.key, header.value));
+        Self::new(record.key(), record.payload(), headers)
+    }
+}
+
+impl Record<'_> {
+    /// What of it is loaded.
+    #[must_use]
+    pub fn parts(&self) -> Parts<'_> {
+        Parts::new(self.key(), self.value(), self.headers())
+    }
+}
+
+/// What an error that came instead of a record means.
+fn told(brokers: &Arc<str>, code: RDKafkaErrorCode) -> Event {
+    match refusal(code) {
+        Some(hint) => Event::Failed(refused(brokers, code, hint)),
+        None => Event::Trouble(code),
+    }
+}
+
+fn refused(brokers: &Arc<str>, code: RDKafkaErrorCode, hint: &'static str) -> Error {
+    Error::KafkaRefused { brokers: Arc::clone(brokers), code: code.to_string(), hint }
 }
 
 /// Whether a commit was refused only because the group is about to share its partitions anew: it can be offered again at once.
@@ -607,7 +647,7 @@ fn client_config(settings: &Settings) -> ClientConfig {
         }
     };
     default("client.id", "millrace-consumer");
-    default("queued.max.messages.kbytes", "65536");
+    default("queued.max.messages.kbytes", "16384");
     default("fetch.queue.backoff.ms", "50");
     default("statistics.interval.ms", STATISTICS_INTERVAL_MS);
     // With KIP-848 the broker chooses: librdkafka refuses these properties then.

@@ -150,6 +150,16 @@ impl Unit {
         self.stash_bytes = 0;
     }
 
+    /// Whether a turn may pass it over.
+    fn rests(&self) -> bool {
+        !self.busy()
+            && !self.has_stash()
+            && self.truncations == 0
+            && self.opened.is_none()
+            && self.recording.is_none()
+            && self.batch.rows() == 0
+    }
+
     /// Forgets everything but a job that runs: its end is still to come.
     pub(crate) fn clear(&mut self) {
         *self = Self { running: self.running, running_bytes: self.running_bytes, ..Self::default() };
@@ -175,6 +185,8 @@ pub struct Loaded {
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) topic: Topic,
+    /// Whether the loader's turns look at it.
+    pub(crate) awake: bool,
     /// Its records hold no table's rows.
     pub(crate) internal: bool,
     /// The shared unit, then one for each partition.
@@ -199,6 +211,7 @@ impl Lane {
         Self {
             internal: is_internal(&name),
             topic: Topic::new(name, rule),
+            awake: false,
             units: vec![Unit::default()],
             request: None,
             preparing: false,
@@ -209,6 +222,12 @@ impl Lane {
             dead_of_minute: (0, None),
             loaded: Loaded::default(),
         }
+    }
+
+    /// Whether nothing of it waits, runs or is due, so that turns may pass it over until it is touched again.
+    pub(crate) fn rests(&self) -> bool {
+        let settled = !self.internal && self.failed.is_none() && self.request.is_none() && !self.preparing;
+        settled && self.clean_at.is_none() && !self.cleaning && self.units.iter().all(Unit::rests)
     }
 
     /// Whether each partition's rows must come once.

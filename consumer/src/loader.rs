@@ -54,6 +54,8 @@ pub struct Loader {
     places: HashMap<Arc<str>, usize>,
     /// The place found last: records come in runs.
     last: usize,
+    /// The lanes that turns look at: the others have nothing that waits, runs or is due, however many they are.
+    awake: BTreeSet<usize>,
     /// What was polled, acknowledged, committed.
     pub offsets: Offsets,
     limits: Limits,
@@ -76,6 +78,7 @@ impl Loader {
             rules,
             places: HashMap::new(),
             last: 0,
+            awake: BTreeSet::new(),
             offsets: Offsets::default(),
             budget: Budget::new(limits.inserts_per_second),
             limits,
@@ -87,21 +90,40 @@ impl Loader {
         }
     }
 
+    /// A topic's place, made where it isn't there yet. Turns look at its lane from then on.
     fn place(&mut self, name: &str) -> usize {
-        if self.lanes.get(self.last).is_some_and(|lane| &*lane.topic.name == name) {
-            return self.last;
+        if self.lanes.get(self.last).is_none_or(|lane| &*lane.topic.name != name) {
+            self.last = match self.places.get(name) {
+                Some(place) => *place,
+                None => {
+                    let name: Arc<str> = Arc::from(name);
+                    self.places.insert(Arc::clone(&name), self.lanes.len());
+                    let rule = Arc::new(self.rules.of(&name));
+                    self.lanes.push(Lane::new(name, rule));
+                    self.lanes.len() - 1
+                }
+            };
         }
-        self.last = match self.places.get(name) {
-            Some(place) => *place,
-            None => {
-                let name: Arc<str> = Arc::from(name);
-                self.places.insert(Arc::clone(&name), self.lanes.len());
-                let rule = Arc::new(self.rules.of(&name));
-                self.lanes.push(Lane::new(name, rule));
-                self.lanes.len() - 1
-            }
-        };
+        if !self.lanes[self.last].awake {
+            self.lanes[self.last].awake = true;
+            self.awake.insert(self.last);
+        }
         self.last
+    }
+
+    /// The lanes that turns look at.
+    fn awake(&self) -> impl Iterator<Item = (usize, &Lane)> {
+        self.awake.iter().filter_map(|place| Some((*place, self.lanes.get(*place)?)))
+    }
+
+    /// Turns pass over a lane of which nothing waits, runs or is due, until [`Loader::place`] finds it for somebody again. One with a job doesn't rest.
+    fn let_rest(&mut self) {
+        let (lanes, offsets) = (&mut self.lanes, &self.offsets);
+        self.awake.retain(|place| {
+            let Some(lane) = lanes.get_mut(*place) else { return false };
+            lane.awake = !lane.rests() || offsets.unsealed(*place);
+            lane.awake
+        });
     }
 
     fn id(&mut self, of: &TopicPartition) -> PartitionId {
@@ -204,6 +226,13 @@ impl Loader {
             .enumerate()
             .all(|(place, lane)| lane.failed.is_some() || (!lane.units.iter().any(Unit::busy) && !self.offsets.unsealed(place)));
         loaded && self.commits().0.is_empty()
+    }
+
+    /// Whether nothing that stands in the headers of a record with a key and this value matters, as is known of the topic of the record before.
+    #[inline]
+    #[must_use]
+    pub fn tells_all(&self, name: &str, value: &[u8]) -> bool {
+        self.lanes.get(self.last).is_some_and(|lane| &*lane.topic.name == name && lane.topic.tells_all(value))
     }
 
     /// Takes a record in, or stashes it.
@@ -416,7 +445,8 @@ impl Loader {
         self.seal_due(now);
         let mut jobs = Vec::new();
         let offsets = &self.offsets;
-        for (place, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.failed.is_none()) {
+        for place in self.awake.iter().copied() {
+            let Some(lane) = self.lanes.get_mut(place).filter(|lane| lane.failed.is_none()) else { continue };
             if let Some(request) = lane.request.take() {
                 jobs.push(Job::Prepare { topic: place, request });
             }
@@ -436,6 +466,7 @@ impl Loader {
                 jobs.extend(clean(place, lane));
             }
         }
+        self.let_rest();
         jobs
     }
 
@@ -460,7 +491,7 @@ impl Loader {
         let mut due = Vec::new();
         let mut old = Vec::new();
         let mut waiting = Vec::new();
-        for (place, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.failed.is_none()) {
+        for (place, lane) in self.awake().filter(|(_, lane)| lane.failed.is_none()) {
             for (unit, of) in lane.units.iter().enumerate() {
                 let unsealed = match partition_of(unit) {
                     None if lane.once() => false,
@@ -723,6 +754,9 @@ impl Loader {
     ///
     /// `at` is when that was known.
     pub fn reached(&mut self, partitions: impl IntoIterator<Item = TopicPartition>, at: Instant) {
+        if self.replays.is_empty() {
+            return;
+        }
         for partition in partitions {
             let id = self.id(&partition);
             let unit = own_unit(id.partition);
@@ -738,7 +772,7 @@ impl Loader {
     /// The memory that everything takes, in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.lanes.iter().map(Lane::memory).sum()
+        self.awake().map(|(_, lane)| lane.memory()).sum()
     }
 
     /// Looks whether memory is short, in which case the largest batches go out as soon as they can. Ends at seven eighths of the bound.
@@ -753,7 +787,7 @@ impl Loader {
     #[must_use]
     pub fn stalled(&self) -> bool {
         let stalled = |unit: &Unit| unit.busy() && unit.full(&self.limits);
-        self.pressed || self.lanes.iter().any(|lane| lane.units.iter().any(stalled))
+        self.pressed || self.awake().any(|(_, lane)| lane.units.iter().any(stalled))
     }
 
     /// The partitions that must not be read now.
@@ -771,7 +805,12 @@ impl Loader {
                 || lane.preparing
                 || of.is_some_and(|unit| unit.has_stash() || unit.blocked(&self.limits))
         };
-        self.offsets.assigned().filter(waits).filter_map(|id| self.named(id)).collect()
+        if self.draining || self.pressed {
+            return self.offsets.assigned().filter(waits).filter_map(|id| self.named(id)).collect();
+        }
+        let awake = self.awake.iter().flat_map(|place| self.offsets.assigned_of(*place));
+        let revoking = self.revoking.iter().copied().filter(|id| self.offsets.holds(*id));
+        awake.chain(revoking).filter(waits).filter_map(|id| self.named(id)).collect()
     }
 
     /// What is to be committed: offsets up to which everything is loaded, and ranges that wait to be recorded. Also whether something waits
@@ -780,7 +819,10 @@ impl Loader {
     pub fn commits(&self) -> (Vec<Commit>, bool) {
         let committable: BTreeMap<_, _> = self.committable().collect();
         let mut urgent = false;
-        let commits = self.offsets.assigned().filter_map(|id| {
+        let recording = self.awake().filter(|(_, lane)| lane.units.iter().any(|unit| unit.recording.is_some()));
+        let recording = recording.flat_map(|(place, _)| self.offsets.assigned_of(place));
+        let ids: BTreeSet<_> = recording.chain(committable.keys().copied()).collect();
+        let commits = ids.into_iter().filter_map(|id| {
             let unit = self.lanes.get(id.topic)?.units.get(own_unit(id.partition));
             let range = unit.and_then(|unit| unit.recording).filter(|range| self.offsets.acknowledged(id) >= Some(range.from));
             urgent |= range.is_some();

@@ -178,6 +178,25 @@ pub fn little_endian(big_endian: &[u8]) -> Option<[u8; 32]> {
     Some(value)
 }
 
+/// Big-endian two's complement of up to eight bytes; none where there are more.
+#[inline]
+#[must_use]
+pub fn short(big_endian: &[u8]) -> Option<i64> {
+    let sign = if big_endian.first()? & 0x80 != 0 { -1 } else { 0 };
+    (big_endian.len() <= 8).then(|| big_endian.iter().fold(sign, |value, byte| value << 8 | i64::from(*byte)))
+}
+
+/// 10^0 … 10^18: one above the greatest number of so many digits that a column of 64 bits has.
+pub static POWERS_OF_TEN: [u64; 19] = {
+    let mut powers = [1; 19];
+    let mut exponent = 1;
+    while exponent < powers.len() {
+        powers[exponent] = powers[exponent - 1] * 10;
+        exponent += 1;
+    }
+    powers
+};
+
 /// Whether a little-endian 256-bit number has at most so many decimal digits.
 #[inline]
 #[must_use]

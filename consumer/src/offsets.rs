@@ -4,7 +4,7 @@
 //! has been acknowledged. Batches may be acknowledged in any order; a partition that was given up and came back is another assignment,
 //! and acknowledgements of the old one no longer count.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A partition of a topic, by the topic's place in the loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +44,8 @@ pub struct WentBack {
 #[derive(Debug, Default)]
 pub struct Offsets {
     partitions: BTreeMap<PartitionId, Partition>,
+    /// Those that have something to commit.
+    uncommitted: BTreeSet<PartitionId>,
     assignments: u64,
 }
 
@@ -79,11 +81,13 @@ impl Offsets {
             committed: None,
         };
         self.partitions.insert(id, partition);
+        self.uncommitted.remove(&id);
     }
 
     /// A partition went; what wasn't committed of it is somebody else's.
     pub fn forget(&mut self, id: PartitionId) {
         self.partitions.remove(&id);
+        self.uncommitted.remove(&id);
     }
 
     /// Whether a partition is assigned.
@@ -157,6 +161,7 @@ impl Offsets {
             while let Some((end, true)) = partition.spans.front().copied() {
                 debug_assert!(partition.committable.is_none_or(|committable| committable < end), "offsets only grow");
                 partition.committable = Some(end);
+                self.uncommitted.insert(span.id);
                 partition.spans.pop_front();
                 partition.first_span += 1;
             }
@@ -166,14 +171,16 @@ impl Offsets {
     /// What may be committed and isn't yet.
     #[must_use]
     pub fn committable(&self) -> Vec<(PartitionId, i64)> {
-        let uncommitted = |partition: &Partition| partition.committable.filter(|_| partition.committable != partition.committed);
-        self.partitions.iter().filter_map(|(id, partition)| Some((*id, uncommitted(partition)?))).collect()
+        self.uncommitted.iter().filter_map(|id| Some((*id, self.partitions.get(id)?.committable?))).collect()
     }
 
     /// The broker has this offset.
     pub fn committed(&mut self, id: PartitionId, offset: i64) {
         if let Some(partition) = self.partitions.get_mut(&id) {
             partition.committed = partition.committed.max(Some(offset)).min(partition.committable);
+            if partition.committed == partition.committable {
+                self.uncommitted.remove(&id);
+            }
         }
     }
 
@@ -210,6 +217,11 @@ impl Offsets {
     /// The assigned partitions.
     pub fn assigned(&self) -> impl Iterator<Item = PartitionId> {
         self.partitions.keys().copied()
+    }
+
+    /// The assigned partitions of a topic.
+    pub fn assigned_of(&self, topic: usize) -> impl Iterator<Item = PartitionId> {
+        self.of_topic(topic).map(|(id, _)| *id)
     }
 
     fn of_topic(&self, topic: usize) -> impl Iterator<Item = (&PartitionId, &Partition)> {

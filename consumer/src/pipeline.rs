@@ -12,7 +12,6 @@ use millrace_schemas::registry::Registry;
 use millrace_schemas::service::http;
 use millrace_schemas::service::rate::Rate;
 use millrace_schemas::service::shutdown::Shutdown;
-use rdkafka::Message as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -42,8 +41,10 @@ const STALL_MAX: Duration = Duration::from_millis(200);
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause after one that failed.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
-/// How often the state is shown.
+/// How often the state is shown, at most.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(250);
+/// A part of the time, as its inverse, that showing the state may take: with many thousands of partitions it is shown less often.
+const PUBLISH_SHARE: u32 = 100;
 /// After so long without a broker it is told.
 const KAFKA_GRACE: Duration = Duration::from_secs(5);
 /// How long leaving the group may take.
@@ -140,6 +141,7 @@ struct Pipeline {
     commit_failing: bool,
     commit_after: Instant,
     published: Instant,
+    publish_pause: Duration,
     brokers_seen: Instant,
     progress: Recorder,
 }
@@ -182,6 +184,7 @@ impl Pipeline {
             commit_failing: false,
             commit_after: now,
             published: now,
+            publish_pause: PUBLISH_INTERVAL,
             brokers_seen: now,
             progress: Recorder::new(settings),
         }
@@ -246,8 +249,8 @@ impl Pipeline {
         self.session.pause_only(self.loader.paused())?;
         self.commit(now);
         self.answer_rebalance(now)?;
-        if now.duration_since(self.published) >= PUBLISH_INTERVAL {
-            self.published = now;
+        if now.duration_since(self.published) >= self.publish_pause {
+            let started = Instant::now();
             self.publish(self.state());
             let view = self.session.view();
             if let Some(at) = view.at {
@@ -255,6 +258,8 @@ impl Pipeline {
                 self.loader.reached(reached.map(|(partition, _)| partition), at);
             }
             self.progress.record(&self.loader, &self.jobs, now);
+            self.published = Instant::now();
+            self.publish_pause = PUBLISH_INTERVAL.max(self.published.duration_since(started).saturating_mul(PUBLISH_SHARE));
         }
         Ok(())
     }
@@ -284,23 +289,31 @@ impl Pipeline {
 
     fn poll(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        let mut bytes = 0;
+        let (mut events, mut bytes) = (0, 0);
         let mut wait = POLL_WAIT;
-        for _ in 0..TURN_RECORDS_MAX {
+        while events < TURN_RECORDS_MAX && bytes < TURN_BYTES_MAX {
+            events += 1;
             match self.session.poll(wait) {
-                Event::Record(record) => {
-                    let kafka::Parts { key, value, seq, dropped } = kafka::parts(&record);
-                    bytes += value.as_ref().map_or(0, |value| value.len());
-                    let incoming = Incoming {
-                        partition: record.partition(),
-                        offset: record.offset(),
-                        timestamp_ms: record.timestamp().to_millis().unwrap_or(-1),
-                        key: key.as_deref(),
-                        value: value.as_deref(),
-                        seq,
-                        dropped,
-                    };
-                    self.loader.take(record.topic(), &incoming, now)?;
+                Event::Records => {
+                    while let Some(record) = self.session.record() {
+                        let topic = record.topic();
+                        let kafka::Parts { key, value, seq, dropped } = match (record.key(), record.value()) {
+                            (Some(key), Some(value)) if self.loader.tells_all(topic, value) => kafka::Parts::without_headers(key, value),
+                            _ => record.parts(),
+                        };
+                        events += 1;
+                        bytes += value.as_ref().map_or(0, |value| value.len());
+                        let incoming = Incoming {
+                            partition: record.partition(),
+                            offset: record.offset(),
+                            timestamp_ms: record.timestamp_ms(),
+                            key: key.as_deref(),
+                            value: value.as_deref(),
+                            seq,
+                            dropped,
+                        };
+                        self.loader.take(topic, &incoming, now)?;
+                    }
                 }
                 Event::Idle => break,
                 Event::Assigned(partitions) => {
@@ -331,9 +344,6 @@ impl Pipeline {
                 Event::Failed(error) => return Err(error),
             }
             wait = Duration::ZERO;
-            if bytes >= TURN_BYTES_MAX {
-                break;
-            }
         }
         Ok(())
     }

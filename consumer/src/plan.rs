@@ -13,7 +13,7 @@ use millrace_schemas::wire;
 use crate::column::{Column, ValueError};
 use crate::convert::{Question, inner};
 use crate::defaults::default_text;
-use crate::envelope::{EnvelopeError, Program};
+use crate::envelope::{EnvelopeError, Program, is_value};
 use crate::nested::Nested;
 use crate::rules::{Mode, TableRule, Unfit};
 use crate::schema::{Field, Kind, Node, Record, SchemaError};
@@ -231,45 +231,7 @@ impl RowPlan {
         let mut input = row;
         // Takes no memory while all values fit.
         let mut converted = Vec::new();
-        for step in &self.steps {
-            let failed = |error| RowError { slot: Some(step.slot), error, stop: false };
-            if let Some(program) = &step.skip {
-                program.run(&mut input).map_err(|error| failed(of_envelope(error)))?;
-                continue;
-            }
-            let Some(column) = columns.get_mut(step.slot) else { continue };
-            if let Some(null_branch) = step.null_branch {
-                let branch = wire::take_long(&mut input).map_err(|error| failed(error.into()))?;
-                if branch == null_branch {
-                    match step.null {
-                        None => column.push_null(),
-                        Some(action) => step.fill_null(action, column, &mut converted)?,
-                    }
-                    if let (Some(Srid { skipped: false, .. }), Some(srid)) = (step.srid, columns.get_mut(step.slot + 1)) {
-                        srid.push_null();
-                    }
-                    continue;
-                }
-                if branch != 1 - null_branch {
-                    return Err(failed(ValueError::Branch(branch)));
-                }
-            }
-            if let Some(nested) = &step.nested {
-                // Nothing stands for a part of it.
-                let appended = nested.append(column, step.in_key, &mut input);
-                appended.map_err(|error| RowError { stop: step.unfit == Action::Stop, ..failed(error) })?;
-            } else {
-                let value = input;
-                if let Err(error) = column.append(&step.decode, &mut input) {
-                    fill_unfit((step.slot, step.unfit), error, (&step.decode, value), column, &mut converted)?;
-                }
-            }
-            match (step.srid, columns.get_mut(step.slot + 1)) {
-                (None, _) => {}
-                (Some(of @ Srid { skipped: false, .. }), Some(srid)) => append_srid(step.slot + 1, of, srid, &mut input, &mut converted)?,
-                (Some(of), _) => append_srid(step.slot, of, &mut Column::new(SRID_COLUMN), &mut input, &mut Vec::new())?,
-            }
-        }
+        self.append_front(&mut input, columns, &mut converted)?;
         if input.is_empty() {
             if !converted.is_empty() {
                 self.count(&converted);
@@ -279,6 +241,54 @@ impl RowPlan {
             let len = i64::try_from(input.len()).unwrap_or(i64::MAX);
             Err(RowError { slot: None, error: wire::WireError::Length(len).into(), stop: false })
         }
+    }
+
+    /// Appends the row that `input` begins with, and moves behind it; false where its values don't fit as they are. The columns may have values too many
+    /// then.
+    #[inline]
+    pub fn append_fitting(&self, input: &mut &[u8], columns: &mut [Column]) -> bool {
+        let mut converted = Vec::new();
+        self.append_front(input, columns, &mut converted).is_ok() && converted.is_empty()
+    }
+
+    #[inline]
+    fn append_front(&self, input: &mut &[u8], columns: &mut [Column], converted: &mut Vec<usize>) -> Result<(), RowError> {
+        for step in &self.steps {
+            let failed = |error| RowError { slot: Some(step.slot), error, stop: false };
+            if let Some(program) = &step.skip {
+                program.run(input).map_err(|error| failed(of_envelope(error)))?;
+                continue;
+            }
+            let Some(column) = columns.get_mut(step.slot) else { continue };
+            if let Some(null_branch) = step.null_branch {
+                if !is_value(input, null_branch).map_err(|error| failed(of_envelope(error)))? {
+                    match step.null {
+                        None => column.push_null(),
+                        Some(action) => step.fill_null(action, column, converted)?,
+                    }
+                    if let (Some(Srid { skipped: false, .. }), Some(srid)) = (step.srid, columns.get_mut(step.slot + 1)) {
+                        srid.push_null();
+                    }
+                    continue;
+                }
+            }
+            if let Some(nested) = &step.nested {
+                // Nothing stands for a part of it.
+                let appended = nested.append(column, step.in_key, input);
+                appended.map_err(|error| RowError { stop: step.unfit == Action::Stop, ..failed(error) })?;
+            } else {
+                let value = *input;
+                if let Err(error) = column.append(&step.decode, input) {
+                    fill_unfit((step.slot, step.unfit), error, (&step.decode, value), column, converted)?;
+                }
+            }
+            let Some(of) = step.srid else { continue };
+            match (of.skipped, columns.get_mut(step.slot + 1)) {
+                (false, Some(srid)) => append_srid(step.slot + 1, of, srid, input, converted)?,
+                _ => append_srid(step.slot, of, &mut Column::new(SRID_COLUMN), input, &mut Vec::new())?,
+            }
+        }
+        Ok(())
     }
 
     #[cold]

@@ -155,7 +155,7 @@ impl Settings {
             "A table in ClickHouse that tells how far each partition is applied, and up to which commit at the source.",
             ProgressSettings::read,
         );
-        let memory_max = r.bytes("memory_max", 512 * MIB, 16 * MIB..=1024 * 1024 * MIB, "Memory that the rows of all tables may take, waiting and being inserted. When it is reached, reading pauses. librdkafka's own queue comes on top (`queued.max.messages.kbytes`, 64 MiB).");
+        let memory_max = r.bytes("memory_max", 160 * MIB, 16 * MIB..=1024 * 1024 * MIB, "Memory that the rows of all tables may take, waiting and being inserted. When it is reached, reading pauses. librdkafka's own queue comes on top (`queued.max.messages.kbytes`, 16 MiB of records, which take up to four times as much where they are small).");
         let insert_concurrency =
             r.integer("insert_concurrency", Some(4), 1..=64, "inserts", "How many tables are inserted into at the same time.");
         let retry = r.section("retry", "Pauses between tries while ClickHouse or the registry is away. There is no last try.", |r| {
@@ -322,7 +322,7 @@ impl BatchSettings {
     fn read(r: &mut Reader) -> Self {
         Self {
             rows_max: r.integer("rows_max", Some(500_000), 1..=BATCH_ROWS_LIMIT, "rows", "Rows of one insert."),
-            bytes_max: r.bytes("bytes_max", 128 * MIB, MIB..=8 * 1024 * MIB, "Memory of one table's waiting rows."),
+            bytes_max: r.bytes("bytes_max", 64 * MIB, MIB..=8 * 1024 * MIB, "Memory of one table's waiting rows."),
             age_max: r.duration(
                 "age_max",
                 ms(500),

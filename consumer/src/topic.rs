@@ -150,6 +150,14 @@ impl Topic {
         self.marks = None;
     }
 
+    /// Whether nothing that stands in the headers of a record with a key and this value matters: only Millrace's producer writes `source.seq`, and it
+    /// writes the schemas' ids in front of key and value.
+    #[inline]
+    #[must_use]
+    pub fn tells_all(&self, value: &[u8]) -> bool {
+        unframe(value).is_ok_and(|(id, _)| self.envelopes.iter().any(|(known, envelope)| *known == id && envelope.has_seq))
+    }
+
     /// Takes in what a request asked for.
     ///
     /// # Errors
@@ -207,6 +215,13 @@ impl Topic {
             Some(Ok((id, _))) => (Some(id), None),
             Some(Err(error)) => (None, Some(error)),
         };
+        if bad_key.is_none()
+            && let Some(last) = self.mirror_at_once(record, (key_id, value_id), body, batch)
+        {
+            let memory = self.memory(record.partition);
+            (memory.last, memory.follows_delete) = (Some(last), false);
+            return Ok(Outcome::Taken);
+        }
         let needs = |topic: &Self| {
             let value = Some((value_id, Bytes::copy_from_slice(body)));
             Ok(Outcome::Needs(Box::new(Request { place: topic.place(record), key_id, bad_key: bad_key.clone(), value })))
@@ -222,16 +237,15 @@ impl Topic {
             return self.apply_truncation(record, &located, version, value_id, batch, needs);
         }
         let Some((_, plan)) = self.plans.iter().find(|(ids, _)| *ids == (key_id, value_id)) else { return needs(self) };
-        let plan = Arc::clone(plan);
         self.check_source(record, &plan.target, &located)?;
         match plan.target.mode {
-            Mode::Mirror => self.mirror(record, &plan, &located, version, batch)?,
+            Mode::Mirror => self.mirror(record, plan, &located, version, batch)?,
             Mode::History | Mode::Append if batch.is_of_another(&plan.insert) => return Ok(Outcome::Close),
-            Mode::History => self.history(record, &plan, &located, version, batch)?,
-            Mode::Append => self.append(record, &plan, &located, batch)?,
+            Mode::History => self.history(record, plan, &located, version, batch)?,
+            Mode::Append => self.append(record, plan, &located, batch)?,
         }
-        self.remember(record, Last { version, source_ts_us: located.source_ts_us });
         let memory = self.memory(record.partition);
+        memory.last = Some(Last { version, source_ts_us: located.source_ts_us });
         memory.follows_delete = located.op == Op::Delete;
         if let (true, Some(key)) = (memory.follows_delete, record.key) {
             memory.deleted_key.clear();
@@ -240,15 +254,35 @@ impl Topic {
         Ok(Outcome::Taken)
     }
 
+    /// The usual record, of a row that came or changed, into a mirror: its image is read where it is met, instead of being looked for first. None where
+    /// anything is otherwise; nothing is in the batch then, and the record goes the long way, which tells what is wrong with it.
+    #[inline]
+    fn mirror_at_once(&self, record: &Incoming<'_>, ids: SchemaIds, body: &[u8], batch: &mut Batch) -> Option<Last> {
+        let (_, envelope) = self.envelopes.iter().find(|(id, _)| *id == ids.1)?;
+        let (_, plan) = self.plans.iter().find(|(of, _)| *of == ids)?;
+        if plan.target.mode != Mode::Mirror || plan.own_key {
+            return None;
+        }
+        let mut last = None;
+        let filled = batch.row(&plan.insert, (record.partition, record.offset), body.len(), |columns| {
+            let mut read = false;
+            let located = envelope.locate_and_read(body, |input| {
+                read = plan.row.append_fitting(input, columns);
+                read
+            });
+            let located = located.ok().filter(|located| read && matches!(located.op, Op::Create | Op::Read | Op::Update)).ok_or(())?;
+            let version = self.version(record, envelope.has_seq, &located).map_err(drop)?;
+            self.check_source(record, &plan.target, &located).map_err(drop)?;
+            push_own(columns, plan.row.columns.len(), &[Own::Number(version.cast_signed()), Own::Number(0)]);
+            last = Some(Last { version, source_ts_us: located.source_ts_us });
+            Ok::<(), ()>(())
+        });
+        filled.ok()?;
+        last
+    }
+
     /// A row of its key: the image after a change, or the one before a delete, marked so.
-    fn mirror(
-        &mut self,
-        record: &Incoming<'_>,
-        plan: &Arc<Plan>,
-        located: &Located<'_>,
-        version: u64,
-        batch: &mut Batch,
-    ) -> Result<(), Error> {
+    fn mirror(&self, record: &Incoming<'_>, plan: &Plan, located: &Located<'_>, version: u64, batch: &mut Batch) -> Result<(), Error> {
         let deleted = located.op == Op::Delete;
         let image = self.image(record, located)?;
         // Where the settings name the key, the record's own doesn't tell that a row has got another: the old one goes here.
@@ -273,14 +307,7 @@ impl Topic {
     }
 
     /// A row of its own for each change: the values after it (before a delete, those that went), and those before it.
-    fn history(
-        &mut self,
-        record: &Incoming<'_>,
-        plan: &Arc<Plan>,
-        located: &Located<'_>,
-        version: u64,
-        batch: &mut Batch,
-    ) -> Result<(), Error> {
+    fn history(&self, record: &Incoming<'_>, plan: &Plan, located: &Located<'_>, version: u64, batch: &mut Batch) -> Result<(), Error> {
         let image = self.image(record, located)?;
         let own = self.history_own(record, located, version);
         let width = plan.row.columns.len();
@@ -302,7 +329,7 @@ impl Topic {
     }
 
     /// A row that came; what only changed or went adds none.
-    fn append(&mut self, record: &Incoming<'_>, plan: &Arc<Plan>, located: &Located<'_>, batch: &mut Batch) -> Result<(), Error> {
+    fn append(&self, record: &Incoming<'_>, plan: &Plan, located: &Located<'_>, batch: &mut Batch) -> Result<(), Error> {
         if !matches!(located.op, Op::Create | Op::Read) {
             return Ok(());
         }
@@ -490,10 +517,6 @@ impl Topic {
             stop: error.stop,
             source: error.error,
         }
-    }
-
-    fn remember(&mut self, record: &Incoming<'_>, last: Last) {
-        self.memory(record.partition).last = Some(last);
     }
 
     fn memory(&mut self, partition: i32) -> &mut Memory {

@@ -20,22 +20,26 @@ pub enum NoTicks {
     Range,
 }
 
+/// Where the digits stand before the fraction.
+const DIGITS: [usize; 14] = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18];
+
 impl<'a> Zoned<'a> {
     /// Reads a text; none where it isn't one.
     #[inline]
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let (head, mut rest) = text.split_first_chunk::<19>()?;
-        let number = |at: std::ops::Range<usize>| {
-            head[at].iter().try_fold(0_i64, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
-        };
         let separators = (head[4], head[7], head[10], head[13], head[16]);
-        if separators != (b'-', b'-', b'T', b':', b':') {
+        if separators != (b'-', b'-', b'T', b':', b':') || DIGITS.iter().any(|at| !head[*at].is_ascii_digit()) {
             return None;
         }
-        let field = |at, max| number(at).filter(|value| *value <= max);
-        let (year, month, day) = (field(0..4, 9999)?, field(5..7, 12)?, field(8..10, 31)?);
-        let (hour, minute, second) = (field(11..13, 23)?, field(14..16, 59)?, field(17..19, 59)?);
+        let digit = |at: usize| i64::from(head[at] & 0x0f);
+        let two = |at| digit(at) * 10 + digit(at + 1);
+        let (year, month, day) = (two(0) * 100 + two(2), two(5), two(8));
+        let (hour, minute, second) = (two(11), two(14), two(17));
+        if month > 12 || hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
         if month == 0 || day == 0 || day > month_days(year, month) {
             return None;
         }

@@ -97,6 +97,65 @@ pub enum WireError {
 /// [`WireError::Truncated`] and [`WireError::Overlong`].
 #[inline]
 pub fn take_long(input: &mut &[u8]) -> Result<i64, WireError> {
+    // Lengths, branches of unions and small numbers have one byte.
+    if let [byte @ 0..=0x7f, rest @ ..] = *input {
+        *input = rest;
+        return Ok(unzigzag(u64::from(*byte)));
+    }
+    // Eight bytes at once: the last one of the number is the first without its high bit.
+    if let Some((chunk, rest)) = input.split_first_chunk::<8>() {
+        let bytes = u64::from_le_bytes(*chunk);
+        let ends = !bytes & 0x8080_8080_8080_8080;
+        if ends != 0 {
+            *input = behind(input, ends);
+            return Ok(unzigzag(groups(bytes & (ends ^ (ends - 1)))));
+        }
+        // Times and places in the order of changes have nine.
+        if let [byte @ 0..=0x7f, rest @ ..] = rest {
+            *input = rest;
+            return Ok(unzigzag(groups(bytes) | u64::from(*byte) << 56));
+        }
+    }
+    take_long_bytewise(input)
+}
+
+/// Moves `input` behind an `int` or `long`.
+///
+/// # Errors
+/// As [`take_long`]'s.
+#[inline]
+pub fn skip_long(input: &mut &[u8]) -> Result<(), WireError> {
+    if let [0..=0x7f, rest @ ..] = *input {
+        *input = rest;
+        return Ok(());
+    }
+    if let Some(chunk) = input.first_chunk::<8>() {
+        let ends = !u64::from_le_bytes(*chunk) & 0x8080_8080_8080_8080;
+        if ends != 0 {
+            *input = behind(input, ends);
+            return Ok(());
+        }
+    }
+    take_long_bytewise(input).map(drop)
+}
+
+/// What stands behind the first of eight bytes whose high bit is set in `ends`.
+#[inline]
+fn behind(input: &[u8], ends: u64) -> &[u8] {
+    let len = (ends.trailing_zeros() / 8 + 1) as usize;
+    input.split_at_checked(len).map_or(&[], |(_, rest)| rest)
+}
+
+/// The groups of seven bits, moved together.
+#[inline]
+fn groups(bytes: u64) -> u64 {
+    let pairs = (bytes & 0x007f_007f_007f_007f) | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4
+}
+
+/// A number of any length, byte by byte.
+fn take_long_bytewise(input: &mut &[u8]) -> Result<i64, WireError> {
     let mut value = 0_u64;
     let mut shift = 0;
     loop {
@@ -107,10 +166,15 @@ pub fn take_long(input: &mut &[u8]) -> Result<i64, WireError> {
         }
         value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
-            return Ok((value >> 1).cast_signed() ^ -((value & 1).cast_signed()));
+            return Ok(unzigzag(value));
         }
         shift += 7;
     }
+}
+
+#[inline]
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
 /// Takes `len` bytes from the front of `input`.
@@ -164,6 +228,21 @@ mod tests {
             prop_assert_eq!(&sized, &counted);
             let mut rest = &counted[1..];
             prop_assert_eq!(take_bytes(&mut rest), Ok(bytes.as_slice()));
+        }
+
+        #[test]
+        fn longs_are_read_as_byte_by_byte(bytes in proptest::collection::vec(any::<u8>(), 0..14), value: i64, shift in 0..64, behind in 0..9_usize) {
+            let (mut at_once, mut one_by_one) = (bytes.as_slice(), bytes.as_slice());
+            let mut skipped = bytes.as_slice();
+            let taken = take_long(&mut at_once);
+            prop_assert_eq!(&taken, &take_long_bytewise(&mut one_by_one));
+            prop_assert_eq!(skip_long(&mut skipped), taken.map(drop));
+            prop_assert!(taken.is_err() || (at_once, skipped) == (one_by_one, one_by_one), "as much is left");
+            let mut bytes = Vec::new();
+            put_long(&mut bytes, value >> shift);
+            bytes.resize(bytes.len() + behind, 0xff);
+            let mut rest = bytes.as_slice();
+            prop_assert_eq!((take_long(&mut rest), rest.len()), (Ok(value >> shift), behind));
         }
 
         #[test]

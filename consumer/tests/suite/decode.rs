@@ -186,6 +186,32 @@ proptest! {
     }
 
     #[test]
+    fn a_row_that_is_read_where_it_is_met_is_the_one_that_is_looked_for_first(row in any_row(), cut: prop::sample::Index) {
+        let text = row.envelope_schema();
+        let bytes = encode(&Schema::parse_str(&text).expect("a schema"), row.envelope(1));
+        let (envelope, plan) = compiled(&text);
+        let block = || Block::new(plan.columns.iter().map(|column| (Arc::clone(&column.name), Column::new(column.of))));
+        let (mut looked_for, mut met) = (block(), block());
+        let located = envelope.locate(&bytes).expect("located");
+        if let Some(image) = located.after {
+            looked_for.row(|columns| plan.append(image, columns)).expect("decoded");
+        }
+        let mut at_once = None;
+        let read = met.row(|columns| {
+            let mut read = false;
+            at_once = envelope.locate_and_read(&bytes, |input| { read = plan.append_fitting(input, columns); read }).ok();
+            read.then_some(()).ok_or(())
+        });
+        prop_assert_eq!(read.is_ok(), !row.deleted);
+        prop_assert_eq!(format!("{at_once:?}"), format!("{:?}", Some(located)));
+        prop_assert_eq!(met.freeze().chunks().concat(), looked_for.freeze().chunks().concat());
+        let mut none = block();
+        let cut = none.row(|columns| envelope.locate_and_read(&bytes[..cut.index(bytes.len())], |input| plan.append_fitting(input, columns)).map(drop));
+        prop_assert!(cut.is_err(), "a cut record is an error");
+        prop_assert_eq!(none.freeze().chunks().concat(), block().freeze().chunks().concat());
+    }
+
+    #[test]
     fn cut_or_garbled_bytes_never_panic_and_leave_whole_rows(row in any_row(), cut: prop::sample::Index, flip: prop::sample::Index, with: u8) {
         let text = row.envelope_schema();
         let schema = Schema::parse_str(&text).expect("a schema");
