@@ -86,9 +86,13 @@ fn by_session(settings: &Settings, clock: &mut Clock) -> Result<()> {
     let mut session = Session::join(settings)?;
     loop {
         let some = match session.poll(POLL) {
-            Event::Record(record) => {
-                black_box(&record);
-                1
+            Event::Records => {
+                let mut some = 0;
+                while let Some(record) = session.record() {
+                    black_box(&record);
+                    some += 1;
+                }
+                some
             }
             Event::Failed(error) => return Err(error.into()),
             _ => 0,
