@@ -40,7 +40,6 @@ impl Drop for Topic {
 struct Waiting {
     key: Option<Range<usize>>,
     value: Option<Range<usize>>,
-    partition: i32,
 }
 
 /// Records of one topic, which are handed over together: the library then looks at its clocks and takes its locks once.
@@ -84,8 +83,8 @@ impl Client {
             && (self.batch.waiting.len() >= BATCH_RECORDS || self.batch.bytes.len() >= BATCH_BYTES || self.topic() != topic)
     }
 
-    /// Adds a record to those that wait, which must be of its topic. None as the partition: by the key.
-    pub(super) fn add(&mut self, topic: &str, partition: Option<i32>, key: Option<&[u8]>, value: Option<&[u8]>) -> KafkaResult<()> {
+    /// Adds a record, for the partition of its key, to those that wait, which must be of its topic.
+    pub(super) fn add(&mut self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> KafkaResult<()> {
         if self.topic() != topic {
             self.batch.topic = Some((topic.into(), self.handle(topic)?));
         }
@@ -96,7 +95,7 @@ impl Client {
             start..bytes.len()
         };
         let (key, value) = (key.map(&mut place), value.map(&mut place));
-        self.batch.waiting.push(Waiting { key, value, partition: partition.unwrap_or(BY_KEY) });
+        self.batch.waiting.push(Waiting { key, value });
         Ok(())
     }
 
@@ -112,7 +111,7 @@ impl Client {
             sys::rd_kafka_produce_batch(
                 topic.as_ptr(),
                 BY_KEY,
-                sys::RD_KAFKA_MSG_F_COPY | sys::RD_KAFKA_MSG_F_PARTITION,
+                sys::RD_KAFKA_MSG_F_COPY,
                 messages.as_mut_ptr(),
                 i32::try_from(messages.len()).unwrap_or(i32::MAX),
             )
@@ -131,8 +130,9 @@ impl Client {
         Err(KafkaError::MessageProduction(code.into()))
     }
 
-    /// Hands over a record with a header, by the binding's own way: there are few of them. None may wait.
-    pub(super) fn hand_over_with_header(&self, record: BaseRecord<'_, [u8], [u8]>) -> KafkaResult<()> {
+    /// Hands over a record by the binding's own way: those with headers and those for a partition that is named, of which there are few. (A batch with a named partition, before the
+    /// library knows the topic, adds a partition to the transaction that there isn't.) None may wait.
+    pub(super) fn hand_over_alone(&self, record: BaseRecord<'_, [u8], [u8]>) -> KafkaResult<()> {
         self.producer.send(record).map_err(|(error, _)| error)
     }
 
@@ -169,7 +169,7 @@ fn message(record: &Waiting, bytes: &[u8]) -> sys::rd_kafka_message_t {
     sys::rd_kafka_message_t {
         err: sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
         rkt: ptr::null_mut(),
-        partition: record.partition,
+        partition: BY_KEY,
         payload,
         len,
         key,

@@ -242,15 +242,14 @@ impl Publisher {
 
     /// Puts a record behind those that are sent.
     fn enqueue(&mut self, record: &Record<'_>, partition: Option<i32>) -> Result<(), PublishError> {
-        if let Some(header) = record.header {
+        if record.header.is_some() || partition.is_some() {
             self.hand_over()?;
-            return self
-                .waiting_for_room(Some(record.topic), |client| client.hand_over_with_header(with_header(record, partition, header)));
+            return self.waiting_for_room(Some(record.topic), |client| client.hand_over_alone(base_record(record, partition)));
         }
         if self.client.is_full(record.topic) {
             self.hand_over()?;
         }
-        let added = self.client.add(record.topic, partition, record.key, record.value);
+        let added = self.client.add(record.topic, record.key, record.value);
         added.map_err(|cause| self.error(&format!("publishing to {}", record.topic), cause))
     }
 
@@ -366,7 +365,10 @@ impl Sink for Publisher {
     }
 }
 
-fn with_header<'a>(record: &Record<'a>, partition: Option<i32>, (key, value): (&str, &[u8])) -> BaseRecord<'a, [u8], [u8]> {
-    let headers = OwnedHeaders::new().insert(Header { key, value: Some(value) });
-    BaseRecord { partition, key: record.key, payload: record.value, ..BaseRecord::to(record.topic) }.headers(headers)
+fn base_record<'a>(record: &Record<'a>, partition: Option<i32>) -> BaseRecord<'a, [u8], [u8]> {
+    let base = BaseRecord { partition, key: record.key, payload: record.value, ..BaseRecord::to(record.topic) };
+    match record.header {
+        Some((key, value)) => base.headers(OwnedHeaders::new().insert(Header { key, value: Some(value) })),
+        None => base,
+    }
 }
