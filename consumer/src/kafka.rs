@@ -364,7 +364,7 @@ impl Session {
             if let Some(note) = self.next_note() {
                 return self.answer(note);
             }
-            self.records.fill(wait);
+            self.records.begin(wait);
         }
         match self.records.trouble() {
             Some(code) => told(&self.brokers, code),
@@ -431,8 +431,7 @@ impl Session {
     }
 
     /// Reads a partition again from an offset; false where that isn't possible just now.
-    pub fn seek(&mut self, (topic, partition): &TopicPartition, offset: i64) -> bool {
-        self.records.forget(topic, *partition);
+    pub fn seek(&self, (topic, partition): &TopicPartition, offset: i64) -> bool {
         match self.consumer.seek(topic, *partition, Offset::Offset(offset), SEEK_TIMEOUT) {
             Ok(()) => true,
             Err(error) => {

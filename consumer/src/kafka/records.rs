@@ -1,8 +1,11 @@
-//! Records in batches, which the binding doesn't have: it takes each one out of librdkafka's queue by itself, with an event around it.
+//! Records, one after the other: what the binding does for each with two readings of the clock and memory of its own is done here without.
 //!
 //! The partitions' queues are led into one of their own before the partitions are accepted, so that their records come only here, and the events of
 //! the group only to the binding's consumer. In the consumer, librdkafka's own functions are called here and nowhere else, and nothing of it leaves this
 //! module but a [`Record`], which frees itself.
+//!
+//! Not `rd_kafka_consume_batch_queue`: it counts an error that stands in a record's place, such as the end of a partition, as a record that was
+//! handed out, and one that pauses and goes on after that begins behind the next record (librdkafka 2.12).
 
 use std::ffi::{CStr, CString, c_int};
 use std::marker::PhantomData;
@@ -19,15 +22,16 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use crate::error::Error;
 
-/// Records that are taken out of the queue at once.
-const BATCH_RECORDS: usize = 256;
+/// Records that are handed out before the group's events are looked at again.
+const RUN_RECORDS: usize = 256;
 
 /// The records of all partitions, in the order in which they were fetched.
 pub(super) struct Records<C: ConsumerContext + 'static> {
     queue: NonNull<sys::rd_kafka_queue_t>,
-    /// What was taken out of the queue; from `next` on, it isn't handed out yet.
-    taken: Vec<*mut sys::rd_kafka_message_t>,
-    next: usize,
+    /// What came first of a run.
+    head: Option<Taken>,
+    /// How much more of the run may be taken out of the queue.
+    left: usize,
     /// What librdkafka said in place of a record.
     trouble: Option<RDKafkaErrorCode>,
     /// The client is alive as long as its queue is.
@@ -43,7 +47,7 @@ impl<C: ConsumerContext + 'static> Records<C> {
         // SAFETY: the client is alive.
         let queue = NonNull::new(unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) });
         let queue = queue.ok_or_else(|| Error::Defect("librdkafka has no queue for records".to_owned()))?;
-        Ok(Self { queue, taken: Vec::with_capacity(BATCH_RECORDS), next: 0, trouble: None, consumer: Arc::clone(consumer) })
+        Ok(Self { queue, head: None, left: 0, trouble: None, consumer: Arc::clone(consumer) })
     }
 
     /// Has the records of these partitions come here. To be called before they are accepted: what came before that would come elsewhere.
@@ -68,45 +72,35 @@ impl<C: ConsumerContext + 'static> Records<C> {
         Ok(())
     }
 
-    /// Whether all that was taken out of the queue is handed out.
+    /// Whether there is nothing more of a run.
     pub(super) fn is_empty(&self) -> bool {
-        self.next == self.taken.len()
+        self.head.is_none() && self.left == 0
     }
 
-    /// Takes out of the queue what is there, or what comes first within `wait`. Only where all that was taken out before is handed out.
-    pub(super) fn fill(&mut self, wait: Duration) {
-        debug_assert!(self.is_empty(), "records are handed out before further ones are taken");
-        self.taken.clear();
-        self.next = 0;
-        self.take(BATCH_RECORDS, Duration::ZERO);
-        // librdkafka waits until there are as many as it is asked for.
-        if self.taken.is_empty() && !wait.is_zero() {
-            self.take(1, wait);
-            self.take(BATCH_RECORDS - self.taken.len(), Duration::ZERO);
-        }
+    /// Begins a run with what is there, or what comes first within `wait`.
+    pub(super) fn begin(&mut self, wait: Duration) {
+        self.head = self.take(wait);
+        self.left = if self.head.is_some() { RUN_RECORDS } else { 0 };
     }
 
-    fn take(&mut self, max: usize, wait: Duration) {
+    fn take(&self, wait: Duration) -> Option<Taken> {
         let wait_ms = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
-        let room = self.taken.spare_capacity_mut();
-        let max = max.min(room.len());
-        // SAFETY: the queue is alive, and there is room for `max` pointers, of which librdkafka sets as many as it returns. They are owned from then on.
-        unsafe {
-            let count = sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), wait_ms, room.as_mut_ptr().cast(), max);
-            self.taken.set_len(self.taken.len() + usize::try_from(count).unwrap_or(0));
-        }
+        // SAFETY: the queue is alive; what comes is owned from here on.
+        NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.queue.as_ptr(), wait_ms) }).map(Taken)
     }
 
-    /// The next record of those that were taken out of the queue.
+    /// The next record of the run.
     pub(super) fn next(&mut self) -> Option<Record<'_>> {
-        while let Some(message) = self.taken.get(self.next).copied() {
-            self.next += 1;
-            let Some(message) = NonNull::new(message) else { continue };
-            let record = Record { message, _records: PhantomData };
-            match record.error() {
-                None => return Some(record),
-                Some(RDKafkaErrorCode::PartitionEOF) => {}
-                code => self.trouble = code,
+        while self.left > 0 {
+            self.left -= 1;
+            let Some(taken) = self.head.take().or_else(|| self.take(Duration::ZERO)) else {
+                self.left = 0;
+                return None;
+            };
+            match (taken.error(), taken.message()) {
+                (None, Some(message)) => return Some(Record { message, _taken: taken, _records: PhantomData }),
+                (None | Some(RDKafkaErrorCode::PartitionEOF), _) => {}
+                (code, _) => self.trouble = code,
             }
         }
         None
@@ -116,31 +110,48 @@ impl<C: ConsumerContext + 'static> Records<C> {
     pub(super) fn trouble(&mut self) -> Option<RDKafkaErrorCode> {
         self.trouble.take()
     }
-
-    /// Drops what was taken out of a partition's queue and isn't handed out: it is read from elsewhere next.
-    pub(super) fn forget(&mut self, topic: &str, partition: i32) {
-        for message in self.taken.iter_mut().skip(self.next) {
-            let Some(record) = NonNull::new(*message).map(|message| Record { message, _records: PhantomData }) else { continue };
-            if record.partition() == partition && record.topic() == topic {
-                *message = ptr::null_mut();
-            } else {
-                std::mem::forget(record);
-            }
-        }
-    }
 }
 
 impl<C: ConsumerContext + 'static> Drop for Records<C> {
     fn drop(&mut self) {
-        while self.next().is_some() {}
+        self.head = None;
         // SAFETY: the queue is freed once, here, while the client is alive.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+/// What came out of the queue, whatever it is.
+struct Taken(NonNull<sys::rd_kafka_event_t>);
+
+impl Taken {
+    /// The record, where it is one; once.
+    fn message(&self) -> Option<NonNull<sys::rd_kafka_message_t>> {
+        // SAFETY: the event is alive, and the message is its own. Of what is no record there is none.
+        unsafe {
+            let is_record = sys::rd_kafka_event_type(self.0.as_ptr()) == sys::RD_KAFKA_EVENT_FETCH;
+            is_record.then(|| NonNull::new(sys::rd_kafka_event_message_next(self.0.as_ptr()).cast_mut())).flatten()
+        }
+    }
+
+    fn error(&self) -> Option<RDKafkaErrorCode> {
+        // SAFETY: the event is alive.
+        let error = unsafe { sys::rd_kafka_event_error(self.0.as_ptr()) };
+        (error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| error.into())
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // SAFETY: the event came from the queue, and is freed once, here, with its message.
+        unsafe { sys::rd_kafka_event_destroy(self.0.as_ptr()) }
     }
 }
 
 /// A record. Its bytes are librdkafka's.
 pub struct Record<'a> {
     message: NonNull<sys::rd_kafka_message_t>,
+    /// Whose the message is.
+    _taken: Taken,
     /// What it points into is alive as long as the client is.
     _records: PhantomData<&'a ()>,
 }
@@ -153,13 +164,8 @@ impl std::fmt::Debug for Record<'_> {
 
 impl Record<'_> {
     fn message(&self) -> &sys::rd_kafka_message_t {
-        // SAFETY: the message is this record's own until it is dropped, and nothing changes it.
+        // SAFETY: the message is alive until the record is dropped, and nothing changes it.
         unsafe { self.message.as_ref() }
-    }
-
-    fn error(&self) -> Option<RDKafkaErrorCode> {
-        let error = self.message().err;
-        (error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| error.into())
     }
 
     /// Its topic.
@@ -228,13 +234,6 @@ impl Record<'_> {
             }
             Some((CStr::from_ptr(name), bytes(value.cast(), len)))
         }
-    }
-}
-
-impl Drop for Record<'_> {
-    fn drop(&mut self) {
-        // SAFETY: the message came from the queue, and is freed once, here.
-        unsafe { sys::rd_kafka_message_destroy(self.message.as_ptr()) }
     }
 }
 
