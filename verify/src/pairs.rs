@@ -104,9 +104,7 @@ mod tests {
         let captured: Vec<_> = captured.iter().map(|table| name(table)).collect();
         let names = |database: &str, table: &str| {
             let own = format!("{database}.{table}");
-            let found =
-                outputs.iter().find(|(of, _)| *of == own).map_or(vec![name(&own)], |(_, to)| to.iter().map(|to| name(to)).collect());
-            found
+            outputs.iter().find(|(of, _)| *of == own).map_or(vec![name(&own)], |(_, to)| to.iter().map(|to| name(to)).collect())
         };
         let is_selected = |database: &str, table: &str| selected.is_empty() || selected.contains(&format!("{database}.{table}").as_str());
         let pairs = pairs(&captured, names, is_selected);
