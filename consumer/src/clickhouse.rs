@@ -189,7 +189,7 @@ impl ClickHouse {
     pub async fn rows(&self, what: &str, sql: &str) -> Result<Vec<serde_json::Value>, Error> {
         let (place, host) = self.host();
         let fetch = async {
-            let mut cursor = host.client.query_raw(sql).fetch_bytes("JSONEachRow")?;
+            let mut cursor = host.client.query_raw(sql).fetch_bytes("JSON")?;
             cursor.collect().await
         };
         let bytes = match tokio::time::timeout(self.timeout, fetch).await {
@@ -197,9 +197,7 @@ impl ClickHouse {
             Err(_) => Err(host.away(what, format!("no answer within {:?}", self.timeout))),
         };
         let bytes = bytes.inspect_err(|error| self.failed(place, error))?;
-        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let rows = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
-        rows.map_err(|error| host.away(what, format!("the answer is not ClickHouse's: {error}")))
+        answered(&bytes).map_err(|reason| host.away(what, format!("the answer is not ClickHouse's, or not whole: {reason}")))
     }
 
     /// Inserts a block. Ok means stored; an error that isn't ClickHouse's own means that nobody knows.
@@ -503,6 +501,22 @@ fn one_line(text: &str) -> String {
     }
 }
 
+/// The rows of an answer in the format JSON, which has an end: of one that was cut short, or that never began, nobody may think that there are no rows.
+fn answered(answer: &[u8]) -> Result<Vec<serde_json::Value>, String> {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        data: Vec<serde_json::Value>,
+        rows: usize,
+        exception: Option<String>,
+    }
+    let Answer { data, rows, exception } = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
+    match exception {
+        Some(exception) => Err(exception),
+        None if data.len() == rows => Ok(data),
+        None => Err(format!("{} rows of {rows}", data.len())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -529,5 +543,16 @@ mod tests {
     fn an_exception_is_one_line() {
         let text = "Code: 516. DB::Exception: u: Authentication failed: password is incorrect.\n\nIf you … (AUTHENTICATION_FAILED) (version 26.9.2.1)";
         assert_eq!(one_line(text), "u: Authentication failed: password is incorrect. If you … (AUTHENTICATION_FAILED)");
+    }
+
+    #[test]
+    fn an_answer_without_its_end_is_not_one_without_rows() {
+        let whole = r#"{"meta": [{"name": "o", "type": "Int64"}], "data": [{"o": 7}, {"o": 8}], "rows": 2, "statistics": {"elapsed": 0.1}}"#;
+        assert_eq!(answered(whole.as_bytes()).unwrap().len(), 2);
+        assert_eq!(answered(br#"{"meta": [], "data": [], "rows": 0}"#).unwrap().len(), 0);
+        for cut in 0..whole.len() {
+            answered(&whole.as_bytes()[..cut]).unwrap_err();
+        }
+        assert_eq!(answered(br#"{"data": [], "rows": 0, "exception": "Code: 243."}"#), Err("Code: 243.".to_owned()));
     }
 }
