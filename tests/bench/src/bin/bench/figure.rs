@@ -187,14 +187,12 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     std::fs::write(path, text).context(path.display())
 }
 
-/// A figure without its fraction.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count within 2^53")]
+/// A figure without its fraction: a count, within 2^53.
 pub(crate) fn whole(value: f64) -> u64 {
     value.max(0.0).round() as u64
 }
 
-/// A count as a figure.
-#[allow(clippy::cast_precision_loss, reason = "counts here are below 2^53")]
+/// A count as a figure: counts here are below 2^53.
 pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }

@@ -41,7 +41,8 @@ pub(crate) fn write(bench: &Path, peers: &Path, to: &Path) -> Result<()> {
 fn page(results: &Results, peers: Option<&Peers>) -> String {
     let mut page = "# Performance\n\nWritten by `bench report` from what `make bench` and `make bench-peers` measured; [how to run them](../how-to/benchmark.md) says what each \
                     figure is. Rates are medians, with the least and the greatest in parentheses. CPU is user and system time, in seconds for a million rows. Memory is the peak \
-                    resident set. The servers run on the same machine and share its cores.\n\n"
+                    resident set. The servers run on the same machine and share its cores. What a stage can't \
+                    exceed stands beside it as its limit: the same work without ours. That of a process is the slowest of its stages' limits, each of which has the machine for itself.\n\n"
         .to_owned();
     for (name, value) in &results.machine {
         let _ = writeln!(page, "- {name}: {value}");
@@ -54,7 +55,7 @@ fn page(results: &Results, peers: Option<&Peers>) -> String {
     for (stage, about) in STAGES {
         let figures: Vec<&Figure> = results.figures.iter().filter(|figure| figure.stage == stage).collect();
         if !figures.is_empty() {
-            put_stage(&mut page, stage, about, &figures);
+            put_stage(&mut page, stage, about, &figures, |workload| limit(results, stage, workload));
         }
     }
     put_latencies(&mut page, results);
@@ -64,15 +65,30 @@ fn page(results: &Results, peers: Option<&Peers>) -> String {
     page
 }
 
-fn put_stage(page: &mut String, stage: &str, about: &str, figures: &[&Figure]) {
+/// The rate that a stage can't exceed, as far as it was measured: the quickest of its own limits; of a process the slowest that its stages have.
+fn limit(results: &Results, stage: &str, workload: &str) -> Option<f64> {
+    let own = |stage: &str| {
+        let of_stage = results.figures.iter().filter(|figure| figure.limit && figure.stage == stage && figure.workload == workload);
+        of_stage.map(|figure| figure.rows_per_s.median).reduce(f64::max)
+    };
+    let slowest = |stages: &[&str]| stages.iter().map(|stage| own(stage)).collect::<Option<Vec<f64>>>()?.into_iter().reduce(f64::min);
+    match stage {
+        "drain" => slowest(&["receive", "publish"]),
+        "snapshot" => slowest(&["select", "publish"]),
+        "load" => slowest(&["consume", "insert"]),
+        "line-drain" => slowest(&["receive", "publish", "consume", "insert"]),
+        "line-snapshot" => slowest(&["select", "publish", "consume", "insert"]),
+        other => own(other),
+    }
+}
+
+fn put_stage(page: &mut String, stage: &str, about: &str, figures: &[&Figure], limit: impl Fn(&str) -> Option<f64>) {
     let _ = write!(
         page,
         "\n## {stage}\n\n{about}\n\n| Workload | System | rows/s | of the limit | CPU s per M rows | peak MiB | bytes a row | rows × runs |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n"
     );
     for figure in figures {
-        let limit = figures.iter().filter(|other| other.limit && other.workload == figure.workload).map(|limit| limit.rows_per_s.median);
-        // The quickest of them is the limit.
-        let of_limit = match limit.reduce(f64::max) {
+        let of_limit = match limit(&figure.workload) {
             Some(limit) if !figure.limit => format!("{:.0} %", figure.rows_per_s.median / limit * 100.0),
             _ => String::new(),
         };
@@ -174,6 +190,18 @@ mod tests {
         let page = page(&results, None);
         assert!(page.contains("| orders | millrace | 800 k (800 k–800 k) | 80 % |"), "{page}");
         assert!(page.contains("| orders | *limit: librdkafka* | 1.00 M (1.00 M–1.00 M) |  |"), "{page}");
+    }
+
+    #[test]
+    fn a_process_is_held_against_the_slowest_limit_of_its_stages() {
+        let mut results = Results::default();
+        for (stage, rate) in [("consume", 900_000.0), ("insert", 600_000.0)] {
+            results.put(Figure { stage: stage.to_owned(), ..figure("limit", true, rate) });
+        }
+        results.put(Figure { stage: "load".to_owned(), ..figure("millrace", false, 300_000.0) });
+        assert!(page(&results, None).contains("| orders | millrace | 300 k (300 k–300 k) | 50 % |"));
+        assert_eq!(limit(&results, "load", "wide"), None);
+        assert_eq!(limit(&results, "drain", "orders"), None);
     }
 
     #[test]

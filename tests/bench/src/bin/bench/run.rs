@@ -208,7 +208,7 @@ impl Bench<'_> {
     }
 
     fn encode(&mut self, ready: &Ready, logged: &Logged) -> Result<()> {
-        let runs = (0..self.options.runs).map(|_| tokio::task::block_in_place(|| encode::run(self.world, logged)));
+        let runs = (0..self.options.runs).map(|_| tokio::task::block_in_place(|| encode::run(logged)));
         let runs = runs.collect::<Result<Vec<_>>>()?;
         self.put("encode", ready.workload.name(), MILLRACE, false, &runs)
     }
@@ -305,7 +305,7 @@ impl Bench<'_> {
         let records = ready.records / topics.len().max(1) as u64;
         let mut decoding = decode::Decoding::prepare(world, topic, producer, &database, records).await?;
         if self.wanted.has(Stage::Decode, workload) {
-            let runs = (0..self.options.runs).map(|_| tokio::task::block_in_place(|| decoding.run(world)));
+            let runs = (0..self.options.runs).map(|_| tokio::task::block_in_place(|| decoding.run()));
             let runs = runs.collect::<Result<Vec<_>>>()?;
             self.put("decode", workload.name(), MILLRACE, false, &runs)?;
         }

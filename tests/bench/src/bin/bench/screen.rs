@@ -34,9 +34,8 @@ pub(crate) fn rates(spread: Spread) -> String {
 
 /// CPU by process.
 pub(crate) fn costs(figure: &Figure) -> String {
-    // A server that has nothing to do with it is left out.
-    let some = figure.cpu_s_per_mrow.iter().filter(|(_, cost)| cost.median >= 0.005);
-    some.map(|(name, cost)| format!("{name} {:.2}", cost.median)).collect::<Vec<_>>().join(", ")
+    let costs: Vec<String> = figure.cpu_s_per_mrow.iter().map(|(name, cost)| format!("{name} {:.2}", cost.median)).collect();
+    costs.join(", ")
 }
 
 /// Memory by process.

@@ -65,7 +65,7 @@ impl Workload {
     /// What it is, for people.
     pub(crate) fn about(self) -> &'static str {
         match self {
-            Self::Orders => "orders: 12 columns, about 160 bytes a row in the log, 10,000 rows a transaction",
+            Self::Orders => "12 columns, about 160 bytes a row in the log, 10,000 rows a transaction",
             Self::Wide => "200 columns of eight types",
             Self::Small => "three integers",
             Self::Large => "10 KB of text",

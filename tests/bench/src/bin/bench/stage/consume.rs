@@ -44,7 +44,7 @@ pub(crate) fn settings(world: &World, group: &str, producer: &str) -> Result<Set
 
 /// Reads so many records of a producer's topics. Blocks.
 pub(crate) fn run(world: &World, topics: &[String], (group, producer): (&str, &str), records: u64, reader: Reader) -> Result<Run> {
-    let meter = Meter::of_this(&world.servers);
+    let meter = Meter::of_this(&world.servers.only(&["kafka"]));
     let mut clock = Clock { meter, from: None, before: 0, count: 0, records, deadline: Instant::now() + WITHIN };
     match reader {
         Reader::Session => by_session(&settings(world, group, producer)?, &mut clock)?,
@@ -121,7 +121,6 @@ fn by_poll(consumer: &BaseConsumer, clock: &mut Clock) -> Result<()> {
 }
 
 /// The safe bindings have no batch call.
-#[allow(unsafe_code, reason = "librdkafka's batch call has no safe binding")]
 fn by_batch(consumer: &BaseConsumer, clock: &mut Clock) -> Result<()> {
     let client = consumer.client().native_ptr();
     // SAFETY: the client lives as long as `consumer`; the queue is given back below.

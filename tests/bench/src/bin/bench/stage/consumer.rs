@@ -62,7 +62,7 @@ pub(crate) async fn loaded(world: &World, processes: &mut [&mut Process], (query
 pub(crate) async fn load(world: &World, workload: Workload, producer: &str, group: &str, rows: u64) -> Result<Run> {
     let mut process = start(world, group, producer, Profile::Default)?;
     has_partitions(world, &mut process).await?;
-    let meter = Meter::new(&world.servers, &[("consumer", process.id())]);
+    let meter = Meter::new(&world.servers.only(&["kafka", "clickhouse"]), &[("consumer", process.id())]);
     let from = meter.now()?;
     let (query, expected) = workload.loaded(group, rows);
     let to = loaded(world, &mut [&mut process], (&query, expected), &meter).await?;

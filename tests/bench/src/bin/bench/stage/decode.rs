@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::consume::{assigned, settings};
 use super::{REPEAT_FOR, WITHIN};
 use crate::figure::{Run, float};
-use crate::usage::Meter;
+use crate::usage::{Meter, Servers};
 use crate::world::World;
 
 /// Records that are held, to be decoded again and again, and their bytes at most.
@@ -89,8 +89,8 @@ impl Decoding {
     }
 
     /// Decodes the records again and again into blocks that are thrown away.
-    pub(crate) fn run(&mut self, world: &World) -> Result<Run> {
-        let meter = Meter::of_this(&world.servers);
+    pub(crate) fn run(&mut self) -> Result<Run> {
+        let meter = Meter::of_this(&Servers::default());
         let from = meter.now()?;
         let begun = Instant::now();
         let (mut count, mut bytes) = (0, 0);
@@ -135,7 +135,7 @@ impl Decoding {
     /// Inserts a block some times by the consumer's client.
     pub(crate) async fn insert(&self, world: &World, block: &SealedBlock) -> Result<Run> {
         self.empty(world).await?;
-        let meter = Meter::of_this(&world.servers);
+        let meter = Meter::of_this(&world.servers.only(&["clickhouse"]));
         let from = meter.now()?;
         for _ in 0..INSERTS {
             self.clickhouse.insert(block).await?;
@@ -150,7 +150,7 @@ impl Decoding {
     pub(crate) async fn insert_file(&self, world: &World, block: &SealedBlock, file: &Path) -> Result<Run> {
         self.empty(world).await?;
         let stack = &world.stack;
-        let meter = Meter::of_this(&world.servers);
+        let meter = Meter::of_this(&world.servers.only(&["clickhouse"]));
         let from = meter.now()?;
         for _ in 0..INSERTS {
             let body = std::fs::read(file).context(file.display())?;

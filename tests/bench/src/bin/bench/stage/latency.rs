@@ -200,7 +200,6 @@ pub(crate) fn figure(profile: Profile, rate: Rate, runs: &[Steady]) -> Option<La
 }
 
 /// The value that so much of the sorted values are at most.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place among some thousands")]
 fn percentile(sorted: &[f64], part: f64) -> Option<f64> {
     let place = (part * sorted.len() as f64).ceil() as usize;
     sorted.get(place.saturating_sub(1)).copied()

@@ -76,7 +76,7 @@ pub(crate) async fn fill(
     (rows, records): (u64, u64),
     mut is_all: impl AsyncFnMut() -> Result<bool>,
 ) -> Result<Run> {
-    let meter = Meter::new(&world.servers, &[process]);
+    let meter = Meter::new(&world.servers.only(&["mysqld", "kafka"]), &[process]);
     let Base { mut watch, topics, end: before, bytes: bytes_before } = base;
     let deadline = Instant::now() + WITHIN;
     // What the topics' ends were when; each end once.

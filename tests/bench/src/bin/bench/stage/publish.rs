@@ -44,7 +44,7 @@ pub(crate) async fn ours(world: &World, settings: &KafkaSettings, messages: &[Me
     let name = topic.clone();
     let run = tokio::task::block_in_place(|| -> Result<Run> {
         let mut publisher = Publisher::connect(&name, settings)?;
-        let meter = Meter::of_this(&world.servers);
+        let meter = Meter::of_this(&world.servers.only(&["kafka"]));
         let from = meter.now()?;
         let mut sent = 0;
         while sent < rows {
@@ -76,7 +76,7 @@ pub(crate) async fn limit(world: &World, settings: &KafkaSettings, messages: &[M
         config.set("transactional.id", &name).set("enable.idempotence", "true").set("partitioner", "murmur2_random");
         let producer: BaseProducer = config.create()?;
         producer.init_transactions(TIMEOUT)?;
-        let meter = Meter::of_this(&world.servers);
+        let meter = Meter::of_this(&world.servers.only(&["kafka"]));
         let from = meter.now()?;
         let (mut sent, mut open): (u64, Option<Instant>) = (0, None);
         while sent < rows {

@@ -64,7 +64,7 @@ fn is_past(file: &str, end: u64, to: &FilePosition) -> bool {
 
 /// By the producer's stream.
 pub(crate) async fn ours(world: &World, connector: &Connector, part: &Part, rows: u64) -> Result<Run> {
-    let meter = Meter::of_this(&world.servers);
+    let meter = Meter::of_this(&world.servers.only(&["mysqld"]));
     let mut bytes = 0;
     let from = meter.now()?;
     events(connector, part, |event| {
@@ -87,7 +87,7 @@ pub(crate) async fn limit(world: &World, part: &Part, rows: u64) -> Result<Run> 
         .pass(Some(stack.mysql_password.as_str()))
         .prefer_socket(false)
         .max_allowed_packet(Some(1 << 30));
-    let meter = Meter::of_this(&world.servers);
+    let meter = Meter::of_this(&world.servers.only(&["mysqld"]));
     let from = meter.now()?;
     let conn = Conn::new(opts).await?;
     let request = BinlogStreamRequest::new(SERVER_ID + 1).with_filename(part.from.file.as_bytes()).with_pos(part.from.pos);

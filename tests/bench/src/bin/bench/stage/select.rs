@@ -31,7 +31,7 @@ pub(crate) async fn ours(world: &World, connector: &Connector, table: &str) -> R
     let reader = ChunkReader::new(&found, None).context("the table can't be read in chunks")?;
     let (mut conversions, mut spans, mut after) = (Conversions::default(), KeySpans::new(), None);
     let (mut count, mut bytes) = (0, 0);
-    let meter = Meter::of_this(&world.servers);
+    let meter = Meter::of_this(&world.servers.only(&["mysqld"]));
     let from = meter.now()?;
     loop {
         let mut encoded = EncodedRows::default();
@@ -69,7 +69,7 @@ pub(crate) async fn limit(world: &World, table: &str) -> Result<Run> {
         .prefer_socket(false)
         .max_allowed_packet(Some(1 << 30));
     let mut conn = Conn::new(opts).await?;
-    let meter = Meter::of_this(&world.servers);
+    let meter = Meter::of_this(&world.servers.only(&["mysqld"]));
     let from = meter.now()?;
     let mut rows = conn.exec_iter(format!("SELECT * FROM {table}"), ()).await?;
     let mut count = 0;
