@@ -184,8 +184,10 @@ impl Writer {
                 },
                 waited = inputs.log.wait(), if !self.held => {
                     waited.ok_or(Error::Ended("log reader"))??;
+                    // What has come together is handled in one moment: the clock costs more than a small event.
+                    let now = now_us();
                     while let Some(event) = inputs.log.next() {
-                        self.event(&event).await?;
+                        self.event(&event, now).await?;
                         if self.parts.capture.is_between_transactions() {
                             self.settle_pending()?;
                             self.act_on_signals().await?;
@@ -208,11 +210,11 @@ impl Writer {
         }
     }
 
-    async fn event(&mut self, event: &RawEvent) -> Result<(), Error> {
+    async fn event(&mut self, event: &RawEvent, handled_us: i64) -> Result<(), Error> {
         let view = LogEvent::from(event);
         loop {
             let parts = &mut self.parts;
-            let step = parts.capture.event(view, now_us(), &mut parts.publisher);
+            let step = parts.capture.event(view, handled_us, &mut parts.publisher);
             match step.map_err(|error| at_position(error, parts.capture.log_position()))? {
                 Step::Done => break,
                 Step::NeedTable(need) => {
