@@ -40,7 +40,7 @@ pub(super) fn table() -> Table {
 /// The nth row as the log has it.
 pub(super) fn image(n: u64, out: &mut Vec<u8>) {
     // Every fifth row has no note.
-    let note = n % 5 != 0;
+    let note = !n.is_multiple_of(5);
     out.extend_from_slice(&[if note { 0 } else { 1 << 5 }, 0]);
     out.extend_from_slice(&n.to_le_bytes());
     for number in [n * 7919 % 1_000_000, 1 + n % 9, n * 31 % 500] {
@@ -67,7 +67,7 @@ pub(super) fn kinds() -> Arc<[ValueKind]> {
 
 /// The nth row as a SELECT has it, in the binary protocol.
 pub(super) fn selected(n: u64) -> Vec<u8> {
-    let note = n % 5 != 0;
+    let note = !n.is_multiple_of(5);
     // The bit of the sixth column is the eighth.
     let mut out = vec![0, if note { 0 } else { 1 << 7 }, 0];
     out.extend_from_slice(&n.to_le_bytes());
