@@ -191,7 +191,7 @@ fn the_memory_of_waiting_rows_is_within_the_limit() -> Result<()> {
     let settings = yaml::documents(&cluster.config("millrace-consumer")?["consumer.yaml"])?;
     let rows = text(&settings[0]["memory_max"])?;
     let rows: u64 = rows.strip_suffix("MiB").context("not in MiB")?.parse().context(rows)?;
-    // librdkafka's queue is 64 MiB; the rest is what a process and the inserts under way take.
+    // librdkafka's queue is 16 MiB; the rest is what a process and the inserts under way take.
     assert!(rows + 64 + 256 <= limit * 1024, "{rows} MiB of rows within {limit} GiB");
     Ok(())
 }
