@@ -260,17 +260,17 @@ impl RowPlan {
                 continue;
             }
             let Some(column) = columns.get_mut(step.slot) else { continue };
-            if let Some(null_branch) = step.null_branch {
-                if !is_value(input, null_branch).map_err(|error| failed(of_envelope(error)))? {
-                    match step.null {
-                        None => column.push_null(),
-                        Some(action) => step.fill_null(action, column, converted)?,
-                    }
-                    if let (Some(Srid { skipped: false, .. }), Some(srid)) = (step.srid, columns.get_mut(step.slot + 1)) {
-                        srid.push_null();
-                    }
-                    continue;
+            if let Some(null_branch) = step.null_branch
+                && !is_value(input, null_branch).map_err(|error| failed(of_envelope(error)))?
+            {
+                match step.null {
+                    None => column.push_null(),
+                    Some(action) => step.fill_null(action, column, converted)?,
                 }
+                if let (Some(Srid { skipped: false, .. }), Some(srid)) = (step.srid, columns.get_mut(step.slot + 1)) {
+                    srid.push_null();
+                }
+                continue;
             }
             if let Some(nested) = &step.nested {
                 // Nothing stands for a part of it.
