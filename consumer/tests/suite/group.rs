@@ -307,7 +307,7 @@ async fn a_group_whose_broker_assigns_scales_rolls_freezes_and_grows_under_load(
 #[tokio::test(flavor = "multi_thread")]
 async fn static_members_of_a_classic_group_come_back_unnoticed_and_fence_their_frozen_selves() {
     let Some(stack) = Stack::whole() else { return };
-    let kafka = "group.instance.id: \"{name}\", session.timeout.ms: 10000, heartbeat.interval.ms: 1000, ";
+    let kafka = "group.instance.id: \"{name}\", session.timeout.ms: 20000, heartbeat.interval.ms: 1000, ";
     let world = World::new(&stack, "static", PARTITIONS, kafka, "").await;
     let mut first = world.start("a");
     scale(&world, &mut first).await;
