@@ -547,7 +547,8 @@ mod tests {
 
     #[test]
     fn an_answer_without_its_end_is_not_one_without_rows() {
-        let whole = r#"{"meta": [{"name": "o", "type": "Int64"}], "data": [{"o": 7}, {"o": 8}], "rows": 2, "statistics": {"elapsed": 0.1}}"#;
+        let whole =
+            r#"{"meta": [{"name": "o", "type": "Int64"}], "data": [{"o": 7}, {"o": 8}], "rows": 2, "statistics": {"elapsed": 0.1}}"#;
         assert_eq!(answered(whole.as_bytes()).unwrap().len(), 2);
         assert_eq!(answered(br#"{"meta": [], "data": [], "rows": 0}"#).unwrap().len(), 0);
         for cut in 0..whole.len() {
