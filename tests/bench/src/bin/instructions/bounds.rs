@@ -7,9 +7,9 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
 
 const HEADER: &str = "# The most instructions that each case may take for a row, as `make instructions` counts them. Written by `make instructions WRITE=--write`.\n";
 
-/// Over what was counted, in percent: what libraries and the compiler may change without anybody's doing. Two runs of the same build differ by less than 0.1 %; a memory copy or
-/// a lock more in each row shows with 5 % or more.
-const MARGIN_PERCENT: u64 = 4;
+/// Over what was counted, in percent: what libraries and the compiler may change without anybody's doing. Two runs of the same build differ by less than 1 %; other processors weren't
+/// tried, so that some is left for them.
+const MARGIN_PERCENT: u64 = 8;
 
 /// So far below its bound a case is told to lower it, in percent.
 const FAR_BELOW_PERCENT: u64 = 12;
@@ -85,9 +85,9 @@ mod tests {
         let mut bounds = Bounds(BTreeMap::new());
         assert!(bounds.judge("a", 100).failed, "without a bound");
         bounds.set("a", 100);
-        assert!(!bounds.judge("a", 104).failed && bounds.judge("a", 104).words.is_empty());
-        let above = bounds.judge("a", 105);
-        assert!(above.failed && above.words.contains("1 % above"), "{}", above.words);
+        assert!(!bounds.judge("a", 108).failed && bounds.judge("a", 108).words.is_empty());
+        let above = bounds.judge("a", 110);
+        assert!(above.failed && above.words.contains("2 % above"), "{}", above.words);
         let below = bounds.judge("a", 80);
         assert!(!below.failed && below.words.contains("lower"), "{}", below.words);
     }
