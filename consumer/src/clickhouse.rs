@@ -39,6 +39,8 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 const NO_SUCH_COLUMN: u32 = 16;
 const UNKNOWN_TABLE: u32 = 60;
 const UNKNOWN_DATABASE: u32 = 81;
+/// The user lacks a right.
+pub(crate) const ACCESS_DENIED: u32 = 497;
 
 /// How far a partition is applied, as a row of the table of progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -197,7 +199,14 @@ impl ClickHouse {
             Err(_) => Err(host.away(what, format!("no answer within {:?}", self.timeout))),
         };
         let bytes = bytes.inspect_err(|error| self.failed(place, error))?;
-        answered(&bytes).map_err(|reason| host.away(what, format!("the answer is not ClickHouse's, or not whole: {reason}")))
+        answered(&bytes).map_err(|reason| {
+            host.away(
+                what,
+                format!(
+                    "the answer is not ClickHouse's, or not whole: {reason}; look for errors in the server's log, and for room on its disks"
+                ),
+            )
+        })
     }
 
     /// Inserts a block. Ok means stored; an error that isn't ClickHouse's own means that nobody knows.

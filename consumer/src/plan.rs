@@ -430,17 +430,15 @@ fn fill_unfit(
 
 fn append_srid(slot: usize, of: Srid, column: &mut Column, input: &mut &[u8], converted: &mut Vec<usize>) -> Result<(), RowError> {
     let failed = |error| RowError { slot: Some(slot), error, stop: false };
-    match wire::take_long(input).map_err(|error| failed(error.into()))? {
-        branch if branch == of.null_branch => column.push_null(),
-        branch if branch == 1 - of.null_branch => {
-            let value = *input;
-            if let Err(error) = column.append(&SRID, input) {
-                fill_unfit((slot, of.unfit), error, (&SRID, value), column, converted)?;
-            }
-        }
-        branch => return Err(failed(ValueError::Branch(branch))),
+    if !is_value(input, of.null_branch).map_err(|error| failed(of_envelope(error)))? {
+        column.push_null();
+        return Ok(());
     }
-    Ok(())
+    let value = *input;
+    match column.append(&SRID, input) {
+        Ok(()) => Ok(()),
+        Err(error) => fill_unfit((slot, of.unfit), error, (&SRID, value), column, converted),
+    }
 }
 
 fn of_envelope(error: EnvelopeError) -> ValueError {

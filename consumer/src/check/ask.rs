@@ -1,22 +1,19 @@
 //! Asks ClickHouse for what the judges need: only SELECTs, and nothing is made or altered.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
 use super::clickhouse::{Host, Keeper, Lacking};
 use super::grants::Grants;
-use crate::clickhouse::ClickHouse;
+use crate::clickhouse::{ACCESS_DENIED, ClickHouse};
 use crate::ddl;
 use crate::error::Error;
 use crate::settings::{ClickHouseSettings, Settings};
 
 /// How long one answer may take: what the assessment asks is small.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
-/// ClickHouse's code for a missing right.
-const ACCESS_DENIED: u32 = 497;
 /// What `system.settings` is asked for: the settings that each statement makes.
 const PINNED: [&str; 8] = [
     "async_insert",
@@ -45,13 +42,9 @@ pub async fn host(settings: &ClickHouseSettings, url: &str) -> Result<Host, Erro
     let rows = clickhouse.rows("answer", "SELECT version() AS version, toString(toUnixTimestamp64Micro(now64(6))) AS now").await?;
     // It answered in between.
     let ours = before + (now_us() - before) / 2;
-    // On a full disk it has been seen to answer with nothing, and without an error.
-    let Some(row) = rows.first() else {
-        let reason = "the answer is empty; look for errors in the server's log, and for room on its disks".to_owned();
-        return Err(Error::ClickHouseAway { url: Arc::from(url), what: "answer".to_owned(), reason });
-    };
-    let theirs: i64 = text(row, "now").parse().unwrap_or(ours);
-    let mut host = Host { url: url.to_owned(), version: text(row, "version"), ahead_us: theirs - ours, ..Host::default() };
+    let row = rows.first().cloned().unwrap_or_default();
+    let theirs: i64 = text(&row, "now").parse().unwrap_or(ours);
+    let mut host = Host { url: url.to_owned(), version: text(&row, "version"), ahead_us: theirs - ours, ..Host::default() };
     let names: Vec<String> = PINNED.iter().map(|name| format!("'{name}'")).collect();
     let sql =
         format!("SELECT name, value, toBool(readonly) AS fixed FROM system.settings WHERE name IN ('readonly', {})", names.join(", "));
