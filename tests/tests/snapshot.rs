@@ -258,12 +258,7 @@ fn a_bad_message_in_the_topic_of_signals_is_told_again_after_no_restart() {
 #[test]
 fn rows_are_read_from_a_replica_only_once_it_has_what_is_published() {
     scenario("reader", async |world| {
-        let Some(source) = MySqlServer::start(&world.directory, Options { label: "source", ..Options::default() }).await? else {
-            return Ok(());
-        };
-        let options = Options { label: "replica", server_id: 10, flags: &["--log-slave-updates=ON"], ..Options::default() };
-        let Some(replica) = MySqlServer::start(&world.directory, options).await? else { return Ok(()) };
-        replica.replicate(&source).await?;
+        let Some((source, replica)) = MySqlServer::start_with_replica(&world.directory).await? else { return Ok(()) };
         let port = replica.port;
         let world = world.at(source.stack(&world.stack)).await?;
         let mut mysql = world.mysql().await?;

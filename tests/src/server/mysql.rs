@@ -139,6 +139,18 @@ impl MySqlServer {
         &self.data
     }
 
+    /// Starts two in a directory, of which the second follows the first and logs what it applies; none, after printing why, where they can't be had.
+    ///
+    /// # Errors
+    /// If they can't be started, or the second can't follow.
+    pub async fn start_with_replica(directory: &Path) -> Result<Option<(Self, Self)>> {
+        let Some(source) = Self::start(directory, Options { label: "source", ..Options::default() }).await? else { return Ok(None) };
+        let options = Options { label: "replica", server_id: 10, flags: &["--log-slave-updates=ON"], ..Options::default() };
+        let Some(replica) = Self::start(directory, options).await? else { return Ok(None) };
+        replica.replicate(&source).await?;
+        Ok(Some((source, replica)))
+    }
+
     /// Makes it a replica of another one, by GTID, which logs what it replays.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::time::Duration;
 use millrace_tests::failure::{Context as _, Result};
 use millrace_tests::processes::Binary;
 use millrace_tests::scenario::{World, must, scenario};
-use millrace_tests::server::{MySqlServer, Options};
+use millrace_tests::server::MySqlServer;
 use millrace_tests::source::Source;
 use millrace_tests::wait::{Probe, until};
 use serde_json::{Value, json};
@@ -112,12 +112,7 @@ fn a_run_is_gone_on_with_and_parts_are_looked_at() {
 #[test]
 fn rows_are_read_from_the_replica_once_it_has_what_its_source_has() {
     scenario("verify_replica", async |world| {
-        let Some(source) = MySqlServer::start(&world.directory, Options { label: "source", ..Options::default() }).await? else {
-            return Ok(());
-        };
-        let options = Options { label: "replica", server_id: 10, flags: &["--log-slave-updates=ON"], ..Options::default() };
-        let Some(replica) = MySqlServer::start(&world.directory, options).await? else { return Ok(()) };
-        replica.replicate(&source).await?;
+        let Some((source, replica)) = MySqlServer::start_with_replica(&world.directory).await? else { return Ok(()) };
         let world = world.at(source.stack(&world.stack)).await?;
         let mut mysql = world.mysql().await?;
         mysql.run_all(["CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE keyless (v INT)"]).await?;

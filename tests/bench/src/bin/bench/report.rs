@@ -99,7 +99,7 @@ fn put_stage(page: &mut String, stage: &str, about: &str, figures: &[&Figure], l
             figure.workload,
             screen::rates(figure.rows_per_s),
             screen::costs(figure),
-            screen::peaks(figure),
+            screen::peaks(&figure.rss_mb),
             screen::bytes(figure),
             figure.rows,
             figure.runs
@@ -117,9 +117,6 @@ fn put_latencies(page: &mut String, results: &Results) {
          | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for latency in &results.latencies {
-        let named = |values: &std::collections::BTreeMap<String, f64>, digits: usize| {
-            values.iter().map(|(name, value)| format!("{name} {value:.digits$}")).collect::<Vec<_>>().join(", ")
-        };
         let _ = writeln!(
             page,
             "| {} | {} | {:.0} | {:.0} | {:.0} ({:.0}–{:.0}) | {:.0} | {} | {} | {} × {} |",
@@ -131,8 +128,8 @@ fn put_latencies(page: &mut String, results: &Results) {
             latency.p99_ms.min,
             latency.p99_ms.max,
             latency.max_ms,
-            named(&latency.cores, 2),
-            named(&latency.rss_mb, 0),
+            screen::named(latency.cores.iter().map(|(name, cores)| (name, *cores)), 2),
+            screen::peaks(&latency.rss_mb),
             latency.transactions,
             latency.runs
         );

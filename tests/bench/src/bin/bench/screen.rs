@@ -1,5 +1,6 @@
 //! What is printed: a line when something begins, and a table of figures.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use millrace_tests::failure::Failure;
@@ -32,22 +33,24 @@ pub(crate) fn rates(spread: Spread) -> String {
     format!("{} ({}–{})", rate(spread.median), rate(spread.min), rate(spread.max))
 }
 
+/// Values with their names, with so many digits behind the point.
+pub(crate) fn named<'a>(values: impl IntoIterator<Item = (&'a String, f64)>, digits: usize) -> String {
+    values.into_iter().map(|(name, value)| format!("{name} {value:.digits$}")).collect::<Vec<_>>().join(", ")
+}
+
 /// CPU by process.
 pub(crate) fn costs(figure: &Figure) -> String {
-    let costs: Vec<String> = figure.cpu_s_per_mrow.iter().map(|(name, cost)| format!("{name} {:.2}", cost.median)).collect();
-    costs.join(", ")
+    named(figure.cpu_s_per_mrow.iter().map(|(name, cost)| (name, cost.median)), 2)
 }
 
 /// Memory by process.
-pub(crate) fn peaks(figure: &Figure) -> String {
-    let peaks: Vec<String> = figure.rss_mb.iter().map(|(name, peak)| format!("{name} {peak:.0}")).collect();
-    peaks.join(", ")
+pub(crate) fn peaks(rss_mb: &BTreeMap<String, f64>) -> String {
+    named(rss_mb.iter().map(|(name, peak)| (name, *peak)), 0)
 }
 
 /// Bytes by where they were counted.
 pub(crate) fn bytes(figure: &Figure) -> String {
-    let bytes: Vec<String> = figure.bytes_per_row.iter().map(|(name, bytes)| format!("{name} {bytes:.0}")).collect();
-    bytes.join(", ")
+    named(figure.bytes_per_row.iter().map(|(name, bytes)| (name, *bytes)), 0)
 }
 
 /// One figure on a line.
@@ -60,7 +63,7 @@ pub(crate) fn line(figure: &Figure) -> String {
         rates(figure.rows_per_s),
         costs(figure)
     );
-    for (what, values) in [("peak MiB", peaks(figure)), ("bytes a row", bytes(figure))] {
+    for (what, values) in [("peak MiB", peaks(&figure.rss_mb)), ("bytes a row", bytes(figure))] {
         if !values.is_empty() {
             text.push_str(&format!("; {what}: {values}"));
         }
@@ -73,7 +76,6 @@ pub(crate) fn line(figure: &Figure) -> String {
 
 /// One latency on a line.
 pub(crate) fn latency(latency: &Latency) -> String {
-    let peaks: Vec<String> = latency.rss_mb.iter().map(|(name, peak)| format!("{name} {peak:.0}")).collect();
     format!(
         "latency        {:<12} {:>6} changes/s (came: {:.0}): p50 {:.0} ms, p99 {:.0} ms ({:.0}–{:.0}), longest {:.0} ms; peak MiB: {}",
         latency.profile,
@@ -84,6 +86,6 @@ pub(crate) fn latency(latency: &Latency) -> String {
         latency.p99_ms.min,
         latency.p99_ms.max,
         latency.max_ms,
-        peaks.join(", ")
+        peaks(&latency.rss_mb)
     )
 }

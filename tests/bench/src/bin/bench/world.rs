@@ -10,6 +10,7 @@ use millrace_tests::random::Random;
 use millrace_tests::source::{Source, quote};
 use millrace_tests::stack::{self, Stack};
 use millrace_tests::{kafka, registry};
+use mysql_async::{Conn, OptsBuilder};
 use serde_json::{Value, json};
 
 use crate::usage::Servers;
@@ -69,6 +70,20 @@ impl World {
         // The same rows whatever the server's mode.
         mysql.run("SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION'").await?;
         Ok(mysql)
+    }
+
+    /// A connection of `mysql_async`'s own, to be measured: for packets of any size.
+    pub(crate) async fn mysql_async(&self, database: Option<&str>) -> Result<Conn> {
+        let stack = &self.stack;
+        let opts = OptsBuilder::default()
+            .ip_or_hostname(stack.mysql_host.as_str())
+            .tcp_port(stack.mysql_port)
+            .user(Some(stack.mysql_user.as_str()))
+            .pass(Some(stack.mysql_password.as_str()))
+            .db_name(database)
+            .prefer_socket(false)
+            .max_allowed_packet(Some(1 << 30));
+        Ok(Conn::new(opts).await?)
     }
 
     /// A ClickHouse client.

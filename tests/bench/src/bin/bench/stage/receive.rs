@@ -8,7 +8,7 @@ use millrace_producer::position::place::FilePosition;
 use millrace_producer::source::log::{LogStream, RawEvent, Start};
 use millrace_producer::source::{Connector, server};
 use millrace_tests::failure::{Context, Result};
-use mysql_async::{BinlogStreamRequest, Conn, OptsBuilder};
+use mysql_async::BinlogStreamRequest;
 use tokio::time::timeout;
 
 use super::WITHIN;
@@ -79,17 +79,9 @@ pub(crate) async fn ours(world: &World, connector: &Connector, part: &Part, rows
 
 /// By `mysql_async`.
 pub(crate) async fn limit(world: &World, part: &Part, rows: u64) -> Result<Run> {
-    let stack = &world.stack;
-    let opts = OptsBuilder::default()
-        .ip_or_hostname(stack.mysql_host.as_str())
-        .tcp_port(stack.mysql_port)
-        .user(Some(stack.mysql_user.as_str()))
-        .pass(Some(stack.mysql_password.as_str()))
-        .prefer_socket(false)
-        .max_allowed_packet(Some(1 << 30));
     let meter = Meter::of_this(&world.servers.only(&["mysqld"]));
     let from = meter.now()?;
-    let conn = Conn::new(opts).await?;
+    let conn = world.mysql_async(None).await?;
     let request = BinlogStreamRequest::new(SERVER_ID + 1).with_filename(part.from.file.as_bytes()).with_pos(part.from.pos);
     let mut stream = conn.get_binlog_stream(request).await?;
     let mut file = part.from.file.clone();

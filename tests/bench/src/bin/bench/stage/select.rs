@@ -11,8 +11,8 @@ use millrace_producer::source::select::{Bounds, ChunkReader};
 use millrace_producer::tables::Charsets;
 use millrace_schemas::avro::SchemaOptions;
 use millrace_tests::failure::{Context, Failure, Result};
+use mysql_async::Row;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder, Row};
 
 use crate::figure::{Run, float};
 use crate::usage::Meter;
@@ -59,16 +59,7 @@ pub(crate) async fn ours(world: &World, connector: &Connector, table: &str) -> R
 
 /// By `mysql_async`.
 pub(crate) async fn limit(world: &World, table: &str) -> Result<Run> {
-    let stack = &world.stack;
-    let opts = OptsBuilder::default()
-        .ip_or_hostname(stack.mysql_host.as_str())
-        .tcp_port(stack.mysql_port)
-        .user(Some(stack.mysql_user.as_str()))
-        .pass(Some(stack.mysql_password.as_str()))
-        .db_name(Some(world.name.as_str()))
-        .prefer_socket(false)
-        .max_allowed_packet(Some(1 << 30));
-    let mut conn = Conn::new(opts).await?;
+    let mut conn = world.mysql_async(Some(&world.name)).await?;
     let meter = Meter::of_this(&world.servers.only(&["mysqld"]));
     let from = meter.now()?;
     let mut rows = conn.exec_iter(format!("SELECT * FROM {table}"), ()).await?;
