@@ -23,6 +23,8 @@ async fn a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
         kafka.daemon.kill().expect("killed");
         until("it is missed", async || consumers.iter().all(|consumer| missed(&consumer.log().expect("a log")) >= kill)).await;
         kafka.daemon.start().await.expect("started");
+        // One that still waits before it connects again would not notice that the broker is gone once more.
+        until("it is found again", async || consumers.iter().all(|consumer| found(&consumer.log().expect("a log")) >= kill)).await;
         if kill == 2 {
             world.evolve();
         }
@@ -40,4 +42,9 @@ async fn a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
 /// How often a log tells that no broker could be reached.
 fn missed(log: &str) -> usize {
     log.matches("can't reach Kafka").count()
+}
+
+/// How often a log tells that a broker was reached again.
+fn found(log: &str) -> usize {
+    log.matches("Kafka answers again").count()
 }

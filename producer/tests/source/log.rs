@@ -1,5 +1,7 @@
 //! The binlog as a stream.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use millrace_producer::binlog::event::{GtidEvent, HeartbeatEvent};
@@ -144,16 +146,28 @@ async fn from_a_gtid_set_only_later_transactions_come() {
 async fn a_quiet_source_sends_heartbeats_and_a_mute_one_is_an_error() {
     with_database(|mut database: Database| async move {
         let mut user = User::new(&mut database).await;
+        // Other tests write to this server's log all the time: it is quiet for this long, and never for longer for sure.
+        user.settings.heartbeat_interval = Duration::from_millis(10);
         let (_, start) = here(&user).await;
-        let mut stream = open(&user, start.clone()).await.unwrap();
+        let mut stream = open(&user, start).await.unwrap();
         for _ in 0..3 {
             until(&mut stream, is_heartbeat).await;
         }
         stream.close().await;
-        user.settings.read_timeout = Duration::from_millis(500);
-        user.settings.heartbeat_interval = Duration::from_secs(600);
+        let mute = Arc::new(AtomicBool::new(false));
+        let is_mute = Arc::clone(&mute);
+        let server = (user.settings.host.clone(), user.settings.port);
+        let relay = relay::start(server, move |_| {
+            while is_mute.load(Ordering::Acquire) {
+                std::thread::park();
+            }
+        });
+        (user.settings.host, user.settings.port) = (relay.ip().to_string(), relay.port());
+        user.settings.read_timeout = Duration::from_secs(5);
         let (_, start) = here(&user).await;
         let mut stream = open(&user, start).await.unwrap();
+        until(&mut stream, is_heartbeat).await;
+        mute.store(true, Ordering::Release);
         let error = error_of(&mut stream).await;
         assert!(matches!(error, SourceError::Silent { .. }), "{error}");
         assert_eq!(error.disposition(), Disposition::Retry);
