@@ -495,9 +495,7 @@ impl Program {
                     wire::take(input, *count)?;
                 }
                 Skip::Number => wire::skip_long(input)?,
-                Skip::Sized => {
-                    wire::take_bytes(input)?;
-                }
+                Skip::Sized => wire::skip_bytes(input)?,
                 Skip::NullableNumber(null_branch) => {
                     if is_value(input, *null_branch)? {
                         wire::skip_long(input)?;
@@ -505,7 +503,7 @@ impl Program {
                 }
                 Skip::NullableSized(null_branch) => {
                     if is_value(input, *null_branch)? {
-                        wire::take_bytes(input)?;
+                        wire::skip_bytes(input)?;
                     }
                 }
                 Skip::NullableBytes(null_branch, count) => {

@@ -102,6 +102,11 @@ pub fn take_long(input: &mut &[u8]) -> Result<i64, WireError> {
         *input = rest;
         return Ok(unzigzag(u64::from(*byte)));
     }
+    take_longer(input)
+}
+
+/// A number of more than one byte.
+fn take_longer(input: &mut &[u8]) -> Result<i64, WireError> {
     // Eight bytes at once: the last one of the number is the first without its high bit.
     if let Some((chunk, rest)) = input.split_first_chunk::<8>() {
         let bytes = u64::from_le_bytes(*chunk);
@@ -129,10 +134,19 @@ pub fn skip_long(input: &mut &[u8]) -> Result<(), WireError> {
         *input = rest;
         return Ok(());
     }
-    if let Some(chunk) = input.first_chunk::<8>() {
+    skip_longer(input)
+}
+
+/// A number of more than one byte.
+fn skip_longer(input: &mut &[u8]) -> Result<(), WireError> {
+    if let Some((chunk, rest)) = input.split_first_chunk::<8>() {
         let ends = !u64::from_le_bytes(*chunk) & 0x8080_8080_8080_8080;
         if ends != 0 {
             *input = behind(input, ends);
+            return Ok(());
+        }
+        if let [0..=0x7f, rest @ ..] = rest {
+            *input = rest;
             return Ok(());
         }
     }
@@ -194,11 +208,39 @@ pub fn take<'a>(input: &mut &'a [u8], len: usize) -> Result<&'a [u8], WireError>
 /// [`WireError::Length`] for a length that is negative or beyond the end.
 #[inline]
 pub fn take_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], WireError> {
+    // Most are shorter than 64 bytes: a length of one byte, which isn't negative.
+    if let [byte, rest @ ..] = *input
+        && byte & 0x81 == 0
+        && let Some((taken, rest)) = rest.split_at_checked(usize::from(byte >> 1))
+    {
+        *input = rest;
+        return Ok(taken);
+    }
+    take_longer_bytes(input)
+}
+
+fn take_longer_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], WireError> {
     let len = take_long(input)?;
     usize::try_from(len).ok().and_then(|len| input.split_at_checked(len)).map_or(Err(WireError::Length(len)), |(taken, rest)| {
         *input = rest;
         Ok(taken)
     })
+}
+
+/// Moves `input` behind `bytes` or a `string`.
+///
+/// # Errors
+/// As [`take_bytes`]'s.
+#[inline]
+pub fn skip_bytes(input: &mut &[u8]) -> Result<(), WireError> {
+    if let [byte, rest @ ..] = *input
+        && byte & 0x81 == 0
+        && let Some(rest) = rest.get(usize::from(byte >> 1)..)
+    {
+        *input = rest;
+        return Ok(());
+    }
+    take_longer_bytes(input).map(drop)
 }
 
 #[cfg(test)]
@@ -248,7 +290,9 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = take_long(&mut bytes.as_slice());
-            let _ = take_bytes(&mut bytes.as_slice());
+            let (mut taken, mut skipped) = (bytes.as_slice(), bytes.as_slice());
+            prop_assert_eq!(take_bytes(&mut taken).map(drop), skip_bytes(&mut skipped));
+            prop_assert_eq!(taken, skipped);
         }
     }
 
