@@ -527,6 +527,15 @@ fn lag_seconds(lag: i64, source_ts_us: Option<i64>) -> Option<f64> {
     source_ts_us.map(|us| now_us.saturating_sub(us).max(0) as f64 / 1e6)
 }
 
+/// So many partitions are named in a line of the log.
+const SHOWN_MAX: usize = 20;
+
 fn shown<'a>(partitions: impl IntoIterator<Item = &'a kafka::TopicPartition>) -> Vec<String> {
-    partitions.into_iter().map(|(topic, partition)| format!("{topic}/{partition}")).collect()
+    let mut partitions = partitions.into_iter();
+    let mut shown: Vec<_> = partitions.by_ref().take(SHOWN_MAX).map(|(topic, partition)| format!("{topic}/{partition}")).collect();
+    let more = partitions.count();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    shown
 }

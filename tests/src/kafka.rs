@@ -12,6 +12,9 @@ use crate::failure::{Context, Failure, Result};
 use crate::stack::Stack;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT_OF_MANY: Duration = Duration::from_secs(120);
+/// How many topics are made by one request.
+const TOPICS_AT_ONCE: usize = 500;
 
 fn config(stack: &Stack) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -45,9 +48,9 @@ pub async fn delete(stack: &Stack, prefix: &str, group: &str) -> Result<()> {
     let names = topics(stack, prefix).await?;
     let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
     let admin: AdminClient<DefaultClientContext> = config(stack).create()?;
-    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
-    if !names.is_empty() {
-        admin.delete_topics(&names, &options).await.context("deleting topics")?;
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT_OF_MANY)).request_timeout(Some(TIMEOUT_OF_MANY));
+    for names in names.chunks(TOPICS_AT_ONCE) {
+        admin.delete_topics(names, &options).await.context("deleting topics")?;
     }
     // A group that never was, or still has a member that was killed, answers with an error of its own: nothing to do about it.
     admin.delete_groups(&[group], &options).await.context("deleting a consumer group")?;
@@ -63,6 +66,21 @@ pub async fn make(stack: &Stack, topic: &str, partitions: i32, settings: &[(&str
     let new = settings.iter().fold(NewTopic::new(topic, partitions, TopicReplication::Fixed(1)), |new, (key, value)| new.set(key, value));
     for made in admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(TIMEOUT))).await? {
         made.map_err(|(topic, code)| Failure::new(format!("making {topic}: {code}")))?;
+    }
+    Ok(())
+}
+
+/// Makes topics of one partition, thousands of them if need be.
+///
+/// # Errors
+/// If the brokers refuse.
+pub async fn make_all(stack: &Stack, topics: &[String]) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = config(stack).create()?;
+    for some in topics.chunks(TOPICS_AT_ONCE) {
+        let new: Vec<_> = some.iter().map(|topic| NewTopic::new(topic, 1, TopicReplication::Fixed(1))).collect();
+        for made in admin.create_topics(&new, &AdminOptions::new().operation_timeout(Some(TIMEOUT_OF_MANY))).await? {
+            made.map_err(|(topic, code)| Failure::new(format!("making {topic}: {code}")))?;
+        }
     }
     Ok(())
 }

@@ -25,6 +25,17 @@ use crate::target::TargetReader;
 /// The columns by which both sides tell rows apart, by the names that they are published under, in the order of the source's key; or why there are none.
 type KeyNames = Result<Vec<Arc<str>>, String>;
 
+/// What is known of a table when it turns out that its rows can't be told apart.
+struct Known {
+    encoder: TablePlan,
+    ruled: Option<Ruled>,
+    look: Look,
+    share: Share,
+    /// What the rules leave out, as SQL.
+    filter: Option<String>,
+    columns: Vec<PlanColumn>,
+}
+
 impl TableRun {
     pub(super) async fn prepare(&mut self) -> Result<Prepared, Error> {
         match self.pair.source.clone() {
@@ -91,39 +102,45 @@ impl TableRun {
                 let target = TargetReader::new(shared.preparer.clickhouse.clone(), target, &shared.options);
                 Ok(Prepared::ByKey(Box::new(Connected { source, target, topic: topic.to_string(), ordered, nobodys: None })))
             }
-            Err(why) => {
-                if shared.options.condition.is_some() || shared.options.sample < 1.0 {
-                    return no(&format!("it can only be compared as a whole, not in part: {why}"));
-                }
-                let existing = look.existing.as_ref();
-                let found = |column: &PlanColumn| existing.and_then(|existing| Selected::new(column, existing));
-                let others: Option<Vec<Selected>> = columns.iter().map(found).collect();
-                let was = |column: &PlanColumn| PlanColumn { name: format!("{BEFORE}{}", column.name).into(), ..column.clone() };
-                let before: Option<Vec<Selected>> = match look.target.mode {
-                    Mode::History => columns.iter().map(|column| found(&was(column))).collect(),
-                    Mode::Mirror | Mode::Append => Some(Vec::new()),
-                };
-                let (Some(others), Some(before)) = (others, before) else {
-                    return no(&format!("ClickHouse's table lacks columns by which it could be compared as a whole: {why}"));
-                };
-                let by_key = match look.target.mode {
-                    Mode::Mirror => match by_own_key(&look, share.clone()) {
-                        Ok(table) => Some(TargetReader::new(shared.preparer.clickhouse.clone(), table, &shared.options)),
-                        Err(why) => return no(&why),
-                    },
-                    Mode::History | Mode::Append => None,
-                };
-                self.notes(&look, true);
-                self.report.notes.push(format!("compared as a whole, its rows counted: {why}"));
-                let full_name = look.target.full_name.to_string();
-                let target = TargetTable { full_name, mode: look.target.mode, share, key: Vec::new(), others };
-                let names: Vec<Arc<str>> = target.others.iter().map(|column| Arc::clone(&column.name)).collect();
-                let maker = RowMaker::new(encoder, ruled, look, &[], &names);
-                let servers = Servers::connect(&shared.connector, &shared.rows_connector).await?;
-                let target = TargetReader::new(shared.preparer.clickhouse.clone(), target, &shared.options);
-                Ok(Prepared::Whole(Box::new(Whole { servers, maker, filter, target, by_key, before, topic: topic.to_string() })))
-            }
+            Err(why) => self.prepare_whole(Known { encoder, ruled, look, share, filter, columns }, &why).await,
         }
+    }
+
+    /// A table whose rows can't be told apart: all of them are counted on both sides.
+    async fn prepare_whole(&mut self, known: Known, why: &str) -> Result<Prepared, Error> {
+        let shared = Arc::clone(&self.shared);
+        if shared.options.condition.is_some() || shared.options.sample < 1.0 {
+            return no(&format!("it can only be compared as a whole, not in part: {why}"));
+        }
+        let Known { encoder, ruled, look, share, filter, columns } = known;
+        let existing = look.existing.as_ref();
+        let found = |column: &PlanColumn| existing.and_then(|existing| Selected::new(column, existing));
+        let others: Option<Vec<Selected>> = columns.iter().map(found).collect();
+        let was = |column: &PlanColumn| PlanColumn { name: format!("{BEFORE}{}", column.name).into(), ..column.clone() };
+        let before: Option<Vec<Selected>> = match look.target.mode {
+            Mode::History => columns.iter().map(|column| found(&was(column))).collect(),
+            Mode::Mirror | Mode::Append => Some(Vec::new()),
+        };
+        let (Some(others), Some(before)) = (others, before) else {
+            return no(&format!("ClickHouse's table lacks columns by which it could be compared as a whole: {why}"));
+        };
+        let reader = |table| TargetReader::new(shared.preparer.clickhouse.clone(), table, &shared.options);
+        let by_key = match look.target.mode {
+            Mode::Mirror => match by_own_key(&look, share.clone()) {
+                Ok(table) => Some(reader(table)),
+                Err(why) => return no(&why),
+            },
+            Mode::History | Mode::Append => None,
+        };
+        self.notes(&look, true);
+        self.report.notes.push(format!("compared as a whole, its rows counted: {why}"));
+        let full_name = look.target.full_name.to_string();
+        let target = TargetTable { full_name, mode: look.target.mode, share, key: Vec::new(), others };
+        let names: Vec<Arc<str>> = target.others.iter().map(|column| Arc::clone(&column.name)).collect();
+        let maker = RowMaker::new(encoder, ruled, look, &[], &names);
+        let servers = Servers::connect(&shared.connector, &shared.rows_connector).await?;
+        let topic = self.topic().to_string();
+        Ok(Prepared::Whole(Box::new(Whole { servers, maker, filter, target: reader(target), by_key, before, topic })))
     }
 
     /// Rows of a target that are of none of the tables that have an output of its name.

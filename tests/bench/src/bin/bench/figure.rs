@@ -135,6 +135,23 @@ pub(crate) struct Latency {
     pub(crate) rss_mb: BTreeMap<String, f64>,
 }
 
+/// What tables cost in which nothing happens.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Idle {
+    /// Tables, each a topic of one partition.
+    pub(crate) tables: u64,
+    /// Seconds until the consumer had them all.
+    pub(crate) start_s: f64,
+    /// Seconds of idling that were looked at.
+    pub(crate) seconds: f64,
+    /// CPU of each process, in cores.
+    pub(crate) cores: BTreeMap<String, f64>,
+    /// CPU of the consumer's threads by their names, in cores.
+    pub(crate) threads: BTreeMap<String, f64>,
+    /// The most memory of each process, in MiB.
+    pub(crate) rss_mb: BTreeMap<String, f64>,
+}
+
 /// Everything that a run of the benchmarks found.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
@@ -144,6 +161,9 @@ pub(crate) struct Results {
     pub(crate) figures: Vec<Figure>,
     /// The times to visibility.
     pub(crate) latencies: Vec<Latency>,
+    /// Tables in which nothing happens.
+    #[serde(default)]
+    pub(crate) idle: Option<Idle>,
 }
 
 impl Results {

@@ -36,7 +36,7 @@ struct Arguments {
 enum Command {
     /// Measure stages and the whole line.
     Run {
-        /// The stages: receive, encode, select, publish, drain, snapshot, consume, decode, insert, load, line, latency. None: all.
+        /// The stages: receive, encode, select, publish, drain, snapshot, consume, decode, insert, load, line, latency, idle. None: all.
         stages: Vec<String>,
         /// The workloads, separated by commas: orders, wide, small, large, json, tables, hot, giant, one-row. Not given: all, those beside orders with fewer stages.
         #[arg(long, value_delimiter = ',')]
@@ -49,6 +49,9 @@ enum Command {
         /// Seconds of each steady state.
         #[arg(long, default_value_t = 15)]
         seconds: u64,
+        /// Tables of the stage `idle`.
+        #[arg(long, default_value_t = 10_000)]
+        idle_tables: usize,
         /// Where the results go. Those that are there already stay, but for what is measured anew.
         #[arg(long, default_value = "target/bench/bench.json")]
         output: PathBuf,
@@ -99,12 +102,13 @@ fn main() -> ExitCode {
 
 async fn act(command: Command) -> Result<()> {
     match command {
-        Command::Run { stages, workloads, size, rates, seconds, output } => {
+        Command::Run { stages, workloads, size, rates, seconds, idle_tables, output } => {
             let wanted = Wanted {
                 stages: named(&stages, &Stage::ALL)?,
                 workloads: named(&workloads, &Workload::ALL.map(|workload| (workload.name(), workload)))?,
             };
-            let options = Options { rows: size.rows, runs: size.runs.max(1), rates, lasting: Duration::from_secs(seconds.max(1)) };
+            let options =
+                Options { rows: size.rows, runs: size.runs.max(1), rates, lasting: Duration::from_secs(seconds.max(1)), idle_tables };
             Box::pin(run::run(&wanted, &options, &output)).await
         }
         Command::Peers { size, output } => Box::pin(peers::run(size.rows, size.runs.max(1), &output)).await,

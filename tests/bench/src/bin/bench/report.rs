@@ -59,6 +59,20 @@ fn page(results: &Results, peers: Option<&Peers>) -> String {
         }
     }
     put_latencies(&mut page, results);
+    if let Some(idle) = &results.idle {
+        let _ = write!(
+            page,
+            "\n## Idle tables\n\nA consumer of {} topics in which nothing happens, all on one broker: it had them {:.1} s after its start. After that, in cores:\n\n\
+             | Process | Cores |\n| --- | --- |\n",
+            idle.tables, idle.start_s
+        );
+        for (name, cores) in &idle.cores {
+            let _ = writeln!(page, "| {name} | {cores:.3} |");
+        }
+        for (name, cores) in idle.threads.iter().filter(|(_, cores)| **cores >= 0.001) {
+            let _ = writeln!(page, "| consumer's thread `{name}` | {cores:.3} |");
+        }
+    }
     if let Some(peers) = peers {
         put_peers(&mut page, peers);
     }

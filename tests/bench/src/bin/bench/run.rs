@@ -15,13 +15,15 @@ use crate::screen::{self, say};
 use crate::stage::consume::Reader;
 use crate::stage::encode::Logged;
 use crate::stage::receive::Part;
-use crate::stage::{Stage, consume, consumer, decode, encode, latency, line, producer, publish, receive, select};
+use crate::stage::{Stage, consume, consumer, decode, encode, idle, latency, line, producer, publish, receive, select};
 use crate::usage;
 use crate::workload::{self, CHURN_CHANGES, CHURN_RECORDS, Workload};
 use crate::world::{Profile, World};
 
 /// Messages that are held to be published again and again.
 const MESSAGES_HELD: usize = 100_000;
+/// How long the idle tables are looked at.
+const IDLE_FOR: Duration = Duration::from_secs(20);
 const MILLRACE: &str = "millrace";
 
 /// What is to be measured; nothing named means everything.
@@ -39,13 +41,19 @@ impl Wanted {
             return false;
         }
         match stage {
-            Stage::Latency => workload == Workload::Orders,
+            stage if stage.stands_alone() => false,
             _ if !self.workloads.is_empty() || workload == Workload::Orders => true,
             Stage::Drain | Stage::Load => true,
             Stage::Snapshot => !matches!(workload, Workload::Hot | Workload::Giant | Workload::OneRow),
             Stage::Encode | Stage::Decode => !matches!(workload, Workload::Tables | Workload::Giant | Workload::OneRow),
             _ => false,
         }
+    }
+
+    /// Whether a stage is that has rows of its own: what is wanted of orders is wanted of it.
+    fn has_alone(&self, stage: Stage) -> bool {
+        let orders = self.workloads.is_empty() || self.workloads.contains(&Workload::Orders);
+        if self.stages.is_empty() { orders } else { self.stages.contains(&stage) && orders }
     }
 
     fn workloads(&self) -> Vec<Workload> {
@@ -63,6 +71,8 @@ pub(crate) struct Options {
     pub(crate) rates: Vec<u64>,
     /// How long each lasts.
     pub(crate) lasting: Duration,
+    /// Tables in which nothing happens.
+    pub(crate) idle_tables: usize,
 }
 
 /// Measures all that is wanted, and writes it down after each stage.
@@ -106,12 +116,15 @@ struct Ready {
 impl Bench<'_> {
     async fn all(&mut self) -> Result<()> {
         for workload in self.wanted.workloads() {
-            if Stage::ALL.iter().any(|(_, stage)| *stage != Stage::Latency && self.wanted.has(*stage, workload)) {
+            if Stage::ALL.iter().any(|(_, stage)| self.wanted.has(*stage, workload)) {
                 Box::pin(self.workload(workload)).await?;
             }
         }
-        if self.wanted.workloads().iter().any(|workload| self.wanted.has(Stage::Latency, *workload)) {
+        if self.wanted.has_alone(Stage::Latency) {
             self.latencies().await?;
+        }
+        if self.wanted.has_alone(Stage::Idle) {
+            self.idle().await?;
         }
         Ok(())
     }
@@ -359,6 +372,15 @@ impl Bench<'_> {
             producer::stop(process).await?;
         }
         self.put("drain", "churn", MILLRACE, false, &runs)
+    }
+
+    async fn idle(&mut self) -> Result<()> {
+        let tables = self.options.idle_tables;
+        say(&format!("\nidle: a consumer of {tables} tables in which nothing happens"));
+        let found = idle::run(self.world, tables, IDLE_FOR).await?;
+        say(&screen::idle(&found));
+        self.results.idle = Some(found);
+        self.results.save(self.output)
     }
 
     async fn latencies(&mut self) -> Result<()> {

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use millrace_tests::failure::Failure;
 
-use crate::figure::{Figure, Latency, Spread};
+use crate::figure::{Figure, Idle, Latency, Spread};
 
 /// A line, at once.
 pub(crate) fn say(text: &str) {
@@ -87,5 +87,18 @@ pub(crate) fn latency(latency: &Latency) -> String {
         latency.p99_ms.max,
         latency.max_ms,
         peaks(&latency.rss_mb)
+    )
+}
+
+/// What idle tables cost, on a line.
+pub(crate) fn idle(idle: &Idle) -> String {
+    format!(
+        "idle           {} tables: the consumer had them after {:.1} s; cores for {:.0} s after that: {}; by thread: {}; peak MiB: {}",
+        idle.tables,
+        idle.start_s,
+        idle.seconds,
+        named(idle.cores.iter().map(|(name, cores)| (name, *cores)), 3),
+        named(idle.threads.iter().map(|(name, cores)| (name, *cores)).filter(|(_, cores)| *cores >= 0.001), 3),
+        peaks(&idle.rss_mb)
     )
 }

@@ -16,10 +16,28 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(crate) fn cpu(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let text = std::fs::read_to_string(&path).context(&path)?;
+    ticks(&text).context(&path)
+}
+
+/// CPU seconds that the threads of a process have used, by their names; those of one name together.
+pub(crate) fn threads(pid: u32) -> Result<BTreeMap<String, f64>> {
+    let path = format!("/proc/{pid}/task");
+    let mut threads = BTreeMap::new();
+    for thread in std::fs::read_dir(&path).context(&path)?.flatten() {
+        // One that ends meanwhile is none any more.
+        let Ok(text) = std::fs::read_to_string(thread.path().join("stat")) else { continue };
+        let Some((name, _)) = text.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')) else { continue };
+        *threads.entry(name.to_owned()).or_default() += ticks(&text).context(&path)?;
+    }
+    Ok(threads)
+}
+
+/// User and system time of a `stat`, in seconds.
+fn ticks(stat: &str) -> Option<f64> {
     // The name, in parentheses, may hold spaces: the fields behind it are counted.
-    let (_, fields) = text.rsplit_once(") ").context(&path)?;
+    let (_, fields) = stat.rsplit_once(") ")?;
     let ticks: Option<u64> = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().ok()).sum();
-    Ok(float(ticks.context(&path)?) / TICKS_PER_SECOND)
+    Some(float(ticks?) / TICKS_PER_SECOND)
 }
 
 /// The most memory that a process has had resident, in MiB.

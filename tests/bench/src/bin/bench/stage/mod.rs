@@ -4,6 +4,7 @@ pub(crate) mod consume;
 pub(crate) mod consumer;
 pub(crate) mod decode;
 pub(crate) mod encode;
+pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod line;
 pub(crate) mod producer;
@@ -47,11 +48,13 @@ pub(crate) enum Stage {
     Line,
     /// The time from commit to visibility.
     Latency,
+    /// The consumer, with thousands of tables in which nothing happens.
+    Idle,
 }
 
 impl Stage {
     /// In the order of the line.
-    pub(crate) const ALL: [(&'static str, Self); 12] = [
+    pub(crate) const ALL: [(&'static str, Self); 13] = [
         ("receive", Self::Receive),
         ("encode", Self::Encode),
         ("select", Self::Select),
@@ -64,7 +67,13 @@ impl Stage {
         ("load", Self::Load),
         ("line", Self::Line),
         ("latency", Self::Latency),
+        ("idle", Self::Idle),
     ];
+
+    /// Whether it has rows of its own, instead of a workload's that all stages share.
+    pub(crate) fn stands_alone(self) -> bool {
+        matches!(self, Self::Latency | Self::Idle)
+    }
 
     /// Whether it needs a topic that is filled.
     pub(crate) fn reads_topic(self) -> bool {
