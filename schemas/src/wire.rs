@@ -3,12 +3,40 @@
 /// Appends an `int` or `long`: zig-zag, then base 128 with the least significant group first.
 #[inline]
 pub fn put_long(out: &mut Vec<u8>, value: i64) {
-    let mut rest = zigzag(value);
-    while rest >= 0x80 {
-        out.push(low_byte(rest) | 0x80);
-        rest >>= 7;
+    let zigzag = zigzag(value);
+    // Lengths, branches of unions and small numbers have one byte.
+    if zigzag < 0x80 {
+        out.push(low_byte(zigzag));
+    } else {
+        put_longer(out, zigzag);
     }
-    out.push(low_byte(rest));
+}
+
+/// A number of more than one byte.
+fn put_longer(out: &mut Vec<u8>, zigzag: u64) {
+    let (bytes, len) = low_groups(zigzag);
+    let end = out.len() + len;
+    out.extend_from_slice(&bytes);
+    out.truncate(end);
+    // Of the groups behind the eighth, the tenth has one bit.
+    let rest = zigzag >> 56;
+    if rest >= 0x80 {
+        out.extend_from_slice(&[low_byte(rest) | 0x80, 1]);
+    } else if rest > 0 {
+        out.push(low_byte(rest));
+    }
+}
+
+/// The lowest eight groups of a number, and how many of them it has, at least one. All but the number's last have their high bit.
+#[inline]
+fn low_groups(zigzag: u64) -> ([u8; 8], usize) {
+    let groups = ((zigzag | 1).ilog2() / 7 + 1).min(8);
+    let fours = (zigzag & 0x0fff_ffff) | (zigzag << 4) & 0x0fff_ffff_0000_0000;
+    let pairs = (fours & 0x0000_3fff_0000_3fff) | (fours << 2) & 0x3fff_0000_3fff_0000;
+    let ones = (pairs & 0x007f_007f_007f_007f) | (pairs << 1) & 0x7f00_7f00_7f00_7f00;
+    // A ninth group sets the eighth's high bit as well.
+    let more = if zigzag >> 56 == 0 { (1 << (8 * (groups - 1))) - 1 } else { u64::MAX };
+    ((ones | 0x8080_8080_8080_8080 & more).to_le_bytes(), groups as usize)
 }
 
 /// Appends `bytes` or a `string`: the length, then the bytes.
@@ -53,18 +81,21 @@ pub fn put_sized<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Resul
     if len < 64 {
         out[start] = low_byte(zigzag(i64::try_from(len).unwrap_or(0)));
     } else {
-        let mut prefix = [0_u8; 10];
-        let mut used = 0;
-        let mut rest = zigzag(i64::try_from(len).unwrap_or(i64::MAX));
-        while rest >= 0x80 {
-            prefix[used] = low_byte(rest) | 0x80;
-            used += 1;
-            rest >>= 7;
-        }
-        prefix[used] = low_byte(rest);
-        out.splice(start..=start, prefix[..=used].iter().copied());
+        put_longer_len(out, start, len);
     }
     Ok(())
+}
+
+/// Puts a length of more than one byte in front of the `len` bytes at the end, where one byte is left for it at `start`.
+fn put_longer_len(out: &mut Vec<u8>, start: usize, len: usize) {
+    let end = out.len();
+    put_len(out, len);
+    let prefix_len = out.len() - end;
+    let mut prefix = [0_u8; 10];
+    prefix[..prefix_len].copy_from_slice(&out[end..]);
+    out.copy_within(start + 1..end, start + prefix_len);
+    out[start..start + prefix_len].copy_from_slice(&prefix[..prefix_len]);
+    out.truncate(end + prefix_len - 1);
 }
 
 #[inline]

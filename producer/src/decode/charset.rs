@@ -12,7 +12,7 @@ mod multi_byte;
 
 use std::sync::Arc;
 
-use super::DecodeError;
+use super::{DecodeError, words};
 use multi_byte::MultiByte;
 
 /// The character of each byte of a single-byte character set.
@@ -23,6 +23,8 @@ pub type SingleByteTable = [Option<char>; 256];
 pub struct Charset {
     name: &'static str,
     bytes_per_char_max: u8,
+    /// Whether the bytes below 0x80 are ASCII and no others, so that text of them is UTF-8 as it is; not so in swe7.
+    is_ascii_superset: bool,
     kind: Kind,
 }
 
@@ -116,7 +118,8 @@ impl Charset {
             let table = table.ok_or_else(|| DecodeError::CharsetTableMissing { name: name.to_owned() })?;
             let ascii = (0_u8..0x80).map(|byte| Some(char::from(byte)));
             let single = SingleByte { table: *table, is_ascii_superset: table.iter().copied().take(0x80).eq(ascii) };
-            return Ok(Self { name, bytes_per_char_max: 1, kind: Kind::SingleByte(Arc::new(single)) });
+            let is_ascii_superset = single.is_ascii_superset;
+            return Ok(Self { name, bytes_per_char_max: 1, is_ascii_superset, kind: Kind::SingleByte(Arc::new(single)) });
         }
         let (name, bytes_per_char_max, kind) = match name {
             "utf8mb4" => ("utf8mb4", 4, Kind::Utf8),
@@ -134,7 +137,8 @@ impl Charset {
                 (multi.name(), multi.bytes_per_char_max(), Kind::MultiByte(multi))
             }
         };
-        Ok(Self { name, bytes_per_char_max, kind })
+        let is_ascii_superset = matches!(kind, Kind::Utf8 | Kind::Utf8ThreeBytes | Kind::Ascii);
+        Ok(Self { name, bytes_per_char_max, is_ascii_superset, kind })
     }
 
     /// A single-byte character set from the server's answer to [`single_byte_table_query`].
@@ -183,7 +187,17 @@ impl Charset {
     ///
     /// # Errors
     /// The first sequence that is no character of the set, or has no Unicode equivalent.
+    #[inline]
     pub fn append_utf8(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        // Most text is ASCII.
+        if self.is_ascii_superset && words::is_ascii(bytes) {
+            out.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.append_decoded(bytes, out)
+    }
+
+    fn append_decoded(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
         let begin = out.len();
         let result = match &self.kind {
             Kind::Utf8 => append_valid_utf8(bytes, out),
@@ -215,10 +229,7 @@ fn push(character: char, out: &mut Vec<u8>) {
 
 /// Copies text that is UTF-8 already; the error of this and of the others is the offset.
 fn append_valid_utf8(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), usize> {
-    // Most text is ASCII, which is seen many bytes at a time.
-    if !bytes.is_ascii() {
-        std::str::from_utf8(bytes).map_err(|error| error.valid_up_to())?;
-    }
+    words::check_utf8(bytes)?;
     out.extend_from_slice(bytes);
     Ok(())
 }
