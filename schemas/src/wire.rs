@@ -15,15 +15,21 @@ pub fn put_long(out: &mut Vec<u8>, value: i64) {
 /// A number of more than one byte.
 fn put_longer(out: &mut Vec<u8>, zigzag: u64) {
     let (bytes, len) = low_groups(zigzag);
-    let end = out.len() + len;
+    let start = out.len();
     out.extend_from_slice(&bytes);
-    out.truncate(end);
-    // Of the groups behind the eighth, the tenth has one bit.
-    let rest = zigzag >> 56;
-    if rest >= 0x80 {
-        out.extend_from_slice(&[low_byte(rest) | 0x80, 1]);
-    } else if rest > 0 {
+    out.truncate(start + len);
+    if zigzag >> 56 != 0 {
+        put_high_groups(out, zigzag >> 56);
+    }
+}
+
+/// What is behind a number's eighth group: seven bits, and a tenth group of one.
+#[inline(never)]
+fn put_high_groups(out: &mut Vec<u8>, rest: u64) {
+    if rest < 0x80 {
         out.push(low_byte(rest));
+    } else {
+        out.extend_from_slice(&[low_byte(rest) | 0x80, 1]);
     }
 }
 
@@ -70,32 +76,45 @@ pub fn put_double(out: &mut Vec<u8>, value: f64) {
 /// What `write` returns; `out` is then as it was before the call.
 #[inline]
 pub fn put_sized<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    // Most values are shorter than 64 bytes, whose length takes one byte.
+    put_sized_near(out, 0, write)
+}
+
+/// As [`put_sized`], of bytes that are probably about as many as `near`: there is as much room for their length, and only where that was wrong do they move.
+///
+/// # Errors
+/// What `write` returns; `out` is then as it was before the call.
+#[inline]
+pub fn put_sized_near<E>(out: &mut Vec<u8>, near: usize, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     let start = out.len();
-    // Most values are shorter than 64 bytes, whose length takes one byte: room for that one, the rest moves if it was a guess too small.
-    out.push(0);
+    put_len(out, near);
+    let room = out.len() - start;
     if let Err(error) = write(out) {
         out.truncate(start);
         return Err(error);
     }
-    let len = out.len() - start - 1;
-    if len < 64 {
+    let len = out.len() - start - room;
+    if room == 1 && len < 64 {
         out[start] = low_byte(zigzag(i64::try_from(len).unwrap_or(0)));
     } else {
-        put_longer_len(out, start, len);
+        set_len(out, start, room, len);
     }
     Ok(())
 }
 
-/// Puts a length of more than one byte in front of the `len` bytes at the end, where one byte is left for it at `start`.
-fn put_longer_len(out: &mut Vec<u8>, start: usize, len: usize) {
-    let end = out.len();
-    put_len(out, len);
-    let prefix_len = out.len() - end;
-    let mut prefix = [0_u8; 10];
-    prefix[..prefix_len].copy_from_slice(&out[end..]);
-    out.copy_within(start + 1..end, start + prefix_len);
-    out[start..start + prefix_len].copy_from_slice(&prefix[..prefix_len]);
-    out.truncate(end + prefix_len - 1);
+/// Puts a length in the place of the `room` bytes at `start`, in front of the `len` bytes at the end.
+fn set_len(out: &mut Vec<u8>, start: usize, room: usize, len: usize) {
+    // No memory has so many bytes that their number takes a ninth group.
+    let (prefix, used) = low_groups(zigzag(i64::try_from(len).unwrap_or(i64::MAX)));
+    let (from, to) = (start + room, start + used);
+    if used > room {
+        out.resize(to + len, 0);
+    }
+    if used != room {
+        out.copy_within(from..from + len, to);
+        out.truncate(to + len);
+    }
+    out[start..to].copy_from_slice(&prefix[..used]);
 }
 
 #[inline]
@@ -294,13 +313,33 @@ mod tests {
         }
 
         #[test]
-        fn sized_bytes_are_as_counted_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..20_000)) {
-            let (mut sized, mut counted) = (vec![7], vec![7]);
+        fn sized_bytes_are_as_counted_bytes(
+            bytes in prop_oneof![0..20_000_usize, Just(63), Just(64), Just(8191), Just(8192)].prop_flat_map(|len| proptest::collection::vec(any::<u8>(), len)),
+            near in prop_oneof![0..20_000_usize, 60..68_usize, Just(2_000_000)],
+        ) {
+            let (mut sized, mut near_sized, mut counted) = (vec![7], vec![7], vec![7]);
             put_sized(&mut sized, |out| { out.extend_from_slice(&bytes); Ok::<_, ()>(()) }).expect("never fails");
+            put_sized_near(&mut near_sized, near, |out| { out.extend_from_slice(&bytes); Ok::<_, ()>(()) }).expect("never fails");
             put_bytes(&mut counted, &bytes);
             prop_assert_eq!(&sized, &counted);
+            prop_assert_eq!(&near_sized, &counted);
             let mut rest = &counted[1..];
             prop_assert_eq!(take_bytes(&mut rest), Ok(bytes.as_slice()));
+        }
+
+        #[test]
+        fn longs_of_each_length_are_written_group_by_group(value: u64, shift in 0..64) {
+            let value = value >> shift;
+            let mut rest = value;
+            let mut groups = Vec::new();
+            while rest >= 0x80 {
+                groups.push(low_byte(rest) | 0x80);
+                rest >>= 7;
+            }
+            groups.push(low_byte(rest));
+            let mut out = vec![1, 2];
+            put_long(&mut out, unzigzag(value));
+            prop_assert_eq!(&out[2..], &groups);
         }
 
         #[test]

@@ -15,4 +15,4 @@ pub mod result_row;
 pub mod temporal;
 mod words;
 
-pub use error::DecodeError;
+pub use error::{CharsetError, DecodeError};

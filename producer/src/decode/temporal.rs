@@ -313,7 +313,7 @@ fn two_digits(value: u32) -> [u8; 2] {
 pub fn write_zoned(us: i64, fsp: u8, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     fraction_len(fsp)?;
     let seconds = us.div_euclid(MICROS_PER_SECOND);
-    let micros = check_fraction(us - seconds * MICROS_PER_SECOND, fsp)?;
+    let micros = check_fraction(us.rem_euclid(MICROS_PER_SECOND), fsp)?;
     let days = seconds.div_euclid(SECONDS_PER_DAY);
     let clock = u32::try_from(seconds - days * SECONDS_PER_DAY).unwrap_or(0);
     let (year, month, day) = civil_from_days(days);
