@@ -318,27 +318,23 @@ pub fn write_zoned(us: i64, fsp: u8, out: &mut Vec<u8>) -> Result<(), DecodeErro
     let clock = u32::try_from(seconds - days * SECONDS_PER_DAY).unwrap_or(0);
     let (year, month, day) = civil_from_days(days);
     let short = |value: i64| u32::try_from(value).unwrap_or(0);
-    let year_digits = if (0..=9999).contains(&year) {
-        short(year)
+    let minutes = clock / 60;
+    let ([y1, y2], [y3, y4]) = (two_digits(short(year) / 100), two_digits(short(year) % 100));
+    let ([m, o], [d, a]) = (two_digits(short(month)), two_digits(short(day)));
+    let ([h, u], [i, n], [s, e]) = (two_digits(minutes / 60), two_digits(minutes % 60), two_digits(clock % 60));
+    let text = [y1, y2, y3, y4, b'-', m, o, b'-', d, a, b'T', h, u, b':', i, n, b':', s, e];
+    if (0..=9999).contains(&year) {
+        out.extend_from_slice(&text);
     } else {
         // java.time.format.SignStyle.EXCEEDS_PAD; a TIMESTAMP never gets there.
         out.push(if year < 0 { b'-' } else { b'+' });
         push_field(year, 4, out);
-        0
-    };
-    let minutes = clock / 60;
-    let ([y1, y2], [y3, y4]) = (two_digits(year_digits / 100), two_digits(year_digits % 100));
-    let ([m, o], [d, a]) = (two_digits(short(month)), two_digits(short(day)));
-    let ([h, u], [i, n], [s, e]) = (two_digits(minutes / 60), two_digits(minutes % 60), two_digits(clock % 60));
-    let text = [y1, y2, y3, y4, b'-', m, o, b'-', d, a, b'T', h, u, b':', i, n, b':', s, e, b'Z'];
-    let year_end = if (0..=9999).contains(&year) { 0 } else { 4 };
-    if fsp == 0 {
-        out.extend_from_slice(text.get(year_end..).unwrap_or_default());
-        return Ok(());
+        out.extend_from_slice(text.get(4..).unwrap_or_default());
     }
-    out.extend_from_slice(text.get(year_end..19).unwrap_or_default());
-    out.push(b'.');
-    push_field(micros / digit_unit(fsp), usize::from(fsp), out);
+    if fsp > 0 {
+        out.push(b'.');
+        push_field(micros / digit_unit(fsp), usize::from(fsp), out);
+    }
     out.push(b'Z');
     Ok(())
 }
