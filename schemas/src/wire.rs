@@ -4,15 +4,17 @@
 #[inline]
 pub fn put_long(out: &mut Vec<u8>, value: i64) {
     let zigzag = zigzag(value);
-    // Lengths, branches of unions and small numbers have one byte.
+    // Lengths, branches of unions and small numbers have one byte or two.
     if zigzag < 0x80 {
         out.push(low_byte(zigzag));
+    } else if zigzag < 0x4000 {
+        out.extend_from_slice(&[low_byte(zigzag) | 0x80, low_byte(zigzag >> 7)]);
     } else {
         put_longer(out, zigzag);
     }
 }
 
-/// A number of more than one byte.
+/// A number of more than two bytes.
 fn put_longer(out: &mut Vec<u8>, zigzag: u64) {
     let (bytes, len) = low_groups(zigzag);
     let start = out.len();

@@ -138,7 +138,7 @@ pub(crate) fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let from_march_0000 = days + 719_468;
     let era = from_march_0000.div_euclid(146_097);
     let quarters = 4 * u32::try_from(from_march_0000 - era * 146_097).unwrap_or(0) + 3;
-    let (century, rest) = (quarters / 146_097, quarters % 146_097 | 3);
+    let (century, rest) = (quarters / 146_097, (quarters % 146_097) | 3);
     let scaled = u64::from(rest) * 2_939_745;
     let (year_of_century, fraction) = (scaled >> 32, scaled & 0xffff_ffff);
     let day_of_year = fraction / 2_939_745 / 4;

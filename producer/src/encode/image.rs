@@ -33,7 +33,10 @@ impl TablePlan {
         spans.clear();
         spans.resize(self.span_count(), 0..0);
         let mut nulls = LowBits::new(rows.bytes(count.div_ceil(8), "null bitmap")?);
-        for (index, (column, layout)) in self.columns.iter().zip(layouts).enumerate() {
+        let mut layouts = layouts.iter();
+        for (index, column) in self.columns.iter().enumerate() {
+            // There are as many layouts as columns.
+            let Some(layout) = layouts.next() else { break };
             let start = out.len();
             let result = if nulls.next() {
                 column.put_null(out)
