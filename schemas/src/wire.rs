@@ -3,12 +3,48 @@
 /// Appends an `int` or `long`: zig-zag, then base 128 with the least significant group first.
 #[inline]
 pub fn put_long(out: &mut Vec<u8>, value: i64) {
-    let mut rest = zigzag(value);
-    while rest >= 0x80 {
-        out.push(low_byte(rest) | 0x80);
-        rest >>= 7;
+    let zigzag = zigzag(value);
+    // Lengths, branches of unions and small numbers have one byte or two.
+    if zigzag < 0x80 {
+        out.push(low_byte(zigzag));
+    } else if zigzag < 0x4000 {
+        out.extend_from_slice(&[low_byte(zigzag) | 0x80, low_byte(zigzag >> 7)]);
+    } else {
+        put_longer(out, zigzag);
     }
-    out.push(low_byte(rest));
+}
+
+/// A number of more than two bytes.
+fn put_longer(out: &mut Vec<u8>, zigzag: u64) {
+    let (bytes, len) = low_groups(zigzag);
+    let start = out.len();
+    out.extend_from_slice(&bytes);
+    out.truncate(start + len);
+    if zigzag >> 56 != 0 {
+        put_high_groups(out, zigzag >> 56);
+    }
+}
+
+/// What is behind a number's eighth group: seven bits, and a tenth group of one.
+#[inline(never)]
+fn put_high_groups(out: &mut Vec<u8>, rest: u64) {
+    if rest < 0x80 {
+        out.push(low_byte(rest));
+    } else {
+        out.extend_from_slice(&[low_byte(rest) | 0x80, 1]);
+    }
+}
+
+/// The lowest eight groups of a number, and how many of them it has, at least one. All but the number's last have their high bit.
+#[inline]
+fn low_groups(zigzag: u64) -> ([u8; 8], usize) {
+    let groups = ((zigzag | 1).ilog2() / 7 + 1).min(8);
+    let fours = (zigzag & 0x0fff_ffff) | (zigzag << 4) & 0x0fff_ffff_0000_0000;
+    let pairs = (fours & 0x0000_3fff_0000_3fff) | (fours << 2) & 0x3fff_0000_3fff_0000;
+    let ones = (pairs & 0x007f_007f_007f_007f) | (pairs << 1) & 0x7f00_7f00_7f00_7f00;
+    // A ninth group sets the eighth's high bit as well.
+    let more = if zigzag >> 56 == 0 { (1 << (8 * (groups - 1))) - 1 } else { u64::MAX };
+    ((ones | 0x8080_8080_8080_8080 & more).to_le_bytes(), groups as usize)
 }
 
 /// Appends `bytes` or a `string`: the length, then the bytes.
@@ -42,29 +78,45 @@ pub fn put_double(out: &mut Vec<u8>, value: f64) {
 /// What `write` returns; `out` is then as it was before the call.
 #[inline]
 pub fn put_sized<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    // Most values are shorter than 64 bytes, whose length takes one byte.
+    put_sized_near(out, 0, write)
+}
+
+/// As [`put_sized`], of bytes that are probably about as many as `near`: there is as much room for their length, and only where that was wrong do they move.
+///
+/// # Errors
+/// What `write` returns; `out` is then as it was before the call.
+#[inline]
+pub fn put_sized_near<E>(out: &mut Vec<u8>, near: usize, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     let start = out.len();
-    // Most values are shorter than 64 bytes, whose length takes one byte: room for that one, the rest moves if it was a guess too small.
-    out.push(0);
+    put_len(out, near);
+    let room = out.len() - start;
     if let Err(error) = write(out) {
         out.truncate(start);
         return Err(error);
     }
-    let len = out.len() - start - 1;
-    if len < 64 {
+    let len = out.len() - start - room;
+    if room == 1 && len < 64 {
         out[start] = low_byte(zigzag(i64::try_from(len).unwrap_or(0)));
     } else {
-        let mut prefix = [0_u8; 10];
-        let mut used = 0;
-        let mut rest = zigzag(i64::try_from(len).unwrap_or(i64::MAX));
-        while rest >= 0x80 {
-            prefix[used] = low_byte(rest) | 0x80;
-            used += 1;
-            rest >>= 7;
-        }
-        prefix[used] = low_byte(rest);
-        out.splice(start..=start, prefix[..=used].iter().copied());
+        set_len(out, start, room, len);
     }
     Ok(())
+}
+
+/// Puts a length in the place of the `room` bytes at `start`, in front of the `len` bytes at the end.
+fn set_len(out: &mut Vec<u8>, start: usize, room: usize, len: usize) {
+    // No memory has so many bytes that their number takes a ninth group.
+    let (prefix, used) = low_groups(zigzag(i64::try_from(len).unwrap_or(i64::MAX)));
+    let (from, to) = (start + room, start + used);
+    if used > room {
+        out.resize(to + len, 0);
+    }
+    if used != room {
+        out.copy_within(from..from + len, to);
+        out.truncate(to + len);
+    }
+    out[start..to].copy_from_slice(&prefix[..used]);
 }
 
 #[inline]
@@ -263,13 +315,33 @@ mod tests {
         }
 
         #[test]
-        fn sized_bytes_are_as_counted_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..20_000)) {
-            let (mut sized, mut counted) = (vec![7], vec![7]);
+        fn sized_bytes_are_as_counted_bytes(
+            bytes in prop_oneof![0..20_000_usize, Just(63), Just(64), Just(8191), Just(8192)].prop_flat_map(|len| proptest::collection::vec(any::<u8>(), len)),
+            near in prop_oneof![0..20_000_usize, 60..68_usize, Just(2_000_000)],
+        ) {
+            let (mut sized, mut near_sized, mut counted) = (vec![7], vec![7], vec![7]);
             put_sized(&mut sized, |out| { out.extend_from_slice(&bytes); Ok::<_, ()>(()) }).expect("never fails");
+            put_sized_near(&mut near_sized, near, |out| { out.extend_from_slice(&bytes); Ok::<_, ()>(()) }).expect("never fails");
             put_bytes(&mut counted, &bytes);
             prop_assert_eq!(&sized, &counted);
+            prop_assert_eq!(&near_sized, &counted);
             let mut rest = &counted[1..];
             prop_assert_eq!(take_bytes(&mut rest), Ok(bytes.as_slice()));
+        }
+
+        #[test]
+        fn longs_of_each_length_are_written_group_by_group(value: u64, shift in 0..64) {
+            let value = value >> shift;
+            let mut rest = value;
+            let mut groups = Vec::new();
+            while rest >= 0x80 {
+                groups.push(low_byte(rest) | 0x80);
+                rest >>= 7;
+            }
+            groups.push(low_byte(rest));
+            let mut out = vec![1, 2];
+            put_long(&mut out, unzigzag(value));
+            prop_assert_eq!(&out[2..], &groups);
         }
 
         #[test]

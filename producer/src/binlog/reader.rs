@@ -92,13 +92,15 @@ impl<'a> Reader<'a> {
             3 => self.array(part).map(|[a, b, c]| u64::from(u32::from_le_bytes([a, b, c, 0]))),
             4 => self.u32(part).map(u64::from),
             8 => self.u64(part),
-            _ => {
-                let bytes = self.bytes(len, part)?;
-                let mut wide = [0_u8; 8];
-                wide.get_mut(..len).ok_or(EventError::Invalid(part))?.copy_from_slice(bytes);
-                Ok(u64::from_le_bytes(wide))
-            }
+            _ => self.uint_of_any(len, part),
         }
+    }
+
+    fn uint_of_any(&mut self, len: usize, part: &'static str) -> Result<u64, EventError> {
+        let bytes = self.bytes(len, part)?;
+        let mut wide = [0_u8; 8];
+        wide.get_mut(..len).ok_or(EventError::Invalid(part))?.copy_from_slice(bytes);
+        Ok(u64::from_le_bytes(wide))
     }
 
     /// A length-encoded integer (MySQL's source documentation, "Protocol::LengthEncodedInteger").

@@ -12,7 +12,7 @@ mod multi_byte;
 
 use std::sync::Arc;
 
-use super::DecodeError;
+use super::{CharsetError, DecodeError, words};
 use multi_byte::MultiByte;
 
 /// The character of each byte of a single-byte character set.
@@ -23,6 +23,8 @@ pub type SingleByteTable = [Option<char>; 256];
 pub struct Charset {
     name: &'static str,
     bytes_per_char_max: u8,
+    /// Whether the bytes below 0x80 are ASCII and no others, so that text of them is UTF-8 as it is; not so in swe7.
+    is_ascii_superset: bool,
     kind: Kind,
 }
 
@@ -70,7 +72,7 @@ fn single_byte_name(charset: &str) -> Option<&'static str> {
 ///
 /// # Errors
 /// A name that isn't a single-byte character set; names from elsewhere never reach the statement.
-pub fn single_byte_table_query(charset: &str) -> Result<String, DecodeError> {
+pub fn single_byte_table_query(charset: &str) -> Result<String, CharsetError> {
     let name = single_byte_name(charset).ok_or_else(|| unknown(charset))?;
     let bytes: String = (0..=u8::MAX).map(|byte| format!("{byte:02X}")).collect();
     Ok(format!("SELECT HEX(CONVERT(CONVERT(x'{bytes}' USING {name}) USING utf8mb4))"))
@@ -81,8 +83,8 @@ pub fn single_byte_table_query(charset: &str) -> Result<String, DecodeError> {
 ///
 /// # Errors
 /// An answer that isn't 256 characters in hexadecimal UTF-8.
-pub fn single_byte_table(charset: &str, answer: &[u8]) -> Result<SingleByteTable, DecodeError> {
-    let wrong = || DecodeError::CharsetTable { name: charset.to_owned() };
+pub fn single_byte_table(charset: &str, answer: &[u8]) -> Result<SingleByteTable, CharsetError> {
+    let wrong = || CharsetError::Table { name: charset.to_owned() };
     let mut utf8 = Vec::with_capacity(answer.len() / 2);
     for pair in answer.chunks(2) {
         let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
@@ -102,8 +104,8 @@ pub fn single_byte_table(charset: &str, answer: &[u8]) -> Result<SingleByteTable
     Ok(table)
 }
 
-fn unknown(charset: &str) -> DecodeError {
-    DecodeError::CharsetUnknown { name: charset.to_owned() }
+fn unknown(charset: &str) -> CharsetError {
+    CharsetError::Unknown { name: charset.to_owned() }
 }
 
 impl Charset {
@@ -111,12 +113,13 @@ impl Charset {
     ///
     /// # Errors
     /// An unknown name, or a single-byte set without a table.
-    pub fn by_name(name: &str, table: Option<&SingleByteTable>) -> Result<Self, DecodeError> {
+    pub fn by_name(name: &str, table: Option<&SingleByteTable>) -> Result<Self, CharsetError> {
         if let Some(name) = single_byte_name(name) {
-            let table = table.ok_or_else(|| DecodeError::CharsetTableMissing { name: name.to_owned() })?;
+            let table = table.ok_or_else(|| CharsetError::TableMissing { name: name.to_owned() })?;
             let ascii = (0_u8..0x80).map(|byte| Some(char::from(byte)));
             let single = SingleByte { table: *table, is_ascii_superset: table.iter().copied().take(0x80).eq(ascii) };
-            return Ok(Self { name, bytes_per_char_max: 1, kind: Kind::SingleByte(Arc::new(single)) });
+            let is_ascii_superset = single.is_ascii_superset;
+            return Ok(Self { name, bytes_per_char_max: 1, is_ascii_superset, kind: Kind::SingleByte(Arc::new(single)) });
         }
         let (name, bytes_per_char_max, kind) = match name {
             "utf8mb4" => ("utf8mb4", 4, Kind::Utf8),
@@ -134,14 +137,15 @@ impl Charset {
                 (multi.name(), multi.bytes_per_char_max(), Kind::MultiByte(multi))
             }
         };
-        Ok(Self { name, bytes_per_char_max, kind })
+        let is_ascii_superset = matches!(kind, Kind::Utf8 | Kind::Utf8ThreeBytes | Kind::Ascii);
+        Ok(Self { name, bytes_per_char_max, is_ascii_superset, kind })
     }
 
     /// A single-byte character set from the server's answer to [`single_byte_table_query`].
     ///
     /// # Errors
     /// A name that isn't a single-byte set, or an answer that isn't a table.
-    pub fn single_byte(name: &str, answer: &[u8]) -> Result<Self, DecodeError> {
+    pub fn single_byte(name: &str, answer: &[u8]) -> Result<Self, CharsetError> {
         if !needs_table(name) {
             return Err(unknown(name));
         }
@@ -177,6 +181,13 @@ impl Charset {
     #[must_use]
     pub const fn max_bytes_per_char(&self) -> u8 {
         self.bytes_per_char_max
+    }
+
+    /// Whether the text is ASCII in this character set as well, so that it is UTF-8 as it is. Most text is.
+    #[inline]
+    #[must_use]
+    pub fn is_ascii(&self, bytes: &[u8]) -> bool {
+        self.is_ascii_superset && words::is_ascii(bytes)
     }
 
     /// Appends the text as UTF-8. After an error `out` holds what it held before.
@@ -215,10 +226,7 @@ fn push(character: char, out: &mut Vec<u8>) {
 
 /// Copies text that is UTF-8 already; the error of this and of the others is the offset.
 fn append_valid_utf8(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), usize> {
-    // Most text is ASCII, which is seen many bytes at a time.
-    if !bytes.is_ascii() {
-        std::str::from_utf8(bytes).map_err(|error| error.valid_up_to())?;
-    }
+    words::check_utf8(bytes)?;
     out.extend_from_slice(bytes);
     Ok(())
 }
@@ -368,13 +376,13 @@ mod tests {
             if answer.len() == 512 {
                 assert_eq!(result, Ok("latin1"));
             } else {
-                assert_eq!(result, Err(DecodeError::CharsetTable { name: "latin1".to_owned() }));
+                assert_eq!(result, Err(CharsetError::Table { name: "latin1".to_owned() }));
             }
         }
-        let unknown = DecodeError::CharsetUnknown { name: "x) OR (1".to_owned() };
+        let unknown = CharsetError::Unknown { name: "x) OR (1".to_owned() };
         assert_eq!(single_byte_table_query("x) OR (1"), Err(unknown.clone()));
         assert_eq!(Charset::by_name("x) OR (1", None).map(|charset| charset.name()), Err(unknown));
-        let missing = DecodeError::CharsetTableMissing { name: "latin1".to_owned() };
+        let missing = CharsetError::TableMissing { name: "latin1".to_owned() };
         assert_eq!(Charset::by_name("latin1", None).map(|charset| charset.name()), Err(missing));
         assert!(Charset::single_byte("utf8mb4", b"").is_err());
     }

@@ -64,19 +64,22 @@ fn read_groups(bytes: &[u8], precision: u8, scale: u8, mut each: impl FnMut(u32,
         return Err(DecodeError::Length { what: "DECIMAL", expected, found: bytes.len() });
     }
     let negative = bytes.first().is_some_and(|byte| byte & 0x80 == 0);
-    let mask = if negative { 0xff } else { 0 };
     let mut rest = bytes;
-    let mut first_bit = 0x80;
+    // The first bit is inverted, and all are when negative.
+    let mut first_bit = 0x80_u8;
+    let mask = if negative { u8::MAX } else { 0 };
     let mut group = |digits: u8| {
         // `expected` is the sum of the groups, so that the bytes are there.
-        let Some((group, tail)) = rest.split_at_checked(bytes_of(digits)).filter(|(group, _)| !group.is_empty()) else {
-            return Ok(());
+        let Some((group, tail)) = rest.split_at_checked(bytes_of(digits)) else { return Ok(()) };
+        let first = |byte: u8| byte ^ mask ^ first_bit;
+        let value = match *group {
+            [] => return Ok(()),
+            [a] => u32::from(first(a)),
+            [a, b] => u32::from_be_bytes([0, 0, first(a), b ^ mask]),
+            [a, b, c] => u32::from_be_bytes([0, first(a), b ^ mask, c ^ mask]),
+            [a, b, c, d, ..] => u32::from_be_bytes([first(a), b ^ mask, c ^ mask, d ^ mask]),
         };
-        let mut value = 0_u32;
-        for byte in group {
-            value = (value << 8) | u32::from(byte ^ mask ^ first_bit);
-            first_bit = 0;
-        }
+        first_bit = 0;
         if value >= power(digits) {
             return Err(DecodeError::DecimalDigits { at: bytes.len() - rest.len() });
         }

@@ -1,9 +1,11 @@
-//! The one error of the value decoders.
+//! The one error of the value decoders, and that of making the decoder of a character set.
 //!
 //! An error names the shape that was found, never the value: these texts reach logs.
 
 /// Why the bytes of one value can't be decoded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// It owns nothing, so that a result that may hold it costs nothing to drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The value has another length than its type has.
@@ -97,24 +99,6 @@ pub enum DecodeError {
         /// Why.
         what: &'static str,
     },
-    /// A character set that this decoder doesn't know.
-    #[error("character set {name:?} is unknown")]
-    CharsetUnknown {
-        /// Its name.
-        name: String,
-    },
-    /// A single-byte character set was asked for without the server's table.
-    #[error("character set {name:?} needs its table from the server")]
-    CharsetTableMissing {
-        /// Its name.
-        name: String,
-    },
-    /// The server's answer to the table query isn't a table of 256 characters.
-    #[error("the server's table of character set {name:?} does not have 256 characters")]
-    CharsetTable {
-        /// Its name.
-        name: String,
-    },
     /// Bytes that are no character of the column's character set, or one that has no Unicode equivalent.
     #[error("byte {at} of a {charset} text is not a character with a Unicode equivalent")]
     Text {
@@ -122,5 +106,29 @@ pub enum DecodeError {
         charset: &'static str,
         /// The offset of the first byte that isn't one.
         at: usize,
+    },
+}
+
+/// Why there is no decoder of a character set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CharsetError {
+    /// A character set that this decoder doesn't know.
+    #[error("character set {name:?} is unknown")]
+    Unknown {
+        /// Its name.
+        name: String,
+    },
+    /// A single-byte character set was asked for without the server's table.
+    #[error("character set {name:?} needs its table from the server")]
+    TableMissing {
+        /// Its name.
+        name: String,
+    },
+    /// The server's answer to the table query isn't a table of 256 characters.
+    #[error("the server's table of character set {name:?} does not have 256 characters")]
+    Table {
+        /// Its name.
+        name: String,
     },
 }

@@ -13,7 +13,7 @@ mod double;
 mod path;
 
 use super::digits::decimal_digits;
-use super::{DecodeError, decimal, temporal};
+use super::{DecodeError, decimal, temporal, words};
 pub use diff::write_changed_text;
 use double::ShortestDouble;
 
@@ -104,10 +104,12 @@ impl Width {
         }
     }
 
-    fn read_offset(self, data: &[u8], at: usize) -> Result<usize, DecodeError> {
+    /// The offset, or the count, that `data` begins with.
+    #[inline]
+    fn read_offset(self, data: &[u8]) -> Result<usize, DecodeError> {
         let value = match self {
-            Self::Small => u32::from(u16::from_le_bytes(array_at(data, at)?)),
-            Self::Large => u32::from_le_bytes(array_at(data, at)?),
+            Self::Small => u32::from(u16::from_le_bytes(array_at(data, 0)?)),
+            Self::Large => u32::from_le_bytes(array_at(data, 0)?),
         };
         usize::try_from(value).map_err(|_| DecodeError::JsonOffset { what: "offset" })
     }
@@ -118,60 +120,59 @@ fn array_at<const N: usize>(data: &[u8], at: usize) -> Result<[u8; N], DecodeErr
     data.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or(DecodeError::JsonOffset { what: "number" })
 }
 
-/// A container's bytes and where its entries are.
+/// A container's bytes, and the entries of it that are still to be read.
 struct Container<'a> {
     data: &'a [u8],
     width: Width,
     count: usize,
-    key_entries: Option<usize>,
-    value_entries: usize,
+    key_entries: &'a [u8],
+    value_entries: &'a [u8],
     entries_end: usize,
 }
 
 impl<'a> Container<'a> {
+    #[inline]
     fn parse(data: &'a [u8], width: Width, is_object: bool) -> Result<Self, DecodeError> {
-        let outside = DecodeError::JsonOffset { what: "container" };
-        let count = width.read_offset(data, 0)?;
-        let size = width.read_offset(data, width.offset_bytes())?;
-        let data = data.get(..size).ok_or_else(|| outside.clone())?;
-        let header = 2 * width.offset_bytes();
+        let outside = || DecodeError::JsonOffset { what: "container" };
+        let count = width.read_offset(data)?;
+        let size = width.read_offset(data.get(width.offset_bytes()..).unwrap_or_default())?;
+        let data = data.get(..size).ok_or_else(outside)?;
+        let entries = data.get(2 * width.offset_bytes()..).ok_or_else(outside)?;
         let key_bytes = if is_object { width.key_entry_bytes() } else { 0 };
         // A count fits 32 bits and an entry 6 bytes, but `usize` may have 32 bits too.
-        let value_entries = count.checked_mul(key_bytes).and_then(|keys| keys.checked_add(header));
-        let entries_end =
-            count.checked_mul(width.value_entry_bytes()).and_then(|values| values.checked_add(value_entries?)).filter(|end| *end <= size);
-        match (value_entries, entries_end) {
-            (Some(value_entries), Some(entries_end)) => {
-                Ok(Self { data, width, count, key_entries: is_object.then_some(header), value_entries, entries_end })
-            }
-            _ => Err(outside),
-        }
+        let split = count.checked_mul(key_bytes).and_then(|keys| entries.split_at_checked(keys));
+        let (key_entries, rest) = split.ok_or_else(outside)?;
+        let value_entries = count.checked_mul(width.value_entry_bytes()).and_then(|values| rest.get(..values)).ok_or_else(outside)?;
+        let entries_end = data.len() - rest.len() + value_entries.len();
+        Ok(Self { data, width, count, key_entries, value_entries, entries_end })
     }
 
-    /// Key `index`, or nothing in an array.
-    fn key(&self, index: usize) -> Result<Option<&'a [u8]>, DecodeError> {
-        let Some(key_entries) = self.key_entries else {
-            return Ok(None);
-        };
-        let entry = key_entries + index * self.width.key_entry_bytes();
-        let offset = self.width.read_offset(self.data, entry)?;
-        let length = u16::from_le_bytes(array_at(self.data, entry + self.width.offset_bytes())?);
-        self.from(offset)?.get(..usize::from(length)).map(Some).ok_or(DecodeError::JsonOffset { what: "key" })
+    /// The key that comes next.
+    #[inline]
+    fn next_key(&mut self) -> Result<&'a [u8], DecodeError> {
+        let (entry, rest) =
+            self.key_entries.split_at_checked(self.width.key_entry_bytes()).ok_or(DecodeError::JsonOffset { what: "key" })?;
+        self.key_entries = rest;
+        let offset = self.width.read_offset(entry)?;
+        let length = u16::from_le_bytes(array_at(entry, self.width.offset_bytes())?);
+        self.from(offset)?.get(..usize::from(length)).ok_or(DecodeError::JsonOffset { what: "key" })
     }
 
-    /// The type byte and the bytes of value `index`.
-    fn value(&self, index: usize) -> Result<(u8, &'a [u8]), DecodeError> {
-        let entry = self.value_entries + index * self.width.value_entry_bytes();
-        let [code] = array_at(self.data, entry)?;
+    /// The type byte and the bytes of the value that comes next.
+    #[inline]
+    fn next_value(&mut self) -> Result<(u8, &'a [u8]), DecodeError> {
+        let outside = DecodeError::JsonOffset { what: "value" };
+        let Some((entry, rest)) = self.value_entries.split_at_checked(self.width.value_entry_bytes()) else { return Err(outside) };
+        let Some((&code, value)) = entry.split_first() else { return Err(outside) };
+        self.value_entries = rest;
         if self.width.is_inlined(code) {
-            let inlined = self.data.get(entry + 1..entry + self.width.value_entry_bytes());
-            return inlined.map(|bytes| (code, bytes)).ok_or(DecodeError::JsonOffset { what: "value" });
+            return Ok((code, value));
         }
-        let offset = self.width.read_offset(self.data, entry + 1)?;
-        Ok((code, self.from(offset)?))
+        Ok((code, self.from(self.width.read_offset(value)?)?))
     }
 
     /// What begins at an offset; nothing begins inside the entries.
+    #[inline]
     fn from(&self, offset: usize) -> Result<&'a [u8], DecodeError> {
         if offset < self.entries_end {
             return Err(DecodeError::JsonOffset { what: "value" });
@@ -201,19 +202,24 @@ impl Printer<'_> {
         if depth >= DEPTH_MAX {
             return Err(DecodeError::JsonDepth { depth_max: DEPTH_MAX });
         }
-        let container = Container::parse(data, width, is_object)?;
+        let mut container = Container::parse(data, width, is_object)?;
         let (open, close) = if is_object { (b'{', b'}') } else { (b'[', b']') };
         self.out.push(open);
         for index in 0..container.count {
             if index > 0 {
                 self.out.extend_from_slice(b", ");
             }
-            if let Some(key) = container.key(index)? {
-                self.string(key)?;
+            if is_object {
+                self.string(container.next_key()?)?;
                 self.out.extend_from_slice(b": ");
             }
-            let (code, bytes) = container.value(index)?;
-            self.value(code, bytes, depth + 1)?;
+            let (code, bytes) = container.next_value()?;
+            // Most values are strings.
+            if code == STRING {
+                self.string(sized(bytes)?)?;
+            } else {
+                self.value(code, bytes, depth + 1)?;
+            }
             // Offsets may point to the same bytes again and again; the server never writes that.
             if self.out.len() > self.out_len_max {
                 return Err(DecodeError::JsonOverlap);
@@ -276,12 +282,22 @@ impl Printer<'_> {
 
     /// Prints a string in quotes, escaped as `double_quote` (`sql/json_dom.cc`) does.
     fn string(&mut self, text: &[u8]) -> Result<(), DecodeError> {
-        if !text.is_ascii() {
-            std::str::from_utf8(text).map_err(|error| DecodeError::Text { charset: "utf8mb4", at: error.valid_up_to() })?;
+        self.out.push(b'"');
+        // Most strings are.
+        if words::is_plain_ascii(text) {
+            self.out.extend_from_slice(text);
+        } else {
+            self.escaped(text)?;
         }
         self.out.push(b'"');
+        Ok(())
+    }
+
+    /// The inside of a string, whatever its characters are.
+    fn escaped(&mut self, text: &[u8]) -> Result<(), DecodeError> {
+        words::check_utf8(text).map_err(|at| DecodeError::Text { charset: "utf8mb4", at })?;
         let mut rest = text;
-        while let Some(at) = first_escape(rest) {
+        while let Some(at) = words::first_escape(rest) {
             let (plain, special) = rest.split_at(at);
             self.out.extend_from_slice(plain);
             let Some((byte, tail)) = special.split_first() else {
@@ -291,7 +307,6 @@ impl Printer<'_> {
             rest = tail;
         }
         self.out.extend_from_slice(rest);
-        self.out.push(b'"');
         Ok(())
     }
 
@@ -370,7 +385,17 @@ impl Printer<'_> {
 }
 
 /// The bytes behind a variable length: seven bits a byte, least significant first, at most 32 bits.
+#[inline]
 fn sized(data: &[u8]) -> Result<&[u8], DecodeError> {
+    // Most strings are shorter than 128 bytes.
+    if let [length @ 0..=0x7f, rest @ ..] = data {
+        return rest.get(..usize::from(*length)).ok_or(DecodeError::JsonOffset { what: "string" });
+    }
+    longer(data)
+}
+
+/// As [`sized`], behind a length of more than one byte.
+fn longer(data: &[u8]) -> Result<&[u8], DecodeError> {
     let mut length = 0_u64;
     for (index, byte) in data.iter().take(5).enumerate() {
         length |= u64::from(byte & 0x7f) << (7 * index);
@@ -383,19 +408,6 @@ fn sized(data: &[u8]) -> Result<&[u8], DecodeError> {
         }
     }
     Err(DecodeError::JsonLength)
-}
-
-/// Where the first byte is that can't stand in a string as it is.
-fn first_escape(text: &[u8]) -> Option<usize> {
-    // Eight at a time and without a branch for each, which the compiler makes one comparison of.
-    let (blocks, _) = text.as_chunks::<8>();
-    let plain = blocks.iter().take_while(|block| !block.iter().fold(false, |any, byte| any | needs_escape(*byte))).count() * 8;
-    let rest = text.get(plain..)?;
-    rest.iter().position(|byte| needs_escape(*byte)).map(|at| plain + at)
-}
-
-const fn needs_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
 const fn hex_digit(nibble: u8) -> u8 {

@@ -13,5 +13,6 @@ mod error;
 pub mod json;
 pub mod result_row;
 pub mod temporal;
+mod words;
 
-pub use error::DecodeError;
+pub use error::{CharsetError, DecodeError};

@@ -75,21 +75,38 @@ fn check_len(what: &'static str, bytes: &[u8], expected: usize) -> Result<(), De
 }
 
 /// The server rounds to the column's precision before it stores, so more digits mean a wrong `fsp`.
+#[inline]
 fn check_fraction(micros: i64, fsp: u8) -> Result<i64, DecodeError> {
     if !(0..MICROS_PER_SECOND).contains(&micros) {
         return Err(DecodeError::Range { what: "microsecond" });
     }
-    if micros % digit_unit(fsp) != 0 {
+    if fsp < 6 && micros % digit_unit(fsp) != 0 {
         return Err(DecodeError::Fraction { fsp });
     }
     Ok(micros)
 }
 
-const fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+/// The microseconds of a stored fraction: of no bytes to three, big endian, as `fsp` digits take.
+#[inline]
+fn fraction(bytes: &[u8], fsp: u8) -> Result<i64, DecodeError> {
+    let micros = match *bytes {
+        [] => return Ok(0),
+        [a] => i64::from(a) * 10_000,
+        [a, b] => i64::from(u16::from_be_bytes([a, b])) * 100,
+        _ => big_endian(bytes),
+    };
+    if fsp.is_multiple_of(2) && (0..MICROS_PER_SECOND).contains(&micros) {
+        // The bytes hold no more digits than that.
+        return Ok(micros);
+    }
+    check_fraction(micros, fsp)
 }
 
-const fn days_in_month(year: i64, month: i64) -> i64 {
+const fn is_leap(year: u32) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
+const fn days_in_month(year: u32, month: u32) -> u32 {
     match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,
@@ -102,33 +119,35 @@ const fn days_in_month(year: i64, month: i64) -> i64 {
 /// Days since 1970-01-01 of a day of the years 0 to 9999, if the calendar has it.
 #[must_use]
 pub fn days_from_civil(year: u16, month: u8, day: u8) -> Option<i32> {
-    let (year, month, day) = (i64::from(year), i64::from(month), i64::from(day));
+    let (year, month, day) = (u32::from(year), u32::from(month), u32::from(day));
     if year > 9999 || day == 0 || day > days_in_month(year, month) {
         return None;
     }
     // The year begins in March here, so that the leap day is its last day and a month's first day is
-    // a linear function of the month; 400 years are 146,097 days.
-    let shifted_year = if month > 2 { year } else { year - 1 };
-    let shifted_month = (month + 9) % 12;
-    let era = shifted_year.div_euclid(400);
-    let year_of_era = shifted_year.rem_euclid(400);
-    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    i32::try_from(era * 146_097 + day_of_era - 719_468).ok()
+    // a linear function of the month. It is counted from 400 years before 0, that are 146,097 days.
+    let (year, month) = if month > 2 { (year + 400, month - 3) } else { (year + 399, month + 9) };
+    let century = year / 100;
+    let days = year * 365 + year / 4 - century + century / 4 + (153 * month + 2) / 5 + day;
+    Some(days.cast_signed() - (146_097 + 719_469))
 }
 
 /// Year, month and day of a count of days since 1970-01-01.
+///
+/// Within 400 years by the linear functions of C. Neri and L. Schneider, "Euclidean affine functions and their application to calendar algorithms" (2022).
 pub(crate) fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let from_march_0000 = days + 719_468;
     let era = from_march_0000.div_euclid(146_097);
-    let day_of_era = from_march_0000.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = (shifted_month + 2) % 12 + 1;
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
+    let quarters = 4 * u32::try_from(from_march_0000 - era * 146_097).unwrap_or(0) + 3;
+    let (century, rest) = (quarters / 146_097, (quarters % 146_097) | 3);
+    let scaled = u64::from(rest) * 2_939_745;
+    let (year_of_century, fraction) = (scaled >> 32, scaled & 0xffff_ffff);
+    let day_of_year = fraction / 2_939_745 / 4;
+    let scaled = day_of_year * 2_141 + 197_913;
+    let (shifted_month, day) = (scaled >> 16, (scaled & 0xffff) / 2_141 + 1);
+    // The last two months of the year that begins in March.
+    let (next_year, month) = if shifted_month > 12 { (1, shifted_month - 12) } else { (0, shifted_month) };
+    let year = era * 400 + i64::from(century) * 100 + (year_of_century + next_year).cast_signed();
+    (year, month.cast_signed(), day.cast_signed())
 }
 
 /// The day as a date, or `Unrepresentable`; fields that a packed date can't hold are errors.
@@ -141,10 +160,7 @@ fn days(year: i64, month: i64, day: i64) -> Result<Temporal<i32>, DecodeError> {
     if day > 31 {
         return Err(DecodeError::Range { what: "day" });
     }
-    let year = u16::try_from(year).map_err(|_| DecodeError::Range { what: "year" })?;
-    if year > 9999 {
-        return Err(DecodeError::Range { what: "year" });
-    }
+    let year = u16::try_from(year).ok().filter(|year| *year <= 9999).ok_or(DecodeError::Range { what: "year" })?;
     Ok(days_from_civil(year, month, day).map_or(Temporal::Unrepresentable, Temporal::Value))
 }
 
@@ -201,12 +217,12 @@ fn clock_seconds(hour: i64, minute: i64, second: i64) -> Result<i64, DecodeError
 pub fn datetime(bytes: &[u8], fsp: u8) -> Result<Temporal<i64>, DecodeError> {
     let fraction_bytes = fraction_len(fsp)?;
     check_len("DATETIME", bytes, 5 + fraction_bytes)?;
-    let (whole, fraction) = bytes.split_at(5);
-    let packed = big_endian(whole) - 0x80_0000_0000;
+    let (&[a, b, c, d, e], rest) = bytes.split_first_chunk().ok_or(DecodeError::Range { what: "year" })?;
+    let packed = i64::from_be_bytes([0, 0, 0, a, b, c, d, e]) - 0x80_0000_0000;
     if packed < 0 {
         return Err(DecodeError::Range { what: "year" });
     }
-    let micros = check_fraction(big_endian(fraction) * fraction_unit(fraction_bytes), fsp)?;
+    let micros = fraction(rest, fsp)?;
     let (ymd, hms) = (packed >> 17, packed & 0x1_ffff);
     let (year_month, day) = (ymd >> 5, ymd & 31);
     let hour = hms >> 12;
@@ -228,12 +244,11 @@ pub fn datetime(bytes: &[u8], fsp: u8) -> Result<Temporal<i64>, DecodeError> {
 pub fn timestamp(bytes: &[u8], fsp: u8) -> Result<Temporal<i64>, DecodeError> {
     let fraction_bytes = fraction_len(fsp)?;
     check_len("TIMESTAMP", bytes, 4 + fraction_bytes)?;
-    let (whole, fraction) = bytes.split_at(4);
-    let micros = check_fraction(big_endian(fraction) * fraction_unit(fraction_bytes), fsp)?;
-    match (big_endian(whole), micros) {
+    let (whole, rest) = bytes.split_first_chunk().ok_or(DecodeError::Range { what: "second" })?;
+    match (u32::from_be_bytes(*whole), fraction(rest, fsp)?) {
         (0, 0) => Ok(Temporal::Unrepresentable),
         (0, _) => Err(DecodeError::Range { what: "second" }),
-        (seconds, micros) => Ok(Temporal::Value(seconds * MICROS_PER_SECOND + micros)),
+        (seconds, micros) => Ok(Temporal::Value(i64::from(seconds) * MICROS_PER_SECOND + micros)),
     }
 }
 
@@ -262,10 +277,26 @@ fn push_field(value: i64, width: usize, out: &mut Vec<u8>) {
     push_digits(value.unsigned_abs(), width, out);
 }
 
+/// The numbers of two digits, in decimal.
+const TWO_DIGITS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut tens = 0;
+    while tens < 10 {
+        let mut ones = 0;
+        while ones < 10 {
+            pairs[tens * 10 + ones] = [DIGITS[tens], DIGITS[ones]];
+            ones += 1;
+        }
+        tens += 1;
+    }
+    pairs
+};
+const DIGITS: &[u8; 10] = b"0123456789";
+
 /// A number of two digits, in decimal.
-fn two_digits(value: i64) -> [u8; 2] {
-    let digit = |value: i64| b'0' + u8::try_from(value).unwrap_or(0);
-    [digit(value / 10), digit(value % 10)]
+#[inline]
+fn two_digits(value: u32) -> [u8; 2] {
+    TWO_DIGITS.get(value as usize).copied().unwrap_or_default()
 }
 
 /// Appends a TIMESTAMP(fsp) as Debezium's `io.debezium.time.ZonedTimestamp` in UTC:
@@ -281,21 +312,25 @@ fn two_digits(value: i64) -> [u8; 2] {
 /// A precision above 6, or a value with more digits than `fsp`.
 pub fn write_zoned(us: i64, fsp: u8, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     fraction_len(fsp)?;
-    let micros = check_fraction(us.rem_euclid(MICROS_PER_SECOND), fsp)?;
     let seconds = us.div_euclid(MICROS_PER_SECOND);
-    let clock = seconds.rem_euclid(SECONDS_PER_DAY);
-    let (year, month, day) = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));
+    let micros = check_fraction(us.rem_euclid(MICROS_PER_SECOND), fsp)?;
+    let days = seconds.div_euclid(SECONDS_PER_DAY);
+    let clock = u32::try_from(seconds - days * SECONDS_PER_DAY).unwrap_or(0);
+    let (year, month, day) = civil_from_days(days);
+    let short = |value: i64| u32::try_from(value).unwrap_or(0);
+    let minutes = clock / 60;
+    let ([y1, y2], [y3, y4]) = (two_digits(short(year) / 100), two_digits(short(year) % 100));
+    let ([m, o], [d, a]) = (two_digits(short(month)), two_digits(short(day)));
+    let ([h, u], [i, n], [s, e]) = (two_digits(minutes / 60), two_digits(minutes % 60), two_digits(clock % 60));
+    let text = [y1, y2, y3, y4, b'-', m, o, b'-', d, a, b'T', h, u, b':', i, n, b':', s, e];
     if (0..=9999).contains(&year) {
-        let ([a, b], [c, d]) = (two_digits(year / 100), two_digits(year % 100));
-        out.extend_from_slice(&[a, b, c, d]);
+        out.extend_from_slice(&text);
     } else {
         // java.time.format.SignStyle.EXCEEDS_PAD; a TIMESTAMP never gets there.
         out.push(if year < 0 { b'-' } else { b'+' });
         push_field(year, 4, out);
+        out.extend_from_slice(text.get(4..).unwrap_or_default());
     }
-    let ([m, o], [d, a], [h, u], [i, n], [s, e]) =
-        (two_digits(month), two_digits(day), two_digits(clock / 3_600), two_digits(clock / 60 % 60), two_digits(clock % 60));
-    out.extend_from_slice(&[b'-', m, o, b'-', d, a, b'T', h, u, b':', i, n, b':', s, e]);
     if fsp > 0 {
         out.push(b'.');
         push_field(micros / digit_unit(fsp), usize::from(fsp), out);
@@ -413,7 +448,7 @@ mod tests {
         let mut expected = -719_528;
         for year in 0..=9999_u16 {
             for month in 1..=12_u8 {
-                let last = days_in_month(year.into(), month.into());
+                let last = i64::from(days_in_month(year.into(), month.into()));
                 for day in 1..=31_u8 {
                     let bytes = date_bytes(year.into(), month.into(), day.into());
                     if i64::from(day) > last {

@@ -61,7 +61,7 @@ impl ColumnPlan {
 
     /// An integer type's value.
     #[inline]
-    pub(super) fn put_integer(&self, value: i64, out: &mut Vec<u8>) -> Result<Written, ValueError> {
+    pub(super) fn put_integer(value: i64, out: &mut Vec<u8>) -> Result<Written, ValueError> {
         wire::put_long(out, value);
         Ok(Written::Value)
     }
@@ -91,6 +91,7 @@ impl ColumnPlan {
     #[inline]
     pub(super) fn put_text(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Written, ValueError> {
         match &self.charset {
+            Some(charset) if charset.is_ascii(bytes) => wire::put_bytes(out, bytes),
             Some(charset) => wire::put_sized(out, |out| charset.append_utf8(bytes, out))?,
             None => return Err(ValueError::Kind("text")),
         }
@@ -169,7 +170,8 @@ impl ColumnPlan {
 
     /// JSON, from MySQL's binary form.
     pub(super) fn put_json(binary: &[u8], out: &mut Vec<u8>) -> Result<Written, ValueError> {
-        wire::put_sized(out, |out| json::write_text(binary, out))?;
+        // The text is about as long as the binary form.
+        wire::put_sized_near(out, binary.len(), |out| json::write_text(binary, out))?;
         Ok(Written::Value)
     }
 

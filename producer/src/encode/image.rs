@@ -32,18 +32,47 @@ impl TablePlan {
         }
         spans.clear();
         spans.resize(self.span_count(), 0..0);
-        let nulls = rows.bytes(count.div_ceil(8), "null bitmap")?;
-        for (index, (column, layout)) in self.columns.iter().zip(layouts).enumerate() {
+        let mut nulls = LowBits::new(rows.bytes(count.div_ceil(8), "null bitmap")?);
+        let mut layouts = layouts.iter();
+        for (index, column) in self.columns.iter().enumerate() {
+            // There are as many layouts as columns.
+            let Some(layout) = layouts.next() else { break };
             let start = out.len();
-            let result = if bit_from_low(nulls, index) {
+            let result = if nulls.next() {
                 column.put_null(out)
             } else {
                 column.put_some(out, spans, conversions, |out| value(column, *layout, rows, out))
             };
-            result.map_err(|cause| self.error(index, cause))?;
+            if let Err(cause) = result {
+                return Err(self.error(index, cause));
+            }
             self.note_span(index, start..out.len(), spans);
         }
         Ok(())
+    }
+}
+
+/// A bitmap's bits, one after another, from each byte's low one.
+struct LowBits<'a> {
+    bytes: std::slice::Iter<'a, u8>,
+    /// The bits that are left of a byte, below a one that tells where they end.
+    left: u32,
+}
+
+impl<'a> LowBits<'a> {
+    fn new(bitmap: &'a [u8]) -> Self {
+        Self { bytes: bitmap.iter(), left: 1 }
+    }
+
+    /// The next bit; behind the end there is none that is set.
+    #[inline]
+    fn next(&mut self) -> bool {
+        if self.left == 1 {
+            self.left = 0x100 | u32::from(self.bytes.next().copied().unwrap_or(0));
+        }
+        let bit = self.left & 1 == 1;
+        self.left >>= 1;
+        bit
     }
 }
 
@@ -57,6 +86,7 @@ pub(super) fn all_present(present: &[u8], count: usize) -> bool {
 /// Reads one value by its layout and writes it as its column's type.
 #[inline]
 pub(super) fn value(column: &ColumnPlan, layout: Layout, rows: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<Written, ValueError> {
+    // Most columns are of integers or of text, for which there is no call.
     match (&column.kind, layout) {
         (
             ColumnType::TinyInt { unsigned }
@@ -65,7 +95,21 @@ pub(super) fn value(column: &ColumnPlan, layout: Layout, rows: &mut Reader<'_>, 
             | ColumnType::Int { unsigned }
             | ColumnType::BigInt { unsigned },
             Layout::Int { bytes },
-        ) => integer(column, *unsigned, bytes, rows, out),
+        ) => integer(*unsigned, bytes, rows, out),
+        (ColumnType::Text { .. }, Layout::Sized { length_bytes, .. }) => column.put_text(sized(length_bytes, rows)?, out),
+        _ => other_value(column, layout, rows, out),
+    }
+}
+
+/// Bytes behind a length of `length_bytes`.
+#[inline]
+pub(super) fn sized<'a>(length_bytes: u8, rows: &mut Reader<'a>) -> Result<&'a [u8], EventError> {
+    let len = rows.uint(usize::from(length_bytes), "length")?;
+    rows.bytes(usize::try_from(len).map_err(|_| EventError::Invalid("length"))?, "value")
+}
+
+fn other_value(column: &ColumnPlan, layout: Layout, rows: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<Written, ValueError> {
+    match (&column.kind, layout) {
         (ColumnType::Float, Layout::Float) => {
             out.extend_from_slice(&rows.array::<4>("FLOAT")?);
             Ok(Written::Value)
@@ -82,11 +126,11 @@ pub(super) fn value(column: &ColumnPlan, layout: Layout, rows: &mut Reader<'_>, 
         (ColumnType::Bit { .. }, Layout::Bit { bits }) => {
             ColumnPlan::put_bits(bits, rows.bytes(usize::from(bits).div_ceil(8), "BIT")?, out)
         }
-        (ColumnType::Year, Layout::Year) => column.put_integer(i64::from(temporal::year(rows.bytes(1, "YEAR")?)?), out),
+        (ColumnType::Year, Layout::Year) => ColumnPlan::put_integer(i64::from(temporal::year(rows.bytes(1, "YEAR")?)?), out),
         (ColumnType::Date, Layout::Date) => ColumnPlan::put_date(temporal::date(rows.bytes(3, "DATE")?)?, out),
         (ColumnType::Time { .. }, Layout::Time { fsp }) => {
             let bytes = rows.bytes(3 + temporal::fraction_len(fsp)?, "TIME")?;
-            column.put_integer(temporal::time(bytes, fsp)?, out)
+            ColumnPlan::put_integer(temporal::time(bytes, fsp)?, out)
         }
         (ColumnType::DateTime { .. }, Layout::DateTime { fsp }) => {
             let bytes = rows.bytes(5 + temporal::fraction_len(fsp)?, "DATETIME")?;
@@ -97,10 +141,8 @@ pub(super) fn value(column: &ColumnPlan, layout: Layout, rows: &mut Reader<'_>, 
             ColumnPlan::put_timestamp(temporal::timestamp(bytes, fsp)?, fsp, out)
         }
         (kind, Layout::Sized { length_bytes, .. }) => {
-            let len = rows.uint(usize::from(length_bytes), "length")?;
-            let bytes = rows.bytes(usize::try_from(len).map_err(|_| EventError::Invalid("length"))?, "value")?;
+            let bytes = sized(length_bytes, rows)?;
             match kind {
-                ColumnType::Text { .. } => column.put_text(bytes, out),
                 ColumnType::Binary { .. } => ColumnPlan::put_binary(bytes, column.fill_to(), out),
                 ColumnType::Json => ColumnPlan::put_json(bytes, out),
                 ColumnType::Geometry { kind } => ColumnPlan::put_geometry(*kind, bytes, out),
@@ -115,14 +157,20 @@ pub(super) fn value(column: &ColumnPlan, layout: Layout, rows: &mut Reader<'_>, 
 }
 
 #[inline]
-fn integer(column: &ColumnPlan, unsigned: bool, bytes: u8, rows: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<Written, ValueError> {
-    let raw = rows.uint(usize::from(bytes), "integer")?;
-    if unsigned {
-        return match i64::try_from(raw) {
-            Ok(value) if bytes < 8 => column.put_integer(value, out),
-            _ => ColumnPlan::put_unsigned_big(raw, out),
-        };
-    }
-    let unused = 64 - 8 * u32::from(bytes);
-    column.put_integer((raw << unused).cast_signed() >> unused, out)
+fn integer(unsigned: bool, bytes: u8, rows: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<Written, ValueError> {
+    const PART: &str = "integer";
+    let value = match (unsigned, bytes) {
+        (false, 1) => i64::from(i8::from_le_bytes(rows.array(PART)?)),
+        (false, 2) => i64::from(i16::from_le_bytes(rows.array(PART)?)),
+        (false, 4) => i64::from(i32::from_le_bytes(rows.array(PART)?)),
+        (false, 8) => i64::from_le_bytes(rows.array(PART)?),
+        (true, 8) => return ColumnPlan::put_unsigned_big(rows.u64(PART)?, out),
+        (unsigned, _) => {
+            let raw = rows.uint(usize::from(bytes), PART)?.cast_signed();
+            let unused = 64 - 8 * u32::from(bytes.clamp(1, 7));
+            if unsigned { raw } else { raw << unused >> unused }
+        }
+    };
+    wire::put_long(out, value);
+    Ok(Written::Value)
 }

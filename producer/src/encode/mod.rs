@@ -84,7 +84,7 @@ impl RowError {
 }
 
 /// What can be wrong with one value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
     /// Its bytes.
     #[error("{0}")]

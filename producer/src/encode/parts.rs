@@ -8,7 +8,7 @@ use millrace_schemas::shape::ColumnType;
 use millrace_schemas::wire;
 
 use super::column::Written;
-use super::image::{all_present, value};
+use super::image::{all_present, sized, value};
 use super::{ColumnPlan, Conversions, KeySpans, RowError, TablePlan, ValueError};
 use crate::binlog::event::RowsEvent;
 use crate::binlog::reader::{EventError, Reader};
@@ -185,12 +185,6 @@ fn changed_json(layout: Layout, bytes: &[u8], changes: &[u8], out: &mut Vec<u8>)
     }
     wire::put_sized(out, |out| json::write_changed_text(document, changes, out))?;
     Ok(Written::Value)
-}
-
-/// Bytes behind a length of `length_bytes`.
-fn sized<'a>(length_bytes: u8, reader: &mut Reader<'a>) -> Result<&'a [u8], EventError> {
-    let len = reader.uint(usize::from(length_bytes), "length")?;
-    reader.bytes(usize::try_from(len).map_err(|_| EventError::Invalid("length"))?, "value")
 }
 
 /// Bytes of the value that comes next, its length included.

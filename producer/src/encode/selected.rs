@@ -53,7 +53,7 @@ fn value(column: &ColumnPlan, cell: Cell<'_>, out: &mut Vec<u8>) -> Result<Writt
             | ColumnType::BigInt { .. }
             | ColumnType::Year,
             cell,
-        ) => column.put_integer(signed(cell)?, out),
+        ) => ColumnPlan::put_integer(signed(cell)?, out),
         (ColumnType::Float, Cell::Float(value)) => {
             wire::put_float(out, value);
             Ok(Written::Value)
@@ -73,7 +73,7 @@ fn value(column: &ColumnPlan, cell: Cell<'_>, out: &mut Vec<u8>) -> Result<Writt
         (ColumnType::Time { .. }, Cell::Time { negative, days, hours, minutes, seconds, us }) => {
             let hours = i64::from(days) * 24 + i64::from(hours);
             let total = ((hours * 60 + i64::from(minutes)) * 60 + i64::from(seconds)) * US_PER_SECOND + i64::from(us);
-            column.put_integer(if negative { -total } else { total }, out)
+            ColumnPlan::put_integer(if negative { -total } else { total }, out)
         }
         (ColumnType::Text { .. }, Cell::Bytes(bytes)) => column.put_text(bytes, out),
         (ColumnType::Binary { .. }, Cell::Bytes(bytes)) => ColumnPlan::put_binary(bytes, column.fill_to(), out),

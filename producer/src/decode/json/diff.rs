@@ -71,13 +71,14 @@ impl<'a> Node<'a> {
             LARGE_ARRAY => (Width::Large, false),
             _ => return Ok(()),
         };
-        let container = Container::parse(data, width, is_object)?;
-        let value = |index| container.value(index).map(|(code, data)| Self::Whole(code, data));
+        let mut container = Container::parse(data, width, is_object)?;
+        let count = container.count;
+        let value = |container: &mut Container<'a>| container.next_value().map(|(code, data)| Self::Whole(code, data));
         *self = if is_object {
-            let member = |index| Ok((Cow::Borrowed(container.key(index)?.unwrap_or_default()), value(index)?));
-            Self::Object((0..container.count).map(member).collect::<Result<_, DecodeError>>()?)
+            let member = |_| Ok((Cow::Borrowed(container.next_key()?), value(&mut container)?));
+            Self::Object((0..count).map(member).collect::<Result<_, DecodeError>>()?)
         } else {
-            Self::Array((0..container.count).map(value).collect::<Result<_, DecodeError>>()?)
+            Self::Array((0..count).map(|_| value(&mut container)).collect::<Result<_, DecodeError>>()?)
         };
         Ok(())
     }
