@@ -3,6 +3,8 @@
 //! Every insert has the settings it depends on pinned, since a server's profile may say otherwise. An error's number, never its text,
 //! tells what it is; an answer that isn't ClickHouse's (a proxy's page, a broken connection, a time-out) means that the outcome is unknown.
 
+pub mod codes;
+pub mod native;
 mod read;
 
 use std::collections::BTreeSet;
@@ -18,11 +20,11 @@ use hyper_util::rt::TokioExecutor;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
-use crate::batch::Origins;
-use crate::ddl::{self, Existing, ExistingColumn, Placement};
+use crate::clickhouse::native::Frozen;
 use crate::error::{Error, clickhouse_code, refused_status};
-use crate::native::Frozen;
+use crate::load::batch::Origins;
 use crate::settings::ClickHouseSettings;
+use crate::table::ddl::{self, Existing, ExistingColumn, Placement};
 
 pub use read::{Answer, is_absent};
 

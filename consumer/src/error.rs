@@ -5,14 +5,14 @@ use std::sync::Arc;
 use millrace_schemas::registry::{FrameError, RegistryError, SchemaId};
 use rdkafka::error::KafkaError;
 
-pub use crate::codes::{clickhouse_code, refused_status};
-use crate::column::ValueError;
-use crate::ddl::Mismatch;
-use crate::envelope::EnvelopeError;
-use crate::offsets::WentBack;
-use crate::plan::PlanError;
-use crate::ranges::UnknownMetadata;
-use crate::schema::SchemaError;
+pub use crate::clickhouse::codes::{clickhouse_code, refused_status};
+use crate::decode::column::ValueError;
+use crate::decode::envelope::EnvelopeError;
+use crate::decode::plan::PlanError;
+use crate::decode::schema::SchemaError;
+use crate::load::offsets::WentBack;
+use crate::load::ranges::UnknownMetadata;
+use crate::table::ddl::Mismatch;
 
 /// Where a record stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -28,8 +28,8 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::error::Error;
-use crate::internal;
-use crate::ranges::Range;
+use crate::load::internal;
+use crate::load::ranges::Range;
 use crate::settings::Settings;
 
 pub use records::Record;

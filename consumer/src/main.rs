@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use millrace_consumer::dlq::{self, Dlq, Outcomes, Selection};
+use millrace_consumer::dead_letters::dlq::{self, Dlq, Outcomes, Selection};
 use millrace_consumer::error::{Error, Place};
 use millrace_consumer::status::page;
 use millrace_consumer::{check, pipeline, settings::Settings};

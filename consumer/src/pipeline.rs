@@ -15,19 +15,19 @@ use millrace_schemas::service::shutdown::Shutdown;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::dead_letter_queue::DeadLetterQueue;
+use crate::dead_letters::queue::DeadLetterQueue;
+use crate::decode::plan::RowPlan;
 use crate::error::Error;
-use crate::jobs::{Jobs, Message};
 use crate::kafka::{self, Assigned, Event, Session, Verdict};
-use crate::loader::{Limits, Loader, TableView};
-use crate::plan::RowPlan;
-use crate::progress::Recorder;
+use crate::load::jobs::{Jobs, Message};
+use crate::load::loader::{Limits, Loader, TableView};
+use crate::load::progress::Recorder;
+use crate::load::topic::Incoming;
 use crate::rules::Mode;
 use crate::settings::Settings;
 use crate::status::caught_up::{Reached, reached};
 use crate::status::{ColumnLabel, Metrics, PartitionStatus, Snapshot, Status, TableStatus};
-use crate::target::Preparer;
-use crate::topic::Incoming;
+use crate::table::target::Preparer;
 
 /// Records of one turn.
 const TURN_RECORDS_MAX: usize = 2_000;

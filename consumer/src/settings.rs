@@ -11,8 +11,8 @@ use millrace_schemas::settings::{Properties, Reader};
 use native_tls::{Certificate, Identity, TlsConnector};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::ddl::Placement;
 use crate::rules::Rules;
+use crate::table::ddl::Placement;
 
 /// One insert above ClickHouse's default `max_insert_block_size` (1,048,449 rows) wouldn't be atomic.
 const BATCH_ROWS_LIMIT: u64 = 1_000_000;

@@ -17,7 +17,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 
-use crate::dead_letter::DeadLetter;
+use crate::dead_letters::letter::DeadLetter;
 use crate::error::Error;
 
 /// Labels of what is counted by table.

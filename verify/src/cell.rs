@@ -3,9 +3,9 @@
 //! A cell is a byte that says what follows, and the value as ClickHouse's RowBinary has it. A row is its cells, those of the key first. The source's
 //! come out of the columns that the consumer would insert, ClickHouse's out of RowBinary; nothing is rounded, cast or printed between.
 
-use millrace_consumer::column::{Column, put_var_uint};
-use millrace_consumer::text;
-use millrace_consumer::types::{ColumnType, Scalar};
+use millrace_consumer::decode::column::{Column, put_var_uint};
+use millrace_consumer::decode::text;
+use millrace_consumer::decode::types::{ColumnType, Scalar};
 
 /// NULL.
 pub const NULL: u8 = 0;
@@ -343,7 +343,7 @@ mod tests {
                 vector.iter().for_each(|value| avro.extend(value.to_le_bytes()));
             }
             avro.push(0);
-            floats.append(&millrace_consumer::types::Decode::Floats, &mut avro.as_slice()).expect("floats");
+            floats.append(&millrace_consumer::decode::types::Decode::Floats, &mut avro.as_slice()).expect("floats");
         }
         let types = [Scalar::String, Scalar::Int(16), Scalar::Floats];
         let mut all = Cells::new(vec![numbers, texts, floats]);

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use millrace_consumer::types::Scalar;
+use millrace_consumer::decode::types::Scalar;
 
 use crate::cell;
 

@@ -3,8 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use millrace_consumer::clickhouse::{ClickHouse, is_absent};
-use millrace_consumer::ddl::{Placement, create_database, full_name, literal};
 use millrace_consumer::error::Error;
+use millrace_consumer::table::ddl::{Placement, create_database, full_name, literal};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -203,7 +203,7 @@ fn now_ms() -> i64 {
 }
 
 fn on_cluster(placement: &Placement) -> String {
-    placement.cluster.as_deref().map(|cluster| format!(" ON CLUSTER {}", millrace_consumer::ddl::quote(cluster))).unwrap_or_default()
+    placement.cluster.as_deref().map(|cluster| format!(" ON CLUSTER {}", millrace_consumer::table::ddl::quote(cluster))).unwrap_or_default()
 }
 
 fn add_output(full_name: &str, placement: &Placement) -> String {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use millrace_consumer::column::Column;
-use millrace_consumer::plan::RowPlan;
-use millrace_consumer::target::Look;
+use millrace_consumer::decode::column::Column;
+use millrace_consumer::decode::plan::RowPlan;
+use millrace_consumer::table::target::Look;
 use millrace_producer::decode::result_row::ResultRow;
 use millrace_producer::encode::{Conversions, KeySpans, RowError, TablePlan};
 use millrace_producer::expression::{Context, RowView};

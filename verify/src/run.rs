@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use millrace_consumer::clickhouse::ClickHouse;
 use millrace_consumer::settings::Settings as ConsumerSettings;
-use millrace_consumer::target::Preparer;
+use millrace_consumer::table::target::Preparer;
 use millrace_producer::settings::Settings as ProducerSettings;
 use millrace_producer::source::ServerComparer;
 use millrace_producer::source::catalog;

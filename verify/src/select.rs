@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use millrace_consumer::ddl::{Existing, literal, quote};
-use millrace_consumer::plan::PlanColumn;
+use millrace_consumer::decode::plan::PlanColumn;
+use millrace_consumer::decode::types::{ColumnType, Scalar};
 use millrace_consumer::rules::Mode;
-use millrace_consumer::types::{ColumnType, Scalar};
+use millrace_consumer::table::ddl::{Existing, literal, quote};
 use millrace_producer::source::select::KeyTexts;
 
 use crate::cell::{Wire, WireType};
@@ -380,7 +380,7 @@ impl TargetTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millrace_consumer::ddl::ExistingColumn;
+    use millrace_consumer::table::ddl::ExistingColumn;
 
     fn column(name: &str, of: ColumnType, existing: &str) -> Selected {
         let plan = PlanColumn { name: Arc::from(name), of, declared: None, renamed_from: None, default: None };

@@ -1,8 +1,8 @@
 //! ClickHouse's side of a table: its rows as they stream in.
 
 use millrace_consumer::clickhouse::ClickHouse;
+use millrace_consumer::decode::types::Scalar;
 use millrace_consumer::rules::Mode;
-use millrace_consumer::types::Scalar;
 use millrace_producer::source::select::KeyTexts;
 
 use crate::cell::{self, Wire, WireType};

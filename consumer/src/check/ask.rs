@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::clickhouse::{Host, Keeper, Lacking};
 use super::grants::Grants;
 use crate::clickhouse::{ACCESS_DENIED, ClickHouse};
-use crate::ddl;
 use crate::error::Error;
 use crate::settings::{ClickHouseSettings, Settings};
+use crate::table::ddl;
 
 /// How long one answer may take: what the assessment asks is small.
 const ANSWER_MAX: Duration = Duration::from_secs(20);

@@ -6,10 +6,10 @@ use millrace_schemas::service::assessment::{Finding, Part};
 use millrace_schemas::service::page;
 
 use super::list;
-use crate::ddl::{Existing, WINDOW, WINDOW_SETTINGS, names};
 use crate::error::Error;
 use crate::rules::Mode;
-use crate::target::{Change, Examined};
+use crate::table::ddl::{Existing, WINDOW, WINDOW_SETTINGS, names};
+use crate::table::target::{Change, Examined};
 
 /// The oldest version that the consumer is tested with.
 const VERSION_MIN: (u32, u32) = (25, 6);

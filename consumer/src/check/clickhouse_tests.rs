@@ -5,7 +5,7 @@ use std::sync::Arc;
 use millrace_schemas::service::assessment::Severity;
 
 use super::*;
-use crate::ddl::Mismatch;
+use crate::table::ddl::Mismatch;
 
 fn host() -> Host {
     Host {

@@ -9,7 +9,7 @@ use millrace_schemas::service::page;
 use rdkafka::config::ClientConfig;
 
 use super::list;
-use crate::internal;
+use crate::load::internal;
 use crate::rules::matches;
 use crate::settings::Settings;
 

@@ -16,12 +16,12 @@ use millrace_schemas::registry::Registry;
 use millrace_schemas::service::assessment::{self as model, Finding, Part, Report, Route, Severity};
 
 use self::ask::Databases;
-use crate::ddl::names::fill;
+use crate::decode::foreign;
 use crate::error::Error;
-use crate::foreign;
 use crate::rules::Mode;
 use crate::settings::Settings;
-use crate::target::{Examined, Preparer};
+use crate::table::ddl::names::fill;
+use crate::table::target::{Examined, Preparer};
 
 const BINARY: &str = "millrace-consumer";
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::{Decimal, Schema};
-use millrace_consumer::column::Column;
-use millrace_consumer::envelope::{Envelope, Op, Program};
-use millrace_consumer::native::Block;
-use millrace_consumer::plan::{NOTHING_KEPT, NOTHING_SKIPPED, RowOptions, RowPlan};
+use millrace_consumer::clickhouse::native::Block;
+use millrace_consumer::decode::column::Column;
+use millrace_consumer::decode::envelope::{Envelope, Op, Program};
+use millrace_consumer::decode::plan::{NOTHING_KEPT, NOTHING_SKIPPED, RowOptions, RowPlan};
+use millrace_consumer::decode::schema::Node;
 use millrace_consumer::rules::{Mode, TableRule};
-use millrace_consumer::schema::Node;
 use proptest::prelude::*;
 
 use super::support::encode;
@@ -29,7 +29,7 @@ struct Cell {
 
 fn sized(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    millrace_consumer::column::put_var_uint(&mut out, bytes.len());
+    millrace_consumer::decode::column::put_var_uint(&mut out, bytes.len());
     out.extend_from_slice(bytes);
     out
 }
@@ -172,7 +172,7 @@ proptest! {
         let mut block = Block::new(columns);
         block.row(|columns| plan.append(located.before.expect("a row"), columns)).expect("decoded");
         let mut expected = Vec::new();
-        millrace_consumer::column::put_var_uint(&mut expected, row.cells.len());
+        millrace_consumer::decode::column::put_var_uint(&mut expected, row.cells.len());
         expected.push(1);
         for (cell, column) in row.cells.iter().zip(&plan.columns) {
             expected.extend(sized(column.name.as_bytes()));

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use apache_avro::types::Value;
+use millrace_consumer::load::topic::Topic;
 use millrace_consumer::rules::Rules;
-use millrace_consumer::topic::Topic;
 use millrace_schemas::settings::{Source, read};
 use millrace_schemas::shape::{ColumnType, TextKind};
 

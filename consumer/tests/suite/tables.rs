@@ -5,8 +5,8 @@ use std::sync::Arc;
 use apache_avro::types::Value;
 use millrace_consumer::clickhouse::SealedBlock;
 use millrace_consumer::error::{Disposition, Error};
-use millrace_consumer::target::Preparer;
-use millrace_consumer::topic::{Incoming, Outcome, Topic};
+use millrace_consumer::load::topic::{Incoming, Outcome, Topic};
+use millrace_consumer::table::target::Preparer;
 use millrace_schemas::shape::{ColumnType, TableShape, TextKind};
 
 use super::support::{Record, Stack, Writer, column, load_with, shape};
@@ -45,7 +45,7 @@ async fn refusal(preparer: &Preparer, writer: &Writer, record: &Record) -> Optio
         seq: None,
         dropped: false,
     };
-    match topic.apply(&incoming, &mut millrace_consumer::batch::Batch::default()).expect("asks") {
+    match topic.apply(&incoming, &mut millrace_consumer::load::batch::Batch::default()).expect("asks") {
         Outcome::Needs(request) => preparer.prepare(&request).await.err(),
         other => panic!("{other:?}"),
     }
@@ -178,7 +178,7 @@ async fn cleaning_and_truncating_take_what_is_gone_and_nothing_newer() {
 /// A block of a history's rows under a token.
 async fn sealed(preparer: &Preparer, writer: &Writer, rows: std::ops::Range<i32>, token: &str) -> SealedBlock {
     let mut topic = topic_of(preparer, writer);
-    let mut batch = millrace_consumer::batch::Batch::default();
+    let mut batch = millrace_consumer::load::batch::Batch::default();
     for id in rows {
         let record = writer.change("c", None, Some(&row(id, id % 3, "x")), i64::from(id) + 1);
         loop {

@@ -2,7 +2,7 @@
 
 use apache_avro::types::Value;
 use millrace_consumer::error::{Disposition, Error};
-use millrace_consumer::target::Preparer;
+use millrace_consumer::table::target::Preparer;
 use millrace_schemas::shape::{ColumnType, TableShape};
 
 use super::support::{Record, Stack, Writer, column, load_with, shape};

@@ -1,10 +1,10 @@
 //! Identifiers of any kind, from the source and from the settings: none ends a statement or begins another.
 
 use apache_avro::types::Value;
-use millrace_consumer::ddl::{self, Placement, Wanted};
-use millrace_consumer::plan::PlanColumn;
+use millrace_consumer::decode::plan::PlanColumn;
+use millrace_consumer::decode::types::{ColumnType, Scalar};
 use millrace_consumer::rules::{Mode, TableRule};
-use millrace_consumer::types::{ColumnType, Scalar};
+use millrace_consumer::table::ddl::{self, Placement, Wanted};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::sync::Arc;

@@ -239,7 +239,7 @@ async fn each_compression_carries_the_same_rows() {
     for compression in ["lz4", "zstd", "none"] {
         let database = stack.database("compressed");
         let clickhouse = client(&stack, &format!("url: {}, compression: {compression}", stack.get("CLICKHOUSE_URL"))).expect("a client");
-        let preparer = millrace_consumer::target::Preparer { clickhouse, ..stack.preparer() };
+        let preparer = millrace_consumer::table::target::Preparer { clickhouse, ..stack.preparer() };
         let writer = Writer::new(&stack, &orders(&database)).await;
         let records: Vec<_> = (0..1000).map(|id| writer.change("c", None, Some(&order(id, &"x".repeat(40))), i64::from(id) + 1)).collect();
         load_with(&stack, &preparer, &mut super::tables::topic_of(&preparer, &writer), &records, 0).await.expect(compression);

@@ -2,8 +2,8 @@
 
 use apache_avro::Decimal;
 use apache_avro::types::Value;
-use millrace_consumer::ddl::quote;
 use millrace_consumer::error::Error;
+use millrace_consumer::table::ddl::quote;
 use millrace_schemas::shape::{BinaryKind, ColumnType, DefaultValue, GeometryKind, TableShape, TextKind};
 
 use super::support::{Stack, Writer, column, load, shape, topic};

@@ -1,6 +1,6 @@
 //! Types that the settings have for columns: filled exactly, refused value by value, or refused as a whole, against the real ClickHouse.
 
-use millrace_consumer::plan::PlanError;
+use millrace_consumer::decode::plan::PlanError;
 
 use super::support::Stack;
 use super::values_table::{Filler, Wire, of, plain, rule, semantic};

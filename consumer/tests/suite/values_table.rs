@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use millrace_consumer::batch::Origins;
 use millrace_consumer::clickhouse::SealedBlock;
-use millrace_consumer::column::Column;
-use millrace_consumer::ddl;
+use millrace_consumer::clickhouse::native::Block;
+use millrace_consumer::decode::column::Column;
+use millrace_consumer::decode::plan::{NOTHING_SKIPPED, PlanError, RowError, RowOptions, RowPlan};
+use millrace_consumer::decode::schema::Node;
+use millrace_consumer::decode::types::ColumnType;
 use millrace_consumer::error::Error;
-use millrace_consumer::native::Block;
-use millrace_consumer::plan::{NOTHING_SKIPPED, PlanError, RowError, RowOptions, RowPlan};
+use millrace_consumer::load::batch::Origins;
 use millrace_consumer::rules::{Mode, Rules, TableRule};
-use millrace_consumer::schema::Node;
-use millrace_consumer::types::ColumnType;
+use millrace_consumer::table::ddl;
 use millrace_schemas::settings::{Source, read};
 use millrace_schemas::wire;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use apache_avro::Decimal;
 use apache_avro::types::Value;
+use millrace_consumer::decode::types::ColumnType;
 use millrace_consumer::rules::Rules;
-use millrace_consumer::types::ColumnType;
 use millrace_schemas::settings::{Source, read};
 use millrace_schemas::shape::ColumnType as MySql;
 
@@ -397,7 +397,7 @@ async fn the_settings_reach_the_table_and_its_history() {
     assert_eq!(stack.text(&format!("SELECT toString(any(at)) AS v FROM `{database}`.orders")).await, "1000-01-01 00:00:00");
     let counts = |before: bool| -> Vec<(String, u64)> {
         let plans = of.plans().filter_map(|plan| if before { plan.before.as_ref() } else { Some(&plan.row) });
-        plans.flat_map(millrace_consumer::plan::RowPlan::take_converted).map(|(name, count)| (name.to_string(), count)).collect()
+        plans.flat_map(millrace_consumer::decode::plan::RowPlan::take_converted).map(|(name, count)| (name.to_string(), count)).collect()
     };
     assert_eq!((counts(false), counts(true)), (vec![("price".to_owned(), 2)], vec![("_before_price".to_owned(), 1)]));
     stack.drop_database(&database).await;

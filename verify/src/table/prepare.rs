@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use millrace_consumer::plan::{BEFORE, PlanColumn};
+use millrace_consumer::decode::plan::{BEFORE, PlanColumn};
 use millrace_consumer::rules::{Mode, matches};
-use millrace_consumer::target::Look;
+use millrace_consumer::table::target::Look;
 use millrace_producer::encode::TablePlan;
 use millrace_producer::expression::Context;
 use millrace_producer::rules::Output;

@@ -211,7 +211,7 @@ impl TableRun {
                     let cells = cell::cells(&types, row);
                     let shown = |(column, cell): (&Selected, &&[u8])| (column.name.to_string(), cell::shown(column.of, cell));
                     let key: Vec<(String, String)> = if row == [cell::UNFIT] {
-                        vec![("row".to_owned(), cell::shown(millrace_consumer::types::Scalar::String, row))]
+                        vec![("row".to_owned(), cell::shown(millrace_consumer::decode::types::Scalar::String, row))]
                     } else {
                         columns.iter().zip(&cells).map(shown).collect()
                     };

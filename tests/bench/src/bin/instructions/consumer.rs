@@ -5,16 +5,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millrace_consumer::batch::Batch;
-use millrace_consumer::envelope::Envelope;
+use millrace_consumer::decode::envelope::Envelope;
+use millrace_consumer::decode::plan::{NOTHING_KEPT, NOTHING_SKIPPED, RowOptions, RowPlan};
+use millrace_consumer::decode::schema::Node;
 use millrace_consumer::error::Place;
-use millrace_consumer::job::{Done, Job, LoadedRows};
-use millrace_consumer::loader::{Limits, Loader};
-use millrace_consumer::plan::{NOTHING_KEPT, NOTHING_SKIPPED, RowOptions, RowPlan};
+use millrace_consumer::load::batch::Batch;
+use millrace_consumer::load::job::{Done, Job, LoadedRows};
+use millrace_consumer::load::loader::{Limits, Loader};
+use millrace_consumer::load::topic::{Incoming, Outcome, Topic};
 use millrace_consumer::rules::{Mode, Rules, TableRule};
-use millrace_consumer::schema::Node;
-use millrace_consumer::target::{Insert, Plan, Prepared, Target};
-use millrace_consumer::topic::{Incoming, Outcome, Topic};
+use millrace_consumer::table::target::{Insert, Plan, Prepared, Target};
 use millrace_schemas::avro::{SchemaOptions, value_schema};
 use millrace_schemas::registry::{SchemaId, frame};
 use millrace_schemas::shape::{Column, ColumnType, TableShape, TextKind};

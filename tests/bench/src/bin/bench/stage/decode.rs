@@ -5,12 +5,12 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use millrace_consumer::batch::Batch;
 use millrace_consumer::clickhouse::{ClickHouse, SealedBlock};
+use millrace_consumer::load::batch::Batch;
+use millrace_consumer::load::topic::{Incoming, Outcome, Topic};
 use millrace_consumer::rules::Rules;
 use millrace_consumer::settings::Settings;
-use millrace_consumer::target::Preparer;
-use millrace_consumer::topic::{Incoming, Outcome, Topic};
+use millrace_consumer::table::target::Preparer;
 use millrace_schemas::registry::Registry;
 use millrace_tests::failure::{Context, Failure, Result};
 use rdkafka::message::Message as _;
