@@ -13,9 +13,11 @@ use millrace_schemas::registry::{Registry, SchemaId, unframe};
 use millrace_schemas::service::page::aligned;
 use serde_json::json;
 
+use crate::clickhouse::SealedBlock;
 use crate::dead_letters::queue::{DeadLetterQueue, Letter};
 use crate::error::{Error, Place};
 use crate::load::batch::Batch;
+use crate::load::loading::{SPENT_MAX, acknowledged_in_vain};
 use crate::load::topic::{Incoming, Outcome, Topic};
 use crate::rules::{Mode, matches};
 use crate::settings::Settings;
@@ -153,17 +155,28 @@ impl Dlq {
             }
         }
         let once = matches!(topic.mode(), Some(Mode::History | Mode::Append));
-        for mut block in batch.seal().0 {
-            if let (true, Some(target)) = (once, topic.target()) {
-                let Place { topic: name, partition, offset } = &letter.place;
-                let clickhouse = &self.preparer.clickhouse;
-                let there = clickhouse.offsets_present((&target.database, &target.table), (name, *partition), (*offset, offset + 1));
-                if !there.await?.is_empty() {
-                    continue;
-                }
-                block.token = Some(Arc::from(format!("millrace-letter/{}", shown(&letter.place))));
+        for block in batch.seal().0 {
+            match topic.target().filter(|_| once) {
+                Some(target) => self.insert_once(block, (&target.database, &target.table), &letter.place).await?,
+                None => self.preparer.clickhouse.insert(&block).await?,
             }
-            self.preparer.clickhouse.insert(&block).await?;
+        }
+        Ok(())
+    }
+
+    /// Inserts a letter's row until the table has it: a token that ClickHouse knows doesn't prove that (see [`crate::load`]'s `loading`).
+    async fn insert_once(&self, mut block: SealedBlock, table: (&str, &str), place: &Place) -> Result<(), Error> {
+        let clickhouse = &self.preparer.clickhouse;
+        let Place { topic, partition, offset } = place;
+        let token = format!("millrace-letter/{}", shown(place));
+        let mut spent = 0;
+        while clickhouse.offsets_present(table, (topic, *partition), (*offset, offset + 1)).await?.is_empty() {
+            if spent > SPENT_MAX {
+                return Err(acknowledged_in_vain(&(Arc::clone(topic), *partition), *offset, table));
+            }
+            block.token = Some(if spent == 0 { Arc::from(token.as_str()) } else { Arc::from(format!("{token}~{spent}")) });
+            clickhouse.insert(&block).await?;
+            spent += 1;
         }
         Ok(())
     }

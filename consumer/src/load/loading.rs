@@ -2,6 +2,10 @@
 //!
 //! Where rows must come once (G6), each insert has the token of its range, a range that may have been inserted before is compared with the table
 //! first, and nothing is sent when the recording of the range is so old that the partition may be somebody else's by now.
+//!
+//! A token that is known doesn't prove that its rows are there: a MergeTree without replicas writes the token down before the part, and one that is killed between
+//! the two takes the same insert for a repeated one ever after. So where an insert was sent before, its acknowledgement is compared with the table as well, and rows that aren't
+//! there are sent under another token.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::clickhouse::SealedBlock;
 use crate::dead_letters::letter::DeadLetter;
 use crate::error::{Disposition, Error, Place};
+use crate::kafka::TopicPartition;
 use crate::load::job::{Load, LoadedRows, Once};
 use crate::load::jobs::{Jobs, Retry};
 use crate::status::TableLabel;
@@ -18,6 +23,8 @@ use crate::status::TableLabel;
 const CONFIRMED_MAX: Duration = Duration::from_secs(5);
 /// Rows of one batch that ClickHouse may refuse one by one: each costs as many inserts as its block has halves.
 const REFUSED_MAX: usize = 100;
+/// Tokens of one piece that ClickHouse may know without having its rows. Each costs it a crash between two writes.
+pub(crate) const SPENT_MAX: u32 = 5;
 
 /// A batch being loaded.
 pub(crate) struct Loading<'a> {
@@ -80,10 +87,22 @@ impl<'a> Loading<'a> {
         let blocks: Vec<_> = self.load.blocks.iter().cloned().enumerate().collect();
         for (index, block) in blocks {
             let mut pieces = Pieces::of(&block);
-            while let Some(rows) = pieces.next(&block, &present) {
-                let part = piece(self.load, &block, index, &rows);
+            while let Some(piece) = pieces.next(&block, &present) {
+                let part = part(self.load, &block, index, &piece);
+                let Piece { rows, spent } = piece;
                 match self.insert(&part).await {
-                    Ok(()) => {
+                    Ok(sent) => {
+                        if let Some(once) = self.load.once.as_ref().filter(|once| once.again || sent == Sent::Again) {
+                            present = self.ask(once).await?;
+                            if !is_present(&block, &rows, &present) {
+                                if spent >= SPENT_MAX {
+                                    let (database, table) = &once.table;
+                                    return Err(acknowledged_in_vain(&once.partition, once.range.from, (database, table)));
+                                }
+                                pieces.spent();
+                                continue;
+                            }
+                        }
                         self.rows += u64::try_from(rows.len()).unwrap_or(0);
                         pieces.done();
                     }
@@ -140,10 +159,11 @@ impl<'a> Loading<'a> {
         }
     }
 
-    /// Sends a block until ClickHouse has it. After an unknown outcome it is sent again: its rows replace themselves, or its token is known.
-    async fn insert(&mut self, block: &SealedBlock) -> Result<(), Error> {
+    /// Sends a block until ClickHouse acknowledges it. After an unknown outcome it is sent again: its rows replace themselves, or its token is known.
+    async fn insert(&mut self, block: &SealedBlock) -> Result<Sent, Error> {
         let what = format!("insert into {}", block.table);
         let mut retry = Retry::new(&what, self.jobs);
+        let mut sent = Sent::Once;
         let started = loop {
             if self.load.once.as_ref().is_some_and(|once| once.confirmed.is_none_or(|at| at.elapsed() > CONFIRMED_MAX)) {
                 return Err(Error::Unconfirmed);
@@ -154,6 +174,7 @@ impl<'a> Loading<'a> {
                 Ok(()) => break started,
                 Err(error) => retry.failed(error).await?,
             }
+            sent = Sent::Again;
         };
         retry.succeeded();
         let label = TableLabel { table: block.table.to_string() };
@@ -164,7 +185,7 @@ impl<'a> Loading<'a> {
         metrics.rows.get_or_create(&label).inc_by(block.rows.rows() as u64);
         metrics.bytes.get_or_create(&label).inc_by(block.rows.bytes() as u64);
         metrics.inserts.get_or_create(&label).inc();
-        Ok(())
+        Ok(sent)
     }
 
     /// The refused rows' records, read again from Kafka: only there they are as they were written.
@@ -199,27 +220,55 @@ impl<'a> Loading<'a> {
     }
 }
 
+/// Whether an insert was acknowledged the first time that it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Once,
+    Again,
+}
+
+/// The error of rows that ClickHouse takes under any token and doesn't have.
+#[cold]
+pub(crate) fn acknowledged_in_vain((topic, partition): &TopicPartition, offset: i64, (database, table): (&str, &str)) -> Error {
+    let place = Place { topic: Arc::clone(topic), partition: *partition, offset };
+    let reason = format!(
+        "ClickHouse acknowledges its row again and again, and table {database}.{table} doesn't have it; look for what deletes or hides rows (mutations, TTL, row policies), then start \
+         the consumer again"
+    );
+    Error::Refused { place, reason }
+}
+
+/// Rows of a block that are inserted together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// The rows.
+    pub(crate) rows: Range<usize>,
+    /// How many of its tokens ClickHouse knows without having its rows.
+    pub(crate) spent: u32,
+}
+
 /// The pieces of a block that are still to be inserted: the whole, halves, quarters …, and nothing else. So whoever repeats a range sends the same
 /// pieces under the same tokens, whatever an earlier try had found in the table.
 #[derive(Debug)]
 pub(crate) struct Pieces {
     /// The last one is next.
-    left: Vec<Range<usize>>,
+    left: Vec<Piece>,
 }
 
 impl Pieces {
     /// The whole of a block.
     pub(crate) fn of(block: &SealedBlock) -> Self {
-        Self { left: std::iter::once(0..block.rows.rows()).collect() }
+        Self { left: vec![Piece { rows: 0..block.rows.rows(), spent: 0 }] }
     }
 
     /// The next piece of which the table has no row.
-    pub(crate) fn next(&mut self, block: &SealedBlock, present: &[i64]) -> Option<Range<usize>> {
-        while let Some(rows) = self.left.last().cloned() {
+    pub(crate) fn next(&mut self, block: &SealedBlock, present: &[i64]) -> Option<Piece> {
+        while let Some(piece) = self.left.last() {
+            let rows = piece.rows.clone();
             let is_there = |row: usize| block.origins.get(row).is_some_and(|(_, offset)| present.binary_search(&offset).is_ok());
             let there = if present.is_empty() { 0 } else { rows.clone().filter(|row| is_there(*row)).count() };
             match there {
-                0 if !rows.is_empty() => return Some(rows),
+                0 if !rows.is_empty() => return Some(piece.clone()),
                 there if there == rows.len() => self.done(),
                 _ => self.refused(&rows),
             }
@@ -232,27 +281,39 @@ impl Pieces {
         self.left.pop();
     }
 
+    /// ClickHouse knows the piece's token, and doesn't have its rows: it is sent under another one.
+    pub(crate) fn spent(&mut self) {
+        if let Some(piece) = self.left.last_mut() {
+            piece.spent += 1;
+        }
+    }
+
     /// The piece can't be inserted as a whole.
     pub(crate) fn refused(&mut self, rows: &Range<usize>) {
         self.left.pop();
         let middle = rows.start + rows.len() / 2;
-        self.left.push(middle..rows.end);
-        self.left.push(rows.start..middle);
+        self.left.extend([middle..rows.end, rows.start..middle].map(|rows| Piece { rows, spent: 0 }));
     }
 }
 
 /// Whether the table has all rows of a piece.
-fn is_present(block: &SealedBlock, rows: &Range<usize>, present: &[i64]) -> bool {
+pub(crate) fn is_present(block: &SealedBlock, rows: &Range<usize>, present: &[i64]) -> bool {
     let is_there = |row: usize| block.origins.get(row).is_some_and(|(_, offset)| present.binary_search(&offset).is_ok());
     !present.is_empty() && rows.clone().all(is_there)
 }
 
 /// A piece of a block of a load, under a token that only it has: the same piece of the same range has it again.
-pub(crate) fn piece(load: &Load, block: &SealedBlock, index: usize, rows: &Range<usize>) -> SealedBlock {
+pub(crate) fn part(load: &Load, block: &SealedBlock, index: usize, Piece { rows, spent }: &Piece) -> SealedBlock {
     let whole = *rows == (0..block.rows.rows());
     let token = load.once.as_ref().map(|once| {
-        let token = once.range.token(&once.partition.0, once.partition.1);
-        Arc::from(if whole { format!("{token}#{index}") } else { format!("{token}#{index}/{}-{}", rows.start, rows.end) })
+        let mut token = format!("{}#{index}", once.range.token(&once.partition.0, once.partition.1));
+        if !whole {
+            token.push_str(&format!("/{}-{}", rows.start, rows.end));
+        }
+        if *spent > 0 {
+            token.push_str(&format!("~{spent}"));
+        }
+        Arc::from(token)
     });
     let (of, origins) = if whole {
         (block.rows.clone(), block.origins.clone())
@@ -301,7 +362,7 @@ mod tests {
             let mut there: Vec<usize> = present.iter().map(|offset| usize::try_from(*offset).unwrap()).filter(|row| *row < rows).collect();
             let mut refused = Vec::new();
             let mut pieces = Pieces::of(&block);
-            while let Some(piece) = pieces.next(&block, &present) {
+            while let Some(Piece { rows: piece, .. }) = pieces.next(&block, &present) {
                 prop_assert!(possible.contains(&piece));
                 match (piece.clone().any(|row| bad.contains(&row)), piece.len()) {
                     (false, _) => there.extend(piece),

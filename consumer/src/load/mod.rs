@@ -18,7 +18,7 @@ pub mod ranges;
 
 pub mod job;
 pub mod jobs;
-mod loading;
+pub(crate) mod loading;
 
 pub mod offsets;
 pub mod progress;

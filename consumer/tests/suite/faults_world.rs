@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
+use millrace_consumer::load::ranges::Range;
 use millrace_schemas::registry::unframe;
 use millrace_schemas::shape::{ColumnType, TableShape, TextKind};
 use millrace_tests::processes::{Binary, Process, free_address};
@@ -26,7 +27,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::pipeline::{committed, create_topic, ends};
+use super::pipeline::{committed, committed_with_ranges, create_topic, ends};
 use super::support::{Record, Stack, Writer, column, shape};
 
 pub(crate) const PARTITIONS: i32 = 4;
@@ -169,6 +170,21 @@ impl World {
     /// Records that were sent by now.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Deletes a table's rows of the ranges that are recorded and not committed: there must be some.
+    pub(crate) async fn delete_what_nobody_heard_of(&self, table: &str, partitions: i32) {
+        let topic = self.writers.iter().map(|[writer, _]| writer.topic.clone()).find(|topic| topic.ends_with(&format!(".{table}")));
+        let recorded = committed_with_ranges(&self.stack, &self.group, &topic.expect("a topic"), partitions);
+        let recorded = recorded.iter().filter_map(|(partition, (_, range))| Some((partition, (*range)?)));
+        let rows = |(partition, range): (&i32, Range)| {
+            format!("(_partition = {partition} AND _offset >= {} AND _offset < {})", range.from, range.to)
+        };
+        let rows = recorded.map(rows).collect::<Vec<_>>().join(" OR ");
+        let table = format!("`{}`.{table}", self.database);
+        self.wait_for(&format!("SELECT toString(count() > 0) AS v FROM {table} WHERE {rows}"), "1").await;
+        let delete = format!("ALTER TABLE {table} DELETE WHERE {rows} SETTINGS mutations_sync = 2");
+        self.stack.clickhouse().execute("delete rows", &delete).await.expect("deleted");
     }
 
     /// Ends the load, waits until all of it is committed, and judges.

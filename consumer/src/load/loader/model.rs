@@ -18,7 +18,7 @@ use crate::decode::envelope::Envelope;
 use crate::decode::plan::{NOTHING_KEPT, NOTHING_SKIPPED, RowOptions, RowPlan};
 use crate::decode::schema::{Kind, Node};
 use crate::error::clickhouse_code;
-use crate::load::loading::{Pieces, piece};
+use crate::load::loading::{Pieces, is_present, part};
 use crate::table::target::{Insert, Plan, Prepared, Request, Tombstones};
 
 const TOPIC: &str = "t.d.t";
@@ -163,6 +163,19 @@ impl Table {
         sent.1.iter().any(|origin| self.refused.contains(origin))
     }
 
+    /// The offsets of a range that it has.
+    fn present(&self, once: &Once) -> Vec<i64> {
+        let range = (once.id.partition, once.range.from)..(once.id.partition, once.range.to);
+        self.rows.range(range).map(|((_, offset), _)| *offset).collect()
+    }
+
+    /// It dies between writing a token down and storing its rows.
+    fn forget(&mut self, sent: Sent) {
+        if !self.refuses(&sent) {
+            self.tokens.extend(sent.0);
+        }
+    }
+
     fn insert(&mut self, sent: Sent) {
         if self.refuses(&sent) || sent.0.is_some_and(|token| !self.tokens.insert(token)) {
             return;
@@ -183,6 +196,8 @@ struct Task {
     job: Job,
     present: Option<Vec<i64>>,
     sent: bool,
+    /// Whether the next piece was sent before, and nobody knows what became of it.
+    unanswered: bool,
     block: usize,
     pieces: Option<Pieces>,
     refused: Vec<(i32, i64)>,
@@ -194,8 +209,9 @@ impl Task {
         let Job::Load(load) = &self.job else { return None };
         while let Some(block) = load.blocks.get(self.block) {
             let pieces = self.pieces.get_or_insert_with(|| Pieces::of(block));
-            if let Some(rows) = pieces.next(block, self.present.as_deref().unwrap_or_default()) {
-                return Some((self.block, rows.clone(), piece(load, block, self.block, &rows)));
+            if let Some(piece) = pieces.next(block, self.present.as_deref().unwrap_or_default()) {
+                let part = part(load, block, self.block, &piece);
+                return Some((self.block, piece.rows, part));
             }
             (self.block, self.pieces) = (self.block + 1, None);
         }
@@ -331,7 +347,7 @@ impl World {
         let of = &mut self.consumers[who];
         of.loader.measure();
         for job in of.loader.jobs(self.now) {
-            of.tasks.push(Task { job, present: None, sent: false, block: 0, pieces: None, refused: Vec::new() });
+            of.tasks.push(Task { job, present: None, sent: false, unanswered: false, block: 0, pieces: None, refused: Vec::new() });
         }
         for (id, from) in of.loader.rewinds().into_iter().filter(|_| seeks) {
             let log = &self.logs[usize::try_from(id.1).unwrap()];
@@ -455,29 +471,32 @@ impl World {
         }
         let Job::Load(load) = &mut task.job else { panic!("{:?}", task.job) };
         if let (None, Some(once)) = (&task.present, &mut load.once) {
-            let asked = || {
-                let (from, to) = ((once.id.partition, once.range.from), (once.id.partition, once.range.to));
-                self.table.rows.range(from..to).map(|((_, offset), _)| *offset).collect()
-            };
-            task.present = Some(once.present.take().unwrap_or_else(|| if once.again { asked() } else { Vec::new() }));
+            task.present = Some(once.present.take().unwrap_or_else(|| if once.again { self.table.present(once) } else { Vec::new() }));
         }
-        let is_once = load.once.is_some();
+        let once = load.once.clone();
         let Some((index, rows, block)) = task.next() else {
             self.finish(who, task);
             return true;
         };
         let sent = sent(&block);
         match how {
-            0 if is_once => return self.unconfirmed(who, task),
+            0 if once.is_some() => return self.unconfirmed(who, task),
             1 if refresh().is_some() => {
                 let Job::Load(load) = task.job else { return false };
                 self.end(who, Done::Loaded { load: emptied(load), result: Err(refresh().unwrap()) });
                 return true;
             }
             // Without an answer it is sent again.
-            2 => self.table.insert(sent),
-            3 => self.table.late.push(sent),
+            2..=4 => {
+                match how {
+                    2 => self.table.insert(sent),
+                    3 => self.table.late.push(sent),
+                    _ => self.table.forget(sent),
+                }
+                task.unanswered = true;
+            }
             _ if self.table.refuses(&sent) => {
+                task.unanswered = false;
                 if rows.len() > 1 {
                     task.pieces.as_mut().unwrap().refused(&rows);
                 } else {
@@ -488,7 +507,19 @@ impl World {
             }
             _ => {
                 self.table.insert(sent);
-                task.pieces.as_mut().unwrap().done();
+                let mut there = true;
+                if let Some(once) = once.filter(|once| once.again || std::mem::take(&mut task.unanswered)) {
+                    let present = self.table.present(&once);
+                    there = is_present(&block, &(0..rows.len()), &present);
+                    task.present = Some(present);
+                }
+                let pieces = task.pieces.as_mut().unwrap();
+                if there {
+                    pieces.done()
+                } else {
+                    pieces.spent()
+                }
+                task.unanswered = false;
             }
         }
         task.sent = true;
