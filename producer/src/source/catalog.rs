@@ -8,11 +8,14 @@ use mysql_async::Value;
 
 use super::column_type;
 use super::connect::Session;
-use super::error::SourceError;
+use super::error::{Disposition, SourceError};
 use super::index::{Index, IndexPart, key};
 use super::select::in_utf8;
 use super::selection::TableFilter;
 use crate::decode::defaults;
+
+/// How often a table is read again that changes while it is read.
+const READ_AGAIN_MAX: usize = 5;
 
 /// A table as the catalogue has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,7 +86,9 @@ pub(super) async fn each(session: &mut Session, filter: &TableFilter, keys: &Key
             // Gone between two queries: dropped.
             let Some(columns) = columns.remove(&name) else { continue };
             let indexes = indexes.remove(&name).unwrap_or_default();
-            let table = match assemble(session, &database, &name, columns, indexes, keys).await {
+            let first = assemble(session, &database, &name, columns, indexes, keys).await;
+            let Some(described) = settled(session, (&database, &name), keys, first).await else { continue };
+            let table = match described {
                 Err(error) if !matches!(error, SourceError::Table { .. } | SourceError::Server { .. }) => return Err(error),
                 table => table,
             };
@@ -91,6 +96,22 @@ pub(super) async fn each(session: &mut Session, filter: &TableFilter, keys: &Key
         }
     }
     Ok(tables)
+}
+
+/// A table's description, read again where the table changed between two queries; none where it was dropped.
+async fn settled(
+    session: &mut Session,
+    (database, name): (&str, &str),
+    keys: &KeyOverrides,
+    mut described: Result<Table, SourceError>,
+) -> Option<Result<Table, SourceError>> {
+    for _ in 0..READ_AGAIN_MAX {
+        if !described.as_ref().is_err_and(|error| error.disposition() == Disposition::TableChanged) {
+            break;
+        }
+        described = table(session, database, name, keys).await.transpose()?;
+    }
+    Some(described)
 }
 
 /// The collations of the columns of characters, by table and column: of all tables of the database, or of one.

@@ -1,6 +1,7 @@
 //! Shapes, keys and defaults as the catalogue tells them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use millrace_producer::source::catalog::{self, KeyOverrides, Table};
 use millrace_producer::source::{SourceError, TableFilter};
@@ -228,6 +229,37 @@ async fn collations_name_their_charsets() {
         for (id, charset) in [(8, "latin1"), (28, "gbk"), (45, "utf8mb4"), (63, "binary"), (255, "utf8mb4")] {
             assert_eq!(charsets[&id], charset);
         }
+        user.drop().await;
+    })
+    .await;
+}
+
+/// A table may be dropped after its columns were listed and before its defaults are evaluated: it is no table then, and no error.
+#[tokio::test]
+async fn a_table_that_is_dropped_while_tables_are_listed_is_none() {
+    with_database(|mut database: Database| async move {
+        let user = User::new(&mut database).await;
+        let filter = TableFilter::new(&[format!("{}.*", user.database.name)], &[]).unwrap();
+        let mut session = user.session().await;
+        let keys = KeyOverrides::new();
+        let over = AtomicBool::new(false);
+        let come_and_go = async {
+            for _ in 0..150 {
+                user.database.run("CREATE TABLE t (id INT PRIMARY KEY, a INT DEFAULT 5)").await;
+                user.database.run("DROP TABLE t").await;
+            }
+            over.store(true, Ordering::Relaxed);
+        };
+        let list = async {
+            let mut found = [0, 0];
+            while !over.load(Ordering::Relaxed) {
+                found[catalog::tables(&mut session, &filter, &keys).await.unwrap().len()] += 1;
+            }
+            found
+        };
+        let ((), found) = tokio::join!(come_and_go, list);
+        assert!(found[0] > 0 && found[1] > 0, "without it and with it: {found:?}");
+        drop(session);
         user.drop().await;
     })
     .await;
