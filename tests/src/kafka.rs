@@ -30,7 +30,7 @@ pub async fn topics(stack: &Stack, prefix: &str) -> Result<Vec<(String, i32)>> {
     let (config, prefix) = (config(stack), prefix.to_owned());
     tokio::task::spawn_blocking(move || {
         let client: BaseConsumer = config.create()?;
-        let metadata = client.fetch_metadata(None, TIMEOUT).context("asking Kafka for its topics")?;
+        let metadata = client.fetch_metadata(None, TIMEOUT_OF_MANY).context("asking Kafka for its topics")?;
         let found = metadata.topics().iter().filter(|topic| topic.name().starts_with(&prefix));
         let mut found: Vec<_> =
             found.map(|topic| (topic.name().to_owned(), i32::try_from(topic.partitions().len()).unwrap_or(0))).collect();
