@@ -17,7 +17,7 @@ use crate::clickhouse::SealedBlock;
 use crate::dead_letters::queue::{DeadLetterQueue, Letter};
 use crate::error::{Error, Place};
 use crate::load::batch::Batch;
-use crate::load::loading::{SPENT_MAX, acknowledged_in_vain};
+use crate::load::loading::{SPENT_MAX, acknowledged_in_vain, unspent};
 use crate::load::topic::{Incoming, Outcome, Topic};
 use crate::rules::{Mode, matches};
 use crate::settings::Settings;
@@ -168,13 +168,12 @@ impl Dlq {
     async fn insert_once(&self, mut block: SealedBlock, table: (&str, &str), place: &Place) -> Result<(), Error> {
         let clickhouse = &self.preparer.clickhouse;
         let Place { topic, partition, offset } = place;
-        let token = format!("millrace-letter/{}", shown(place));
         let mut spent = 0;
         while clickhouse.offsets_present(table, (topic, *partition), (*offset, offset + 1)).await?.is_empty() {
             if spent > SPENT_MAX {
                 return Err(acknowledged_in_vain(&(Arc::clone(topic), *partition), *offset, table));
             }
-            block.token = Some(if spent == 0 { Arc::from(token.as_str()) } else { Arc::from(format!("{token}~{spent}")) });
+            block.token = Some(unspent(format!("millrace-letter/{}", shown(place)), spent));
             clickhouse.insert(&block).await?;
             spent += 1;
         }

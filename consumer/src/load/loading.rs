@@ -220,6 +220,11 @@ impl<'a> Loading<'a> {
     }
 }
 
+/// The token in the place of so many that ClickHouse knows without having their rows.
+pub(crate) fn unspent(token: String, spent: u32) -> Arc<str> {
+    if spent == 0 { Arc::from(token) } else { Arc::from(format!("{token}~{spent}")) }
+}
+
 /// Whether an insert was acknowledged the first time that it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
@@ -310,10 +315,7 @@ pub(crate) fn part(load: &Load, block: &SealedBlock, index: usize, Piece { rows,
         if !whole {
             token.push_str(&format!("/{}-{}", rows.start, rows.end));
         }
-        if *spent > 0 {
-            token.push_str(&format!("~{spent}"));
-        }
-        Arc::from(token)
+        unspent(token, *spent)
     });
     let (of, origins) = if whole {
         (block.rows.clone(), block.origins.clone())
