@@ -34,20 +34,13 @@ enum Kind {
     Utf8,
     Utf8ThreeBytes,
     Ascii,
-    SingleByte(Arc<SingleByte>),
+    SingleByte(Arc<SingleByteTable>),
     MultiByte(&'static MultiByte),
     /// `ucs2` is UTF-16 without surrogates.
     Ucs2,
     Utf16BigEndian,
     Utf16LittleEndian,
     Utf32,
-}
-
-#[derive(Debug)]
-struct SingleByte {
-    table: SingleByteTable,
-    /// Whether the bytes below 0x80 are ASCII, so that runs of them can be copied; not so in swe7.
-    is_ascii_superset: bool,
 }
 
 /// The single-byte character sets of MySQL 8.0 to 9 (`information_schema.character_sets`, maxlen 1)
@@ -117,9 +110,8 @@ impl Charset {
         if let Some(name) = single_byte_name(name) {
             let table = table.ok_or_else(|| CharsetError::TableMissing { name: name.to_owned() })?;
             let ascii = (0_u8..0x80).map(|byte| Some(char::from(byte)));
-            let single = SingleByte { table: *table, is_ascii_superset: table.iter().copied().take(0x80).eq(ascii) };
-            let is_ascii_superset = single.is_ascii_superset;
-            return Ok(Self { name, bytes_per_char_max: 1, is_ascii_superset, kind: Kind::SingleByte(Arc::new(single)) });
+            let is_ascii_superset = table.iter().copied().take(0x80).eq(ascii);
+            return Ok(Self { name, bytes_per_char_max: 1, is_ascii_superset, kind: Kind::SingleByte(Arc::new(*table)) });
         }
         let (name, bytes_per_char_max, kind) = match name {
             "utf8mb4" => ("utf8mb4", 4, Kind::Utf8),
@@ -168,7 +160,7 @@ impl Charset {
     #[must_use]
     pub fn has_gaps(&self) -> bool {
         match &self.kind {
-            Kind::SingleByte(single) => single.table.contains(&None),
+            Kind::SingleByte(table) => table.contains(&None),
             Kind::MultiByte(_) => true,
             Kind::Utf8 | Kind::Utf8ThreeBytes | Kind::Ascii | Kind::Ucs2 | Kind::Utf16BigEndian | Kind::Utf16LittleEndian | Kind::Utf32 => {
                 false
@@ -206,7 +198,7 @@ impl Charset {
                 Some(at) => Err(at),
                 None => append_valid_utf8(bytes, out),
             },
-            Kind::SingleByte(single) => single.append_utf8(bytes, out),
+            Kind::SingleByte(table) => append_single_bytes(table, self.is_ascii_superset, bytes, out),
             Kind::MultiByte(multi) => multi.append_utf8(bytes, out),
             Kind::Ucs2 => append_units(bytes, out, |[a, b]: [u8; 2]| char::from_u32(u16::from_be_bytes([a, b]).into())),
             Kind::Utf16BigEndian => append_utf16(bytes, out, u16::from_be_bytes),
@@ -259,20 +251,19 @@ fn append_ascii<'a>(bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     rest
 }
 
-impl SingleByte {
-    fn append_utf8(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), usize> {
-        let mut rest = bytes;
-        loop {
-            if self.is_ascii_superset {
-                rest = append_ascii(rest, out);
-            }
-            let Some((byte, tail)) = rest.split_first() else {
-                return Ok(());
-            };
-            let character = self.table.get(usize::from(*byte)).copied().flatten();
-            push(character.ok_or(bytes.len() - rest.len())?, out);
-            rest = tail;
+/// Runs of ASCII are copied, where the set has it.
+fn append_single_bytes(table: &SingleByteTable, is_ascii_superset: bool, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), usize> {
+    let mut rest = bytes;
+    loop {
+        if is_ascii_superset {
+            rest = append_ascii(rest, out);
         }
+        let Some((byte, tail)) = rest.split_first() else {
+            return Ok(());
+        };
+        let character = table.get(usize::from(*byte)).copied().flatten();
+        push(character.ok_or(bytes.len() - rest.len())?, out);
+        rest = tail;
     }
 }
 
