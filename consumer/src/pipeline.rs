@@ -45,6 +45,8 @@ const COMMIT_RETRY: Duration = Duration::from_secs(1);
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(250);
 /// A part of the time, as its inverse, that showing the state may take: with many thousands of partitions it is shown less often.
 const PUBLISH_SHARE: u32 = 100;
+/// How rarely the state is shown, at most: a machine that stood still while it was shown once must not silence it for minutes.
+const PUBLISH_INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// After so long without a broker it is told.
 const KAFKA_GRACE: Duration = Duration::from_secs(5);
 /// How long leaving the group may take.
@@ -259,7 +261,7 @@ impl Pipeline {
             }
             self.progress.record(&self.loader, &self.jobs, now);
             self.published = Instant::now();
-            self.publish_pause = PUBLISH_INTERVAL.max(self.published.duration_since(started).saturating_mul(PUBLISH_SHARE));
+            self.publish_pause = publish_pause(self.published.duration_since(started));
         }
         Ok(())
     }
@@ -538,4 +540,21 @@ fn shown<'a>(partitions: impl IntoIterator<Item = &'a kafka::TopicPartition>) ->
         shown.push(format!("and {more} more"));
     }
     shown
+}
+
+/// How long the state isn't shown after showing it took so long.
+fn publish_pause(took: Duration) -> Duration {
+    took.saturating_mul(PUBLISH_SHARE).clamp(PUBLISH_INTERVAL, PUBLISH_INTERVAL_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_shown_soon_again_though_the_machine_stood_still_while_it_was_shown() {
+        assert_eq!(publish_pause(Duration::from_micros(10)), PUBLISH_INTERVAL);
+        assert_eq!(publish_pause(Duration::from_millis(20)), Duration::from_secs(2));
+        assert_eq!(publish_pause(Duration::from_secs(2)), PUBLISH_INTERVAL_MAX);
+    }
 }

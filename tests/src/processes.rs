@@ -15,6 +15,10 @@ use crate::wait::{Probe, until};
 /// How long a process may take until it works.
 pub const READY_WITHIN: Duration = Duration::from_secs(40);
 
+/// How much of its log a process leaves in the output of a test that failed.
+const TAIL_LINES: usize = 40;
+const TAIL_LINE_CHARS: usize = 400;
+
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Binary {
@@ -285,10 +289,20 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[allow(clippy::print_stdout, reason = "the harness shows a failed test's output")]
     fn drop(&mut self) {
+        let ended = self.child.try_wait().ok().flatten();
         // Errors mean that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log().unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            println!("{}, {}, logged last:", self.label, ended.map_or("running".to_owned(), |status| format!("ended before ({status})")));
+            for line in &lines[lines.len().saturating_sub(TAIL_LINES)..] {
+                println!("{}", line.chars().take(TAIL_LINE_CHARS).collect::<String>());
+            }
+        }
     }
 }
 
