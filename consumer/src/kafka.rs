@@ -4,6 +4,7 @@
 //! answers it once the partitions' rows are in ClickHouse. Polling goes on meanwhile, so that the membership stays; but librdkafka fetches
 //! nothing until it is answered, of the other partitions neither.
 
+mod client;
 mod records;
 mod statistics;
 
@@ -17,9 +18,8 @@ use std::time::{Duration, Instant};
 
 use millrace_schemas::names::{DROPPED_HEADER, SEQ_HEADER};
 use millrace_schemas::registry::frame::{self, Half};
-use millrace_schemas::settings::Properties;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -28,7 +28,6 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::error::Error;
-use crate::load::internal;
 use crate::load::ranges::Range;
 use crate::settings::Settings;
 
@@ -38,8 +37,6 @@ use records::Records;
 /// A partition by its topic's name.
 pub type TopicPartition = (Arc<str>, i32);
 
-/// How often librdkafka tells its statistics, from which lag and the group's state are taken.
-const STATISTICS_INTERVAL_MS: &str = "1000";
 /// How long the group's offsets are waited for; polling stands still meanwhile.
 const POSITIONS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a partition's new position is waited for.
@@ -129,6 +126,7 @@ pub struct End {
     pub committed: Option<i64>,
 }
 
+#[derive(Default)]
 struct Context {
     notes: Mutex<Vec<Note>>,
     view: Mutex<GroupView>,
@@ -327,11 +325,10 @@ impl Session {
     /// # Errors
     /// [`Error::KafkaProperties`], [`Error::Subscription`]
     pub fn join(settings: &Settings) -> Result<Self, Error> {
-        let context = Context { notes: Mutex::default(), view: Mutex::default(), closing: AtomicBool::new(false) };
-        let config = client_config(settings);
+        let config = client::config(settings);
         let brokers = Arc::from(config.get("bootstrap.servers").unwrap_or_default());
-        let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(Error::KafkaProperties)?;
-        let patterns: Vec<_> = settings.topics.iter().map(|topic| subscription(topic)).collect();
+        let consumer: BaseConsumer<Context> = config.create_with_context(Context::default()).map_err(Error::KafkaProperties)?;
+        let patterns: Vec<_> = settings.topics.iter().map(|topic| client::subscription(topic)).collect();
         let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
         consumer.subscribe(&patterns).map_err(Error::Subscription)?;
         let consumer = Arc::new(consumer);
@@ -636,56 +633,6 @@ fn refusal(code: RDKafkaErrorCode) -> Option<&'static str> {
     }
 }
 
-/// What librdkafka is told: the user's properties, and those that the guarantees rest on.
-fn client_config(settings: &Settings) -> ClientConfig {
-    let kafka: &Properties = &settings.kafka;
-    let mut config = ClientConfig::new();
-    let mut default = |name: &str, value: &str| {
-        if !kafka.contains_key(name) {
-            config.set(name, value);
-        }
-    };
-    default("client.id", "millrace-consumer");
-    default("queued.max.messages.kbytes", "16384");
-    default("fetch.queue.backoff.ms", "50");
-    default("statistics.interval.ms", STATISTICS_INTERVAL_MS);
-    // With KIP-848 the broker chooses: librdkafka refuses these properties then.
-    if kafka.get("group.protocol").is_none_or(|protocol| protocol != "consumer") {
-        default("partition.assignment.strategy", "cooperative-sticky");
-    }
-    for (name, value) in kafka {
-        config.set(name, value);
-    }
-    config
-        .set("group.id", &settings.group)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "earliest")
-        .set("isolation.level", "read_committed")
-        .set("enable.partition.eof", "true")
-        .set("topic.metadata.refresh.interval.ms", settings.topics_refresh.as_millis().to_string())
-        .set("topic.blacklist", internal::PATTERNS.join(","));
-    config
-}
-
-/// A topic's pattern as librdkafka subscribes to it: a plain name, or an anchored regular expression.
-fn subscription(pattern: &str) -> String {
-    if !pattern.contains(['*', '?']) {
-        return pattern.to_owned();
-    }
-    let mut regex = String::from("^");
-    for c in pattern.chars() {
-        match c {
-            '*' => regex.push_str(".*"),
-            '?' => regex.push('.'),
-            '.' => regex.push_str("\\."),
-            other => regex.push(other),
-        }
-    }
-    regex.push('$');
-    regex
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -699,12 +646,5 @@ mod tests {
         assert!(!takes_back(&[]));
         assert!(!takes_back(&[Note::Committed(Verdict::default()), refused()]));
         assert!(takes_back(&[refused(), Note::Revoke { partitions: TopicPartitionList::new(), lost: true }]));
-    }
-
-    #[test]
-    fn a_pattern_is_anchored_and_its_dots_are_dots() {
-        assert_eq!(subscription("shop.shop.*"), r"^shop\.shop\..*$");
-        assert_eq!(subscription("a-b.c_?"), r"^a-b\.c_.$");
-        assert_eq!(subscription("shop.shop.orders"), "shop.shop.orders");
     }
 }

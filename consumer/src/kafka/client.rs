@@ -1,0 +1,122 @@
+//! What librdkafka is told: the user's properties, those that the guarantees rest on, and how often it looks at its topics.
+
+use std::time::Duration;
+
+use millrace_schemas::settings::Properties;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::Consumer;
+use rdkafka::consumer::base_consumer::BaseConsumer;
+
+use super::Context;
+use crate::load::internal;
+use crate::rules::matches;
+use crate::settings::Settings;
+
+/// How often librdkafka tells its statistics, from which lag and the group's state are taken.
+const STATISTICS_INTERVAL: Duration = Duration::from_secs(1);
+/// What each topic adds to the pauses between its looks at all topics.
+const PAUSE_OF_A_TOPIC: Duration = Duration::from_millis(6);
+/// The longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// How long the brokers are asked for their topics before the group is joined.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The properties of the member that is about to join the group. Asks the brokers how many topics it will have.
+pub(super) fn config(settings: &Settings) -> ClientConfig {
+    let mut config = properties(settings);
+    let topics = count_topics(config.clone(), settings).unwrap_or(0);
+    pace(&mut config, settings.topics_refresh, topics);
+    config
+}
+
+fn properties(settings: &Settings) -> ClientConfig {
+    let kafka: &Properties = &settings.kafka;
+    let mut config = ClientConfig::new();
+    let mut default = |name: &str, value: &str| {
+        if !kafka.contains_key(name) {
+            config.set(name, value);
+        }
+    };
+    default("client.id", "millrace-consumer");
+    default("queued.max.messages.kbytes", "16384");
+    default("fetch.queue.backoff.ms", "50");
+    // With KIP-848 the broker chooses: librdkafka refuses these properties then.
+    if kafka.get("group.protocol").is_none_or(|protocol| protocol != "consumer") {
+        default("partition.assignment.strategy", "cooperative-sticky");
+    }
+    for (name, value) in kafka {
+        config.set(name, value);
+    }
+    config
+        .set("group.id", &settings.group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("topic.blacklist", internal::PATTERNS.join(","));
+    config
+}
+
+/// How many topics there are to load; none where no broker tells it soon.
+fn count_topics(mut config: ClientConfig, settings: &Settings) -> Option<usize> {
+    config.set("statistics.interval.ms", "0");
+    let client: BaseConsumer<Context> = config.create_with_context(Context::default()).ok()?;
+    let metadata = client.fetch_metadata(None, COUNT_TIMEOUT).ok()?;
+    let loaded = |name: &str| !internal::is_internal(name) && settings.topics.iter().any(|pattern| matches(pattern, name));
+    Some(metadata.topics().iter().filter(|topic| loaded(topic.name())).count())
+}
+
+/// Has librdkafka look at thousands of topics less often than at a few. For each topic of the brokers' answer it goes through a list of all that it knows; and
+/// for its statistics it asks for the beginning of each partition's log, by timers that it keeps in a sorted list.
+fn pace(config: &mut ClientConfig, topics_refresh: Duration, topics: usize) {
+    let pause = PAUSE_OF_A_TOPIC.saturating_mul(u32::try_from(topics).unwrap_or(u32::MAX)).min(PAUSE_MAX);
+    if config.get("statistics.interval.ms").is_none() {
+        config.set("statistics.interval.ms", STATISTICS_INTERVAL.max(pause).as_millis().to_string());
+    }
+    config.set("topic.metadata.refresh.interval.ms", topics_refresh.max(pause).as_millis().to_string());
+}
+
+/// A topic's pattern as librdkafka subscribes to it: a plain name, or an anchored regular expression.
+pub(super) fn subscription(pattern: &str) -> String {
+    if !pattern.contains(['*', '?']) {
+        return pattern.to_owned();
+    }
+    let mut regex = String::from("^");
+    for c in pattern.chars() {
+        match c {
+            '*' => regex.push_str(".*"),
+            '?' => regex.push('.'),
+            '.' => regex.push_str("\\."),
+            other => regex.push(other),
+        }
+    }
+    regex.push('$');
+    regex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_anchored_and_its_dots_are_dots() {
+        assert_eq!(subscription("shop.shop.*"), r"^shop\.shop\..*$");
+        assert_eq!(subscription("a-b.c_?"), r"^a-b\.c_.$");
+        assert_eq!(subscription("shop.shop.orders"), "shop.shop.orders");
+    }
+
+    #[test]
+    fn thousands_of_topics_are_looked_at_less_often_but_for_what_is_set() {
+        let paced = |topics, set: &[(&str, &str)]| {
+            let mut config: ClientConfig = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            pace(&mut config, Duration::from_secs(5), topics);
+            ["statistics.interval.ms", "topic.metadata.refresh.interval.ms"].map(|name| config.get(name).unwrap_or_default().to_owned())
+        };
+        assert_eq!(paced(0, &[]), ["1000", "5000"]);
+        assert_eq!(paced(500, &[]), ["3000", "5000"]);
+        assert_eq!(paced(10_000, &[]), ["60000", "60000"]);
+        assert_eq!(paced(usize::MAX, &[]), ["300000", "300000"]);
+        assert_eq!(paced(10_000, &[("statistics.interval.ms", "2000")]), ["2000", "60000"]);
+    }
+}
