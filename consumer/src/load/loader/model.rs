@@ -12,14 +12,21 @@ use millrace_schemas::registry::frame;
 use millrace_schemas::settings::{Source, read};
 use proptest::prelude::*;
 
-use super::*;
+use super::partitions::STATISTICS_AFTER;
+use super::{Limits, Loader};
 use crate::clickhouse::SealedBlock;
 use crate::decode::envelope::Envelope;
 use crate::decode::plan::{NOTHING_KEPT, NOTHING_SKIPPED, RowOptions, RowPlan};
 use crate::decode::schema::{Kind, Node};
-use crate::error::clickhouse_code;
+use crate::error::{Disposition, Error, clickhouse_code};
+use crate::kafka::{Commit, TopicPartition};
+use crate::load::job::{Done, Job, Load, LoadedRows, Once};
+use crate::load::lane::SHARED;
 use crate::load::loading::{Pieces, is_present, part};
-use crate::table::target::{Insert, Plan, Prepared, Request, Tombstones};
+use crate::load::ranges::Range;
+use crate::load::topic::Incoming;
+use crate::rules::{Mode, Rules};
+use crate::table::target::{Insert, Plan, Prepared, Request, Target, Tombstones};
 
 const TOPIC: &str = "t.d.t";
 const PARTITIONS: i32 = 2;
