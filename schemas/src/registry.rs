@@ -214,7 +214,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Incompatible`] with the registry's reason; else as the call failed.
+    /// [`RegistryError::Incompatible`] with the registry's reason, or [`RegistryError::Contradicting`]; else as the call failed.
     pub async fn register(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
         let key = (subject.to_owned(), self.inner.digests.each_ref().map(|digest| digest.hash_one(schema)));
         let register = async || {
@@ -235,6 +235,10 @@ impl Registry {
                             return Ok(id);
                         }
                         tokio::time::sleep(CONFLICT_PAUSE * tries).await;
+                    }
+                    // Nothing is incompatible with a subject that has no schema.
+                    Err(RegistryError::Incompatible { subject, reason }) if self.latest(&subject).await? == None => {
+                        return Err(RegistryError::Contradicting { subject, reason });
                     }
                     posted => return posted,
                 }

@@ -77,6 +77,16 @@ pub enum RegistryError {
         /// The registry's own words.
         reason: String,
     },
+    /// 409 for a subject that has no schema, again and again. Transient: nothing of ours is at fault.
+    #[error(
+        "the schema registry takes no schema of subject \"{subject}\" ({reason}), though it has none of it by its own words: it has lost a part of the subject. Restore the registry's storage, or delete what is left (DELETE /subjects/{subject}); it is tried again meanwhile"
+    )]
+    Contradicting {
+        /// The subject.
+        subject: String,
+        /// The registry's own words.
+        reason: String,
+    },
     /// 422: the registry finds the schema, or a value of the call, invalid.
     #[error(
         "the schema registry at {url} can't {what}: status 422, {reason}; this is a defect, please report it with the table's definition"
@@ -180,7 +190,7 @@ impl RegistryError {
     /// Whether the same call may succeed later, without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Unavailable { .. } => true,
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Unavailable { .. } | Self::Contradicting { .. } => true,
             Self::Unauthorized { .. }
             | Self::NotFound { .. }
             | Self::Incompatible { .. }

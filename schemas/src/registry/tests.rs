@@ -101,6 +101,22 @@ async fn a_schema_that_another_client_registers_meanwhile_is_not_incompatible() 
     assert_eq!(registry.register("t-value", "\"long\"").await.unwrap(), 5);
 }
 
+/// Apicurio on H2, when another subject is deleted in the same moment: it keeps the subject and loses the content of its only version.
+#[tokio::test]
+async fn a_subject_that_is_there_and_has_no_schema_is_the_registrys_fault() {
+    let taken = r#"{"error_code":409,"message":"An artifact with ID 't-value' in group 'null' already exists."}"#;
+    let absent = r#"{"error_code":40401,"message":"No artifact with ID 't-value' in group 'null' was found."}"#;
+    let mut script = vec![reply(404, absent), reply(409, taken), reply(404, absent)];
+    for _ in 0..CONFLICTS_MAX {
+        script.extend([reply(404, absent), reply(409, taken)]);
+    }
+    script.push(reply(404, absent));
+    let stand_in = StandIn::scripted(script).await;
+    let error = client(&stand_in).register("t-value", "\"long\"").await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("DELETE /subjects/t-value"), "{error}");
+    assert_eq!(stand_in.lines().last().unwrap(), "GET /subjects/t-value/versions/latest");
+}
+
 #[tokio::test]
 async fn each_status_has_its_error() {
     let body = r#"{"error_code":1,"message":"said so"}"#;
