@@ -309,6 +309,7 @@ pub struct Session {
     commits: Option<Sender<Vec<Commit>>>,
     committer: Option<JoinHandle<()>>,
     brokers: Arc<str>,
+    statistics_interval: Duration,
     revoking: Option<TopicPartitionList>,
     paused: BTreeSet<TopicPartition>,
 }
@@ -327,6 +328,7 @@ impl Session {
     pub fn join(settings: &Settings) -> Result<Self, Error> {
         let config = client::config(settings);
         let brokers = Arc::from(config.get("bootstrap.servers").unwrap_or_default());
+        let statistics_interval = client::statistics_interval(&config);
         let consumer: BaseConsumer<Context> = config.create_with_context(Context::default()).map_err(Error::KafkaProperties)?;
         let patterns: Vec<_> = settings.topics.iter().map(|topic| client::subscription(topic)).collect();
         let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
@@ -337,7 +339,16 @@ impl Session {
         let committer = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(move || commit_all(&committing, &requests));
         let committer = committer.map_err(|error| Error::Defect(format!("could not start a thread: {error}")))?;
         let records = Records::new(&consumer)?;
-        Ok(Self { records, consumer, commits: Some(commits), committer: Some(committer), brokers, revoking: None, paused: BTreeSet::new() })
+        Ok(Self {
+            records,
+            consumer,
+            commits: Some(commits),
+            committer: Some(committer),
+            brokers,
+            statistics_interval,
+            revoking: None,
+            paused: BTreeSet::new(),
+        })
     }
 
     /// The brokers it was told to use.
@@ -494,6 +505,12 @@ impl Session {
             // The other end goes only when the session does.
             let _ = commits.send(offsets);
         }
+    }
+
+    /// How often the statistics come.
+    #[must_use]
+    pub fn statistics_interval(&self) -> Duration {
+        self.statistics_interval
     }
 
     /// What the statistics said last.

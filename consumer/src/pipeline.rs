@@ -321,6 +321,9 @@ impl Pipeline {
                 Event::Assigned(partitions) => {
                     tracing::info!(partitions = ?shown(partitions.iter().map(|assigned| &assigned.partition)), "partitions assigned");
                     self.status.set_joined(true);
+                    // With thousands of topics the statistics tell it a minute later.
+                    self.status.kafka.answered("Kafka");
+                    self.brokers_seen = now;
                     for Assigned { partition, committed, range } in &partitions {
                         self.loader.assign(partition, *committed, *range);
                     }
@@ -428,7 +431,10 @@ impl Pipeline {
         if view.brokers_up > 0 {
             self.brokers_seen = now;
             self.status.kafka.answered("Kafka");
-        } else if now.duration_since(self.brokers_seen) > KAFKA_GRACE && self.status.kafka.failed() {
+        } else if now.duration_since(self.brokers_seen)
+            > KAFKA_GRACE + view.at.map_or(self.session.statistics_interval(), |_| Duration::ZERO)
+            && self.status.kafka.failed()
+        {
             let brokers = self.session.brokers();
             tracing::warn!(%brokers, "can't reach Kafka; check that it runs and kafka.bootstrap.servers, security.protocol and the network; trying on");
         }

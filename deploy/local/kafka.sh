@@ -62,7 +62,8 @@ kafka_cluster_id() {
 }
 
 start_kafka() {
-  spawn kafka "$(java_command)" -Xmx512m -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -Djava.awt.headless=true \
+  # For 10,000 topics and a consumer of them all half of it isn't enough.
+  spawn kafka "$(java_command)" -Xmx1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -Djava.awt.headless=true \
     "-Dlog4j2.configurationFile=$here/log4j2.properties" -cp "$kafka_home/*" \
     kafka.Kafka "$state/kafka/server.properties"
 }

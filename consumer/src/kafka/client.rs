@@ -77,6 +77,11 @@ fn pace(config: &mut ClientConfig, topics_refresh: Duration, topics: usize) {
     config.set("topic.metadata.refresh.interval.ms", topics_refresh.max(pause).as_millis().to_string());
 }
 
+/// How often such a client's statistics come.
+pub(super) fn statistics_interval(config: &ClientConfig) -> Duration {
+    config.get("statistics.interval.ms").and_then(|ms| ms.parse().ok()).map_or(STATISTICS_INTERVAL, Duration::from_millis)
+}
+
 /// A topic's pattern as librdkafka subscribes to it: a plain name, or an anchored regular expression.
 pub(super) fn subscription(pattern: &str) -> String {
     if !pattern.contains(['*', '?']) {

@@ -378,7 +378,6 @@ impl Bench<'_> {
         let tables = self.options.idle_tables;
         say(&format!("\nidle: a consumer of {tables} tables in which nothing happens"));
         let found = idle::run(self.world, tables, IDLE_FOR).await?;
-        say(&screen::idle(&found));
         self.results.idle = Some(found);
         self.results.save(self.output)
     }

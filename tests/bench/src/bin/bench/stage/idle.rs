@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{WITHIN, consumer};
 use crate::figure::Idle;
-use crate::screen::say;
+use crate::screen::{self, say};
 use crate::usage::{self, Meter};
 use crate::world::{Profile, World, must_be_well};
 
@@ -49,17 +49,19 @@ pub(crate) async fn run(world: &World, tables: usize, lasting: Duration) -> Resu
     sleep(lasting).await;
     let (to, threads_to) = (meter.now()?, usage::threads(process.id())?);
     let run = meter.run(&from, &to, 1.0).context(&group)?;
-    consumer::stop(&mut process).await?;
-    world.drop_topics(&producer).await?;
-    world.drop_loaded(&group).await?;
     let cores = |cpu: &BTreeMap<String, f64>| cpu.iter().map(|(name, cpu)| (name.clone(), cpu / run.seconds)).collect();
     let used = |(name, to): (&String, &f64)| (name.clone(), to - threads_from.get(name).copied().unwrap_or(0.0));
-    Ok(Idle {
+    let found = Idle {
         tables: tables as u64,
         start_s,
         seconds: run.seconds,
         cores: cores(&run.cpu),
         threads: cores(&threads_to.iter().map(used).collect()),
         rss_mb: run.peak_mib,
-    })
+    };
+    say(&screen::idle(&found));
+    consumer::stop(&mut process).await?;
+    world.drop_topics(&producer).await?;
+    world.drop_loaded(&group).await?;
+    Ok(found)
 }
