@@ -1,15 +1,18 @@
 //! The two binaries as processes: started with a settings file and a log of their own, asked over HTTP, stopped, killed, started again.
 
 use std::fs::{File, OpenOptions};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::failure::{Context, Failure, Result};
+use crate::random::Random;
 use crate::wait::{Probe, until};
 
 /// How long a process may take until it works.
@@ -323,10 +326,43 @@ pub fn append(log: &Path) -> Result<File> {
     OpenOptions::new().create(true).append(true).open(log).context(log.display())
 }
 
-/// An address on this machine where nothing listens.
+/// The ports that [`free_address`] gives. Linux gives none of these to a client by itself (ip(7), `ip_local_port_range`, 32768 to 60999): another process's connection could
+/// have a port of those before the server that it was meant for, or while that is started again.
+const PORTS: Range<u16> = 20_000..32_000;
+
+/// An address on this machine where nothing listens, given once.
 ///
 /// # Errors
 /// If there is none.
 pub fn free_address() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+    static GIVEN: Mutex<Option<u16>> = Mutex::new(None);
+    let count = PORTS.end - PORTS.start;
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..count {
+        // Each process begins elsewhere.
+        let place = given.map_or_else(|| Random::new(Random::seed() ^ u64::from(std::process::id())).below(u64::from(count)), u64::from);
+        let place = u16::try_from(place).unwrap_or(0);
+        *given = Some((place + 1) % count);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORTS.start + place));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address.to_string());
+        }
+    }
+    Err(Failure::new(format!("no port from {} to {} is free", PORTS.start, PORTS.end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// A consumer that was killed and started again ended at once: a client had got its port meanwhile.
+    #[test]
+    fn a_free_address_is_given_once_and_from_those_that_no_client_gets() {
+        let given: BTreeSet<String> = (0..100).map(|_| free_address().expect("an address")).collect();
+        assert_eq!(given.len(), 100);
+        let ports = given.iter().map(|address| address.parse::<SocketAddr>().expect("an address").port());
+        assert!(ports.into_iter().all(|port| PORTS.contains(&port)));
+    }
 }

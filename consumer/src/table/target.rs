@@ -297,7 +297,7 @@ impl Preparer {
             full_name: &full_name,
         };
         let (row, before) = self.prepare_table(&rows).await?;
-        let columns: Vec<_> = row.columns.iter().chain(before.iter().flat_map(|row| &row.columns)).cloned().collect();
+        let columns = columns_of(&row, before.as_ref());
         let target = Arc::new(self.target((database, table), &full_name, mode, Some(source)));
         let insert = Arc::new(Insert::new(&target, &columns).watching_renames(&target, &rule));
         let marks = Some(Arc::new(Insert::new(&target, &[])));
@@ -321,22 +321,12 @@ impl Preparer {
     /// Makes the table hold the rows, and the plans give way where it stays as it is.
     async fn prepare_table(&self, rows: &Rows<'_>) -> Result<(RowPlan, Option<RowPlan>), Error> {
         let (row, before) = rows.compile(&Adaptation::default())?;
-        let columns: Vec<_> = row.columns.iter().chain(before.iter().flat_map(|row| &row.columns)).cloned().collect();
+        let columns = columns_of(&row, before.as_ref());
         let mut added = Vec::new();
         for _ in 0..ROUNDS_MAX {
             let latest = self.latest(rows).await?;
-            let wanted = Wanted {
-                topic: rows.topic,
-                database: rows.database,
-                table: rows.table,
-                mode: rows.mode,
-                rule: rows.rule,
-                columns: &columns,
-                key: rows.key,
-                placement: &self.placement,
-                newest: latest.as_ref().map(|latest| Newest { is_records: latest.is_records, columns: &latest.columns }),
-                added: &added,
-            };
+            let newest = latest.as_ref().map(|latest| Newest { is_records: latest.is_records, columns: &latest.columns });
+            let wanted = Wanted { newest, added: &added, ..rows.wanted(&columns, &self.placement) };
             let (adaptation, more) = self.ensure(&wanted, rows.full_name).await?;
             if let (false, Some(latest)) = (more.is_empty(), &latest)
                 && self.latest(rows).await?.is_none_or(|now| now.id != latest.id)
@@ -366,8 +356,7 @@ impl Preparer {
         let Some(record) = envelope.row(&node) else { return Ok(None) };
         let skip = not_columns(&envelope, rows.rule);
         let Ok((row, before)) = (Rows { record, skip: &skip, ..*rows }).compile(&Adaptation::default()) else { return Ok(None) };
-        let columns = row.columns.into_iter().chain(before.into_iter().flat_map(|row| row.columns)).collect();
-        Ok(Some(Latest { id, is_records, columns }))
+        Ok(Some(Latest { id, is_records, columns: columns_of(&row, before.as_ref()) }))
     }
 
     /// A tombstone says only its key. Its table is the one whose comment names the topic, or that has the topic's last two names; where
@@ -509,6 +498,27 @@ impl Rows<'_> {
         };
         Ok((row, before))
     }
+
+    /// The table that these columns want, as far as it doesn't depend on newer schemas.
+    fn wanted<'b>(&'b self, columns: &'b [PlanColumn], placement: &'b Placement) -> Wanted<'b> {
+        Wanted {
+            topic: self.topic,
+            database: self.database,
+            table: self.table,
+            mode: self.mode,
+            rule: self.rule,
+            columns,
+            key: self.key,
+            placement,
+            newest: None,
+            added: &[],
+        }
+    }
+}
+
+/// The source's columns in a table: those of the row, and in a history those of the row before.
+fn columns_of(row: &RowPlan, before: Option<&RowPlan>) -> Vec<PlanColumn> {
+    row.columns.iter().chain(before.into_iter().flat_map(|row| &row.columns)).cloned().collect()
 }
 
 /// The columns that tell a topic's rows apart, and what its table holds.

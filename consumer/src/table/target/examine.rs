@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Adaptation, Error, Mode, Preparer, Rows, foreign, is_about_no_table, key_and_mode, mismatch, not_columns, parsed};
+use super::{Adaptation, Error, Mode, Preparer, Rows, columns_of, foreign, is_about_no_table, key_and_mode, mismatch, not_columns, parsed};
 use crate::decode::envelope::Envelope;
 use crate::decode::plan;
 use crate::table::ddl::{self, Existing, Newest, Wanted};
@@ -75,19 +75,9 @@ impl Preparer {
             full_name: &full_name,
         };
         let (row, before) = rows.compile(&Adaptation::default())?;
-        let columns: Vec<_> = row.columns.iter().chain(before.iter().flat_map(|row| &row.columns)).cloned().collect();
-        let wanted = Wanted {
-            topic: &topic,
-            database: &database,
-            table: &table,
-            mode,
-            rule: &rule,
-            columns: &columns,
-            key: &names,
-            placement: &self.placement,
-            newest: Some(Newest { is_records: true, columns: &columns }),
-            added: &[],
-        };
+        let columns = columns_of(&row, before.as_ref());
+        let newest = Some(Newest { is_records: true, columns: &columns });
+        let wanted = Wanted { newest, ..rows.wanted(&columns, &self.placement) };
         let existing = match database.is_empty() {
             true => None,
             false => self.clickhouse.table(&database, &table).await?,

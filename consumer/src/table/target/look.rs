@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Preparer, RowOptions, Rows, Target, mode_of, not_columns};
+use super::{Preparer, RowOptions, Rows, Target, columns_of, mode_of, not_columns};
 use crate::decode::envelope::Envelope;
 use crate::decode::foreign;
 use crate::decode::plan::{self, RowPlan};
@@ -70,20 +70,10 @@ impl Preparer {
             full_name: &full_name,
         };
         let (row, before) = rows.compile(&Adaptation::default())?;
-        let columns: Vec<_> = row.columns.iter().chain(before.iter().flat_map(|row| &row.columns)).cloned().collect();
-        let wanted = Wanted {
-            topic,
-            database: &database,
-            table: &table,
-            mode,
-            rule: &rule,
-            columns: &columns,
-            key: &key,
-            placement: &self.placement,
-            // The source's own columns are the newest that there are.
-            newest: Some(Newest { is_records: true, columns: &columns }),
-            added: &[],
-        };
+        let columns = columns_of(&row, before.as_ref());
+        // The source's own columns are the newest that there are.
+        let newest = Some(Newest { is_records: true, columns: &columns });
+        let wanted = Wanted { newest, ..rows.wanted(&columns, &self.placement) };
         let (mut adaptation, pending) = match existing.as_ref().map(|existing| ddl::evolve(&wanted, existing)) {
             None => (Adaptation::default(), None),
             Some(Ok(evolved)) => {
