@@ -237,7 +237,7 @@ impl Registry {
                         tokio::time::sleep(CONFLICT_PAUSE * tries).await;
                     }
                     // Nothing is incompatible with a subject that has no schema.
-                    Err(RegistryError::Incompatible { subject, reason }) if self.latest(&subject).await? == None => {
+                    Err(RegistryError::Incompatible { subject, reason }) if self.latest(&subject).await?.is_none() => {
                         return Err(RegistryError::Contradicting { subject, reason });
                     }
                     posted => return posted,
