@@ -103,7 +103,7 @@ async fn a_schema_that_another_client_registers_meanwhile_is_not_incompatible() 
 
 /// Apicurio on H2, when another subject is deleted in the same moment: it keeps the subject and loses the content of its only version.
 #[tokio::test]
-async fn a_subject_that_is_there_and_has_no_schema_is_the_registrys_fault() {
+async fn a_subject_that_is_there_and_has_no_schema_is_a_fault_of_the_registry() {
     let taken = r#"{"error_code":409,"message":"An artifact with ID 't-value' in group 'null' already exists."}"#;
     let absent = r#"{"error_code":40401,"message":"No artifact with ID 't-value' in group 'null' was found."}"#;
     let mut script = vec![reply(404, absent), reply(409, taken), reply(404, absent)];
