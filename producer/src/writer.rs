@@ -237,6 +237,13 @@ impl Writer {
             tracing::info!(table = format!("{database}.{table}"), "renamed into this name: its rows aren't in the log and are read");
             self.read_anew(&database, &table, None);
         }
+        for (database, table) in self.parts.capture.take_returned() {
+            // What was in the topic of the name it is, unless there was no table of that name to be read or found.
+            if self.tables.get(&format!("{database}.{table}")).is_none_or(|progress| progress.gone) {
+                tracing::info!(table = format!("{database}.{table}"), "renamed back before its rows were read: they are read now");
+                self.read_anew(&database, &table, None);
+            }
+        }
         self.parts.status.event(event.timestamp);
         Ok(())
     }
@@ -332,6 +339,12 @@ impl Writer {
                         self.remember(reading.name, progress);
                     }
                 }
+            }
+            SnapshotMessage::Gone { reading, ack } => {
+                if self.parts.plan.is_current(&reading) {
+                    self.remember(reading.name, TableProgress { done: false, ..TableProgress::gone() });
+                }
+                let _ = ack.send(());
             }
             // A worker that has just asked for a table to be read anew says so too early.
             SnapshotMessage::Finished => self.finished = self.parts.plan.is_read(),

@@ -31,6 +31,8 @@ pub(super) struct Schemas {
     news: Vec<TableChange>,
     /// Tables whose rows aren't in the log.
     read: Vec<Name>,
+    /// Tables that took a name whose rows are in the topic.
+    returned: Vec<Name>,
     ignored: u64,
     changes: u64,
 }
@@ -83,6 +85,11 @@ impl Capture {
         std::mem::take(&mut self.schemas.read)
     }
 
+    /// The tables that took the name of one that was renamed, since the last call: their rows are taken for those that the topic has.
+    pub fn take_returned(&mut self) -> Vec<Name> {
+        std::mem::take(&mut self.schemas.returned)
+    }
+
     /// Statements that changed captured tables, and those that changed others.
     #[must_use]
     pub fn statements(&self) -> (u64, u64) {
@@ -127,7 +134,7 @@ impl Capture {
             }
             pending.truncates.pop();
         }
-        let Effects { changes, read, rows_unlogged, dropped: _ } = pending.effects;
+        let Effects { changes, read, returned, rows_unlogged, dropped: _ } = pending.effects;
         if let Some(first) = changes.first() {
             self.announce(event, &first.name, Some(&text), &changes, handled_us, sink)?;
         }
@@ -139,6 +146,7 @@ impl Capture {
             );
         }
         self.schemas.read.extend(read);
+        self.schemas.returned.extend(returned);
         Ok(Step::Done)
     }
 

@@ -113,6 +113,8 @@ pub struct Effects {
     pub changes: Vec<TableChange>,
     /// Tables whose rows aren't in the log: to be read.
     pub read: Vec<Name>,
+    /// Tables that took the name of one that was renamed: their rows are taken for those that the topic has.
+    pub returned: Vec<Name>,
     /// Captured tables whose rows changed without a row event.
     pub rows_unlogged: Vec<Name>,
     /// Captured tables that were dropped, by the names that they had then.
@@ -374,6 +376,8 @@ impl History {
             self.entries.insert(name.clone(), entry);
             if stale || !swapped {
                 effects.read.push(name.clone());
+            } else {
+                effects.returned.push(name.clone());
             }
             self.announce(name, ChangeKind::Alter, effects);
         }

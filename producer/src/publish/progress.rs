@@ -35,6 +35,9 @@ pub struct TableProgress {
     /// Whether its rows were in the topic before this reading began.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
+    /// Whether there was no such table when its rows were to be read: it may come back by a rename, with rows that aren't in the log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
     /// Only rows that this SQL condition holds for are read; none: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
@@ -44,13 +47,19 @@ impl TableProgress {
     /// Nothing is read yet.
     #[must_use]
     pub fn fresh(condition: Option<String>) -> Self {
-        Self { done: false, rows: 0, ranges: vec![KeyRange::default()], key: Vec::new(), again: false, condition }
+        Self { done: false, rows: 0, ranges: vec![KeyRange::default()], key: Vec::new(), again: false, gone: false, condition }
+    }
+
+    /// There is no such table.
+    #[must_use]
+    pub fn gone() -> Self {
+        Self { gone: true, ..Self::finished(0) }
     }
 
     /// There is nothing (more) to read.
     #[must_use]
     pub fn finished(rows: u64) -> Self {
-        Self { done: true, rows, ranges: Vec::new(), key: Vec::new(), again: false, condition: None }
+        Self { done: true, rows, ranges: Vec::new(), key: Vec::new(), again: false, gone: false, condition: None }
     }
 }
 
@@ -277,6 +286,7 @@ mod tests {
             ranges: vec![range],
             key: vec!["a".to_owned()],
             again: true,
+            gone: true,
             condition: Some("a > 1".to_owned()),
         };
         let control = Control {

@@ -59,6 +59,14 @@ pub enum SnapshotMessage {
         /// Its progress.
         progress: TableProgress,
     },
+    /// There was no such table when it was looked for. Whoever asks looks again once this is answered: a table that comes back before is found then, and of one
+    /// that comes back later the log tells when this is known.
+    Gone {
+        /// The table's reading, which goes on.
+        reading: Reading,
+        /// Answered once it is known.
+        ack: oneshot::Sender<()>,
+    },
     /// All that was asked for is read.
     Finished,
 }

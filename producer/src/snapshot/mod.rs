@@ -380,6 +380,16 @@ impl Worker {
 }
 
 impl Shared {
+    /// The job's table as it is now, and about how many rows it has.
+    async fn look_up(&self, job: &Job) -> Result<Option<(catalog::Table, catalog::Estimate)>, Error> {
+        let mut beside = self.beside.lock().await;
+        let Some(table) = catalog::table(&mut beside, &job.reading.database, &job.reading.table, &KeyOverrides::new()).await? else {
+            return Ok(None);
+        };
+        let estimate = catalog::estimate(&mut beside, &table.shape).await?;
+        Ok(Some((table, estimate)))
+    }
+
     /// How the job's table is read; none if it isn't, as it is gone or another reading has begun.
     async fn describe(&self, job: &Arc<Job>) -> Result<Option<Arc<Described>>, Error> {
         let mut current = job.described.lock().await;
@@ -392,18 +402,17 @@ impl Shared {
         self.open_ahead().await?;
         let name = &job.reading.name;
         let opened = self.open(&job.reading.database, &job.reading.table).await?;
-        let (table, estimate) = {
-            let mut beside = self.beside.lock().await;
-            let table = catalog::table(&mut beside, &job.reading.database, &job.reading.table, &KeyOverrides::new()).await?;
-            let estimate = match &table {
-                Some(table) => catalog::estimate(&mut beside, &table.shape).await?,
-                None => catalog::Estimate::default(),
+        let Some((table, estimate)) = self.look_up(job).await? else {
+            let (ack, answer) = oneshot::channel();
+            self.ask(SnapshotMessage::Gone { reading: job.reading.clone(), ack }, answer).await?;
+            let progress = match self.look_up(job).await? {
+                Some(_) => TableProgress::fresh(job.condition.clone()),
+                None => {
+                    tracing::info!(table = name, "the table was dropped or renamed before its rows were read");
+                    TableProgress::gone()
+                }
             };
-            (table, estimate)
-        };
-        let Some(table) = table else {
-            tracing::info!(table = name, "the table was dropped before its rows were read");
-            self.send(SnapshotMessage::Remember { reading: job.reading.clone(), progress: TableProgress::finished(0) }).await?;
+            self.send(SnapshotMessage::Remember { reading: job.reading.clone(), progress }).await?;
             return Ok(None);
         };
         let key = key_columns(&table);
