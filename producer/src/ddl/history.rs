@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `DROP` | A truncate with a header that says so, in the topic of the name that the table has then. A rename is no drop. |
 //! | `DROP`, then `CREATE` | A truncate goes out before the new table's first row: its topic then tells the new table only. |
-//! | `RENAME t TO old, new TO t`, in one statement or two | The rows keep flowing under `t`: the tools of schema change copied them. Nothing is truncated or read again. |
+//! | `RENAME t TO old, new TO t`, in one statement or two | The rows keep flowing under `t`: the tools of schema change copied them. Nothing is truncated or read again, unless there was no `t` when its rows were to be read. |
 //! | `RENAME a TO x, b TO a, x TO b`, all captured | Two tables have changed places: both are truncated and read again. |
 //! | `RENAME x TO t`, where there was no `t` | The rows of `t` aren't in the log: it is to be read. |
 
@@ -503,6 +503,8 @@ mod tests {
             let mut story = Story::new(true, &["t"]);
             let effects: Vec<Effects> = statements.iter().map(|statement| story.run(statement)).collect();
             assert!(effects.iter().all(|effects| effects.read.is_empty() && effects.dropped.is_empty()), "{statements:?}");
+            let returned: Vec<&Name> = effects.iter().flat_map(|effects| &effects.returned).collect();
+            assert_eq!(returned, [&name("t")], "whoever couldn't find it looks again");
             assert!(!story.waits("t"));
             assert_eq!(story.run("DROP TABLE IF EXISTS _t_old, _t_del"), Effects::default(), "what it was called isn't what it is called");
             let entry = story.history.get(&name("t")).expect("followed");
