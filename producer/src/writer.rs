@@ -237,6 +237,13 @@ impl Writer {
             tracing::info!(table = format!("{database}.{table}"), "renamed into this name: its rows aren't in the log and are read");
             self.read_anew(&database, &table, None);
         }
+        for (database, table) in self.parts.capture.take_made() {
+            let name = format!("{database}.{table}");
+            if !self.tables.contains_key(&name) {
+                tracing::info!(table = name, "new table, captured from its first row");
+                self.remember(name, TableProgress::finished(0));
+            }
+        }
         for (database, table) in self.parts.capture.take_returned() {
             // What was in the topic of the name it is, unless there was no table of that name to be read or found.
             if self.tables.get(&format!("{database}.{table}")).is_none_or(|progress| progress.gone) {
@@ -286,10 +293,10 @@ impl Writer {
                 let logged = described.logged;
                 let shape = logged.table.plan.shape();
                 let name = format!("{}.{}", shape.database, shape.table);
-                // A table that wasn't there when this session began was made since: the log has all its rows.
+                // It has rows here, was not made since, and wasn't there when this session began: it was dropped in between, or renamed.
                 if !self.tables.contains_key(&name) {
-                    tracing::info!(table = name, "new table, captured from its first row");
-                    self.remember(name, TableProgress::finished(0));
+                    tracing::info!(table = name, "the table was dropped or renamed before its rows were read");
+                    self.remember(name, TableProgress::gone());
                 }
                 self.parts.capture.describe(described.known);
                 Ok(Learned::Described(description, logged))

@@ -5,7 +5,7 @@ use millrace_schemas::{names, registry};
 use super::{Capture, CaptureError, LogEvent, LoggedTable, Need, PreparedTable, Record, Sink, Step};
 use crate::binlog::event::QueryEvent;
 use crate::ddl::apply::Known;
-use crate::ddl::history::{Context, Effects, Entry, History, Name, TableChange};
+use crate::ddl::history::{ChangeKind, Context, Effects, Entry, History, Name, TableChange};
 use crate::ddl::{Ddl, SqlMode};
 use crate::encode::schema_change;
 
@@ -33,6 +33,8 @@ pub(super) struct Schemas {
     read: Vec<Name>,
     /// Tables that took a name whose rows are in the topic.
     returned: Vec<Name>,
+    /// Tables that were made.
+    made: Vec<Name>,
     ignored: u64,
     changes: u64,
 }
@@ -88,6 +90,11 @@ impl Capture {
     /// The tables that took the name of one that was renamed, since the last call: their rows are taken for those that the topic has.
     pub fn take_returned(&mut self) -> Vec<Name> {
         std::mem::take(&mut self.schemas.returned)
+    }
+
+    /// The tables that were made, since the last call: the log has all their rows.
+    pub fn take_made(&mut self) -> Vec<Name> {
+        std::mem::take(&mut self.schemas.made)
     }
 
     /// Statements that changed captured tables, and those that changed others.
@@ -147,6 +154,8 @@ impl Capture {
         }
         self.schemas.read.extend(read);
         self.schemas.returned.extend(returned);
+        let made = changes.into_iter().filter(|change| change.kind == ChangeKind::Create);
+        self.schemas.made.extend(made.map(|change| change.name));
         Ok(Step::Done)
     }
 
