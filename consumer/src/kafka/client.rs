@@ -18,11 +18,6 @@ const STATISTICS_INTERVAL: Duration = Duration::from_secs(1);
 const PAUSE_OF_A_TOPIC: Duration = Duration::from_millis(6);
 /// The longest such pause.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
-/// What each topic adds to the time that a fetch waits for records, beyond librdkafka's own half second. Meanwhile nothing else is fetched of that broker: a
-/// topic that comes, and one that was paused, wait as long if all others have nothing.
-const WAIT_OF_A_TOPIC: Duration = Duration::from_micros(500);
-const FETCH_WAIT: Duration = Duration::from_millis(500);
-const FETCH_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long the brokers are asked for their topics before the group is joined.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -72,18 +67,13 @@ fn count_topics(mut config: ClientConfig, settings: &Settings) -> Option<usize> 
     Some(metadata.topics().iter().filter(|topic| loaded(topic.name())).count())
 }
 
-/// Has librdkafka look at thousands of topics less often than at a few. For each topic of the brokers' answer, and of each fetch, it goes through a list of all that it
-/// knows; and for its statistics it asks for the beginning of each partition's log, by timers that it keeps in a sorted list.
+/// Has librdkafka look at thousands of topics less often than at a few. For each topic of the brokers' answer it goes through a list of all that it knows; and
+/// for its statistics it asks for the beginning of each partition's log, by timers that it keeps in a sorted list.
 fn pace(config: &mut ClientConfig, topics_refresh: Duration, topics: usize) {
-    let topics = u32::try_from(topics).unwrap_or(u32::MAX);
-    let pause = PAUSE_OF_A_TOPIC.saturating_mul(topics).min(PAUSE_MAX);
-    let mut default = |name: &str, value: Duration| {
-        if config.get(name).is_none() {
-            config.set(name, value.as_millis().to_string());
-        }
-    };
-    default("statistics.interval.ms", STATISTICS_INTERVAL.max(pause));
-    default("fetch.wait.max.ms", WAIT_OF_A_TOPIC.saturating_mul(topics).clamp(FETCH_WAIT, FETCH_WAIT_MAX));
+    let pause = PAUSE_OF_A_TOPIC.saturating_mul(u32::try_from(topics).unwrap_or(u32::MAX)).min(PAUSE_MAX);
+    if config.get("statistics.interval.ms").is_none() {
+        config.set("statistics.interval.ms", STATISTICS_INTERVAL.max(pause).as_millis().to_string());
+    }
     config.set("topic.metadata.refresh.interval.ms", topics_refresh.max(pause).as_millis().to_string());
 }
 
@@ -126,13 +116,12 @@ mod tests {
         let paced = |topics, set: &[(&str, &str)]| {
             let mut config: ClientConfig = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             pace(&mut config, Duration::from_secs(5), topics);
-            ["statistics.interval.ms", "topic.metadata.refresh.interval.ms", "fetch.wait.max.ms"]
-                .map(|name| config.get(name).unwrap_or_default().to_owned())
+            ["statistics.interval.ms", "topic.metadata.refresh.interval.ms"].map(|name| config.get(name).unwrap_or_default().to_owned())
         };
-        assert_eq!(paced(0, &[]), ["1000", "5000", "500"]);
-        assert_eq!(paced(500, &[]), ["3000", "5000", "500"]);
-        assert_eq!(paced(10_000, &[]), ["60000", "60000", "5000"]);
-        assert_eq!(paced(usize::MAX, &[]), ["300000", "300000", "5000"]);
-        assert_eq!(paced(10_000, &[("statistics.interval.ms", "2000"), ("fetch.wait.max.ms", "20000")]), ["2000", "60000", "20000"]);
+        assert_eq!(paced(0, &[]), ["1000", "5000"]);
+        assert_eq!(paced(500, &[]), ["3000", "5000"]);
+        assert_eq!(paced(10_000, &[]), ["60000", "60000"]);
+        assert_eq!(paced(usize::MAX, &[]), ["300000", "300000"]);
+        assert_eq!(paced(10_000, &[("statistics.interval.ms", "2000")]), ["2000", "60000"]);
     }
 }
