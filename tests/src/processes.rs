@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -18,9 +19,8 @@ use crate::wait::{Probe, until};
 /// How long a process may take until it works.
 pub const READY_WITHIN: Duration = Duration::from_secs(40);
 
-/// How much of its log a process leaves in the output of a test that failed.
-const TAIL_LINES: usize = 40;
-const TAIL_LINE_CHARS: usize = 400;
+/// Lines of a log in the output of a test that failed.
+const LOG_LINES_SHOWN: usize = 40;
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,12 +299,8 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let log = self.log().unwrap_or_default();
-            let lines: Vec<&str> = log.lines().collect();
-            println!("{}, {}, logged last:", self.label, ended.map_or("running".to_owned(), |status| format!("ended before ({status})")));
-            for line in &lines[lines.len().saturating_sub(TAIL_LINES)..] {
-                println!("{}", line.chars().take(TAIL_LINE_CHARS).collect::<String>());
-            }
+            let ended = ended.map_or("running".to_owned(), |status| format!("ended before ({status})"));
+            println!("{}, {ended}:\n{}", self.label, last_lines(&self.log));
         }
     }
 }
@@ -316,6 +312,20 @@ fn spawn(binary: Binary, config: &Path, log: &Path, variables: &[(String, String
     command.arg("run").arg("--config").arg(config).args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     command.spawn().context(path.display())
+}
+
+/// What a log says last.
+#[must_use]
+pub fn last_lines(log: &Path) -> String {
+    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let shown = lines.len().saturating_sub(LOG_LINES_SHOWN);
+    format!(
+        "--- {} (last {LOG_LINES_SHOWN} of {} lines)\n{}\n",
+        log.display(),
+        lines.len(),
+        lines.get(shown..).unwrap_or_default().join("\n")
+    )
 }
 
 /// Opens a log to be written to at its end.
@@ -335,15 +345,13 @@ const PORTS: Range<u16> = 20_000..32_000;
 /// # Errors
 /// If there is none.
 pub fn free_address() -> Result<String> {
-    static GIVEN: Mutex<Option<u16>> = Mutex::new(None);
+    // Each process begins elsewhere.
+    static NEXT: LazyLock<AtomicU64> =
+        LazyLock::new(|| AtomicU64::new(Random::new(Random::seed() ^ u64::from(std::process::id())).bits() >> 1));
     let count = PORTS.end - PORTS.start;
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..count {
-        // Each process begins elsewhere.
-        let place = given.map_or_else(|| Random::new(Random::seed() ^ u64::from(std::process::id())).below(u64::from(count)), u64::from);
-        let place = u16::try_from(place).unwrap_or(0);
-        *given = Some((place + 1) % count);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORTS.start + place));
+        let place = NEXT.fetch_add(1, Ordering::Relaxed) % u64::from(count);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORTS.start + u16::try_from(place).unwrap_or(0)));
         if TcpListener::bind(address).is_ok() {
             return Ok(address.to_string());
         }

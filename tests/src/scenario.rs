@@ -11,7 +11,7 @@ use crate::clickhouse::ClickHouse;
 use crate::compare::{self, Comparison};
 use crate::failure::{Context, Failure, Result};
 use crate::kafka;
-use crate::processes::{Binary, Process, free_address};
+use crate::processes::{Binary, Process, free_address, last_lines};
 use crate::random::Random;
 use crate::source::{Source, quote};
 use crate::stack::{self, Stack};
@@ -22,7 +22,6 @@ pub const APPLIED_WITHIN: Duration = Duration::from_secs(90);
 
 /// The password of the user that the producer is.
 pub const PASSWORD: &str = "millrace-tests";
-const LOG_LINES_SHOWN: usize = 25;
 
 /// What a test has for itself. All is named [`World::name`]: MySQL's database and user, the topics' prefix, the consumer group, ClickHouse's
 /// database.
@@ -312,18 +311,6 @@ impl World {
     pub fn note(&self, text: &str) {
         eprintln!("{}: {text}", self.name);
     }
-}
-
-fn last_lines(log: &Path) -> String {
-    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    let shown = lines.len().saturating_sub(LOG_LINES_SHOWN);
-    format!(
-        "--- {} (last {LOG_LINES_SHOWN} of {} lines)\n{}\n",
-        log.display(),
-        lines.len(),
-        lines.get(shown..).unwrap_or_default().join("\n")
-    )
 }
 
 /// Fails with these words unless the condition holds: what a test asserts outside a `#[test]` function.
