@@ -325,10 +325,14 @@ async fn apicurios_ids_are_looked_up_where_they_stand() {
     let topic_name = format!("acme.{database}.things");
     let text = r#"{"type":"record","name":"Outer","namespace":"x","fields":[{"name":"a","type":"int"},{"name":"i","type":"x.Inner"}]}"#;
     register_with(&stack, &format!("{topic_name}-value"), text, &[("x.Inner", &inner)]);
-    // The same text under another name: a second globalId of one contentId, so that the two differ.
+    // The same text under another name: a second globalId of one contentId. Both are counted by the registry on their own and may be
+    // the same number by chance, but only for one of the two names.
     register_with(&stack, &format!("{topic_name}-other"), text, &[("x.Inner", &inner)]);
-    let (global, content) = apicurio_ids(&stack, &format!("{topic_name}-other"));
-    assert_ne!(global, content, "the test can tell them apart");
+    let (global, content) = ["value", "other"]
+        .map(|role| apicurio_ids(&stack, &format!("{topic_name}-{role}")))
+        .into_iter()
+        .find(|(global, content)| global != content)
+        .expect("two globalIds of one contentId can't both be its number");
     let body = |a: u8| [a * 2, a * 4];
     create_topic(&stack, &topic_name, 1).await;
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", stack.get("KAFKA_BROKERS")).create().expect("a producer");
