@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn each_key_is_of_the_first_rule_that_has_it() {
         let rules = rules(
-            "tables:\n  - { topics: [\"s.d.audit_*\"], mode: history, ttl: \"_at + INTERVAL 1 YEAR\", unfit: { dates: clamp }, columns: { a: { codec: LZ4 } } }\n  - { topics: [\"s.*\"], mode: mirror, evolve: { drop: apply }, unfit: { dates: \"null\", others: stop }, columns: { a: { type: Int64, codec: NONE }, x.y: { type: String } }, view: none }\n",
+            "tables:\n  - { topics: [\"s.d.audit_*\"], mode: history, ttl: \"_at + INTERVAL 1 YEAR\", unfit: { dates: clamp }, columns: { a: { codec: LZ4 } } }\n  - { topics: [\"s.*\"], mode: mirror, evolve: { drop: apply }, unfit: { dates: null, decimals: \"null\", others: stop }, columns: { a: { type: Int64, codec: NONE }, x.y: { type: String } }, view: none }\n",
         );
         let audit = rules.of("s.d.audit_1");
         assert_eq!(
@@ -414,7 +414,8 @@ mod tests {
         assert_eq!((audit.columns["a"].of.as_deref(), audit.columns["a"].codec.as_deref()), (Some("Int64"), Some("LZ4")));
         assert_eq!((audit.columns["x.y"].of.as_deref(), audit.view), (Some("String"), None));
         let other = rules.of("s.d.t");
-        assert_eq!((other.mode, other.ttl, other.unfit.dates), (Some(Mode::Mirror), None, Unfit::Null));
+        assert_eq!((other.mode, other.ttl), (Some(Mode::Mirror), None));
+        assert_eq!((other.unfit.dates, other.unfit.decimals, other.unfit.texts), (Unfit::Null, Unfit::Null, Unfit::DeadLetter));
         let none = rules.of("z");
         assert_eq!((none.mode, none.view.as_deref(), none.evolve.add), (None, Some("{table}_current"), Policy::Apply));
     }

@@ -154,26 +154,27 @@ pub fn take_long(input: &mut &[u8]) -> Result<i64, WireError> {
         *input = rest;
         return Ok(unzigzag(u64::from(*byte)));
     }
-    take_longer(input)
+    match take_groups(input) {
+        Some(value) => Ok(value),
+        None => take_long_bytewise(input),
+    }
 }
 
-/// A number of more than one byte.
-fn take_longer(input: &mut &[u8]) -> Result<i64, WireError> {
-    // Eight bytes at once: the last one of the number is the first without its high bit.
-    if let Some((chunk, rest)) = input.split_first_chunk::<8>() {
-        let bytes = u64::from_le_bytes(*chunk);
-        let ends = !bytes & 0x8080_8080_8080_8080;
-        if ends != 0 {
-            *input = behind(input, ends);
-            return Ok(unzigzag(groups(bytes & (ends ^ (ends - 1)))));
-        }
-        // Times and places in the order of changes have nine.
-        if let [byte @ 0..=0x7f, rest @ ..] = rest {
-            *input = rest;
-            return Ok(unzigzag(groups(bytes) | u64::from(*byte) << 56));
-        }
+/// A number of two to nine bytes, eight of which can be read at once; none where it isn't one, and `input` stays as it is. What it returns fits into registers.
+#[inline]
+fn take_groups(input: &mut &[u8]) -> Option<i64> {
+    let (chunk, rest) = input.split_first_chunk::<8>()?;
+    let bytes = u64::from_le_bytes(*chunk);
+    // The last byte of the number is the first without its high bit.
+    let ends = !bytes & 0x8080_8080_8080_8080;
+    if ends != 0 {
+        *input = behind(input, ends);
+        return Some(unzigzag(groups(bytes & (ends ^ (ends - 1)))));
     }
-    take_long_bytewise(input)
+    // Times and places in the order of changes have nine.
+    let [byte @ 0..=0x7f, rest @ ..] = rest else { return None };
+    *input = rest;
+    Some(unzigzag(groups(bytes) | u64::from(*byte) << 56))
 }
 
 /// Moves `input` behind an `int` or `long`.
@@ -186,23 +187,20 @@ pub fn skip_long(input: &mut &[u8]) -> Result<(), WireError> {
         *input = rest;
         return Ok(());
     }
-    skip_longer(input)
+    if skip_groups(input) { Ok(()) } else { take_long_bytewise(input).map(drop) }
 }
 
-/// A number of more than one byte.
-fn skip_longer(input: &mut &[u8]) -> Result<(), WireError> {
-    if let Some((chunk, rest)) = input.split_first_chunk::<8>() {
-        let ends = !u64::from_le_bytes(*chunk) & 0x8080_8080_8080_8080;
-        if ends != 0 {
-            *input = behind(input, ends);
-            return Ok(());
-        }
-        if let [0..=0x7f, rest @ ..] = rest {
-            *input = rest;
-            return Ok(());
-        }
+/// Moves behind a number of two to nine bytes; false where it isn't one, and `input` stays as it is.
+fn skip_groups(input: &mut &[u8]) -> bool {
+    let Some((chunk, rest)) = input.split_first_chunk::<8>() else { return false };
+    let ends = !u64::from_le_bytes(*chunk) & 0x8080_8080_8080_8080;
+    if ends != 0 {
+        *input = behind(input, ends);
+        return true;
     }
-    take_long_bytewise(input).map(drop)
+    let [0..=0x7f, rest @ ..] = rest else { return false };
+    *input = rest;
+    true
 }
 
 /// What stands behind the first of eight bytes whose high bit is set in `ends`.
@@ -221,6 +219,7 @@ fn groups(bytes: u64) -> u64 {
 }
 
 /// A number of any length, byte by byte.
+#[cold]
 fn take_long_bytewise(input: &mut &[u8]) -> Result<i64, WireError> {
     let mut value = 0_u64;
     let mut shift = 0;

@@ -93,6 +93,12 @@ impl Frozen {
         Self { columns: columns.collect(), rows: rows.len() }
     }
 
+    /// The bytes of its columns' values, without what says which columns they are.
+    #[must_use]
+    pub fn values(&self) -> Vec<Bytes> {
+        self.columns.iter().flat_map(|(_, _, values)| values).cloned().collect()
+    }
+
     /// The block's bytes, in pieces that are sent one after the other.
     #[must_use]
     pub fn chunks(&self) -> Vec<Bytes> {

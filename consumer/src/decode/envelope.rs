@@ -4,11 +4,13 @@
 //! Debezium's `ExtractNewRecordState` and other writers leave it. The walk is compiled from the writer's schema, so any order of fields is read
 //! alike. Nothing is copied; the row images are decoded afterwards, by [`crate::decode::plan`], straight out of the spans found here.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use millrace_schemas::wire::{self, WireError};
 
-use crate::decode::schema::{Kind, Node, Record, SchemaError};
+use crate::decode::schema::{Field, Kind, Node, Record, SchemaError};
+use crate::decode::skip::{Program, is_value};
 
 /// What a change does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,11 +103,18 @@ enum Step {
         null_branch: i64,
         skip: Program,
     },
-    /// A record, or null, whose fields are walked.
+    /// A record, or null, whose fields are walked: those that are often the ones of the record before, then the others.
     Inner {
         null_branch: Option<i64>,
-        steps: Vec<Step>,
+        head: Vec<Leaf>,
+        rest: Vec<Leaf>,
     },
+    Leaf(Leaf),
+}
+
+/// A step over a value that isn't walked into.
+#[derive(Debug)]
+enum Leaf {
     /// A value that is looked at, unless it is null.
     Told {
         what: What,
@@ -151,6 +160,9 @@ const SOURCE: [(&str, What); 6] = [
     ("gtid", What::Gtid),
 ];
 
+/// The first field of an envelope's `source` that differs among the rows of one transaction: the place in the log.
+const HEAD_ENDS_AT: &str = "pos";
+
 /// The fields that `ExtractNewRecordState` adds, as its settings name them with the default prefix.
 const ADDED: [(&str, What); 12] = [
     ("__op", What::Op),
@@ -174,13 +186,64 @@ struct Met<'a> {
     after: Option<&'a [u8]>,
     op: Option<Op>,
     deleted: bool,
-    database: &'a [u8],
-    table: &'a [u8],
+    transaction: Option<&'a [u8]>,
+    source: Source<&'a [u8]>,
+}
+
+/// What is told of where a change comes from; texts as themselves, or as their places.
+#[derive(Debug, Default)]
+struct Source<T> {
+    database: Option<T>,
+    table: Option<T>,
     millis: Option<i64>,
     micros: Option<i64>,
     seq: Option<i64>,
-    gtid: Option<&'a [u8]>,
-    transaction: Option<&'a [u8]>,
+    gtid: Option<T>,
+}
+
+impl<T> Source<T> {
+    #[inline]
+    fn map<U>(&self, text: impl Fn(&T) -> U) -> Source<U> {
+        Source {
+            database: self.database.as_ref().map(&text),
+            table: self.table.as_ref().map(&text),
+            millis: self.millis,
+            micros: self.micros,
+            seq: self.seq,
+            gtid: self.gtid.as_ref().map(&text),
+        }
+    }
+}
+
+/// The first fields of `source` in the last record of an envelope. The rows of one transaction have the same, byte by byte, and what those bytes told the
+/// first time they tell again.
+#[derive(Debug, Default)]
+pub struct SourceHead {
+    bytes: Vec<u8>,
+    told: Source<Range<usize>>,
+}
+
+impl SourceHead {
+    /// Moves `input` behind the same bytes, if it begins with them, and tells what they say.
+    #[inline]
+    fn pass<'a>(&self, input: &mut &'a [u8]) -> Option<Source<&'a [u8]>> {
+        let (same, rest) = input.split_at_checked(self.bytes.len())?;
+        if same.is_empty() || same != self.bytes {
+            return None;
+        }
+        *input = rest;
+        Some(self.told.map(|place| same.get(place.clone()).unwrap_or_default()))
+    }
+
+    /// Remembers such bytes, and what they told: texts that stand in them.
+    fn keep(&mut self, bytes: &[u8], told: &Source<&[u8]>) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(bytes);
+        self.told = told.map(|text| {
+            let start = text.as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
+            start..start + text.len()
+        });
+    }
 }
 
 impl Envelope {
@@ -197,25 +260,25 @@ impl Envelope {
         let mut added = Vec::new();
         let mut steps = Vec::with_capacity(record.fields.len());
         for field in &record.fields {
-            let inner = |names: &[(&str, What)]| match record_beside_null(&field.node) {
-                Some((null_branch, inner)) => Ok(Step::Inner { null_branch, steps: told_fields(inner, names)? }),
-                None => Ok(Step::Skip(Program::of(&field.node)?)),
-            };
             let step = match field.name.as_str() {
                 _ if flat => {
-                    let step = told(&field.name, &field.node, &ADDED)?;
-                    if matches!(step, Step::Told { .. }) {
+                    let leaf = leaf(&field.name, &field.node, &ADDED)?;
+                    if matches!(leaf, Leaf::Told { .. }) {
                         added.push(Arc::from(field.name.as_str()));
                     }
-                    step
+                    Step::Leaf(leaf)
                 }
                 name @ ("before" | "after") => row_step(&field.node, name == "after")?,
-                "op" => told("op", &field.node, &[("op", What::Op)])?,
-                "source" => inner(&SOURCE)?,
-                "transaction" => inner(&[("id", What::Transaction)])?,
-                _ => Step::Skip(Program::of(&field.node)?),
+                "op" => Step::Leaf(leaf("op", &field.node, &[("op", What::Op)])?),
+                "source" => inner_step(&field.node, &SOURCE, Some(HEAD_ENDS_AT))?,
+                "transaction" => inner_step(&field.node, &[("id", What::Transaction)], None)?,
+                _ => Step::Leaf(Leaf::Skip(Program::of(&field.node)?)),
             };
-            push_step(&mut steps, step);
+            let step = match (steps.last_mut(), step) {
+                (Some(Step::Leaf(last)), Step::Leaf(leaf)) => last.join(leaf).map(Step::Leaf),
+                (_, step) => Some(step),
+            };
+            steps.extend(step);
         }
         let has_place = tells(&steps, What::Database) && tells(&steps, What::Table);
         Ok(Self {
@@ -241,21 +304,26 @@ impl Envelope {
     /// # Errors
     /// [`EnvelopeError`] where the bytes don't fit the schema.
     pub fn locate<'a>(&self, bytes: &'a [u8]) -> Result<Located<'a>, EnvelopeError> {
-        self.locate_and_read(bytes, |_| false)
+        self.locate_and_read(bytes, &mut SourceHead::default(), |_| false)
     }
 
     /// The same, but where an envelope's row image after is met, `read` may read it and move behind it, instead of its being passed over. It returns
-    /// whether it did.
+    /// whether it did. `head` is what this envelope's records had before; it changes nothing but the time that it takes.
     ///
     /// # Errors
     /// [`EnvelopeError`] where the bytes don't fit the schema.
     #[inline]
-    pub fn locate_and_read<'a>(&self, bytes: &'a [u8], mut read: impl FnMut(&mut &'a [u8]) -> bool) -> Result<Located<'a>, EnvelopeError> {
+    pub fn locate_and_read<'a>(
+        &self,
+        bytes: &'a [u8],
+        head: &mut SourceHead,
+        mut read: impl FnMut(&mut &'a [u8]) -> bool,
+    ) -> Result<Located<'a>, EnvelopeError> {
         let mut met = Met::default();
         // A flat record that tells nothing is read to its end by its plan.
         if !self.flat || !self.added.is_empty() {
             let mut input = bytes;
-            met.walk(&self.steps, &mut input, &mut read)?;
+            met.walk(&self.steps, &mut input, head, &mut read)?;
             if !input.is_empty() {
                 return Err(EnvelopeError::Trailing(input.len()));
             }
@@ -270,17 +338,24 @@ impl Envelope {
             before: met.before,
             after: met.after,
             op: met.op.ok_or(EnvelopeError::Op)?,
-            database: met.database,
-            table: met.table,
-            source_ts_us: met.micros.or(met.millis.map(|millis| millis.saturating_mul(1_000))).unwrap_or(0),
-            transaction: met.gtid.or(met.transaction),
-            seq: met.seq,
+            database: met.source.database.unwrap_or_default(),
+            table: met.source.table.unwrap_or_default(),
+            source_ts_us: met.source.micros.or(met.source.millis.map(|millis| millis.saturating_mul(1_000))).unwrap_or(0),
+            transaction: met.source.gtid.or(met.transaction),
+            seq: met.source.seq,
         })
     }
 }
 
 impl<'a> Met<'a> {
-    fn walk(&mut self, steps: &[Step], input: &mut &'a [u8], read: &mut impl FnMut(&mut &'a [u8]) -> bool) -> Result<(), EnvelopeError> {
+    #[inline]
+    fn walk(
+        &mut self,
+        steps: &[Step],
+        input: &mut &'a [u8],
+        last: &mut SourceHead,
+        read: &mut impl FnMut(&mut &'a [u8]) -> bool,
+    ) -> Result<(), EnvelopeError> {
         for step in steps {
             match step {
                 Step::Row { after, null_branch, skip } => {
@@ -295,20 +370,45 @@ impl<'a> Met<'a> {
                     let (span, _) = start.split_at(start.len() - input.len());
                     *(if *after { &mut self.after } else { &mut self.before }) = Some(span);
                 }
-                Step::Inner { null_branch, steps } => {
+                Step::Inner { null_branch, head, rest } => {
                     if null_branch.map_or(Ok(true), |null_branch| is_value(input, null_branch))? {
-                        self.walk(steps, input, read)?;
+                        self.walk_head(head, input, last)?;
+                        rest.iter().try_for_each(|leaf| self.pass(leaf, input))?;
                     }
                 }
-                Step::Told { what, null_branch } => {
-                    if null_branch.map_or(Ok(true), |null_branch| is_value(input, null_branch))? {
-                        self.meet(*what, input)?;
-                    }
-                }
-                Step::Skip(skip) => skip.run(input)?,
+                Step::Leaf(leaf) => self.pass(leaf, input)?,
             }
         }
         Ok(())
+    }
+
+    #[inline]
+    fn walk_head(&mut self, head: &[Leaf], input: &mut &'a [u8], last: &mut SourceHead) -> Result<(), EnvelopeError> {
+        if head.is_empty() {
+            return Ok(());
+        }
+        if let Some(source) = last.pass(input) {
+            self.source = source;
+            return Ok(());
+        }
+        let start = *input;
+        head.iter().try_for_each(|leaf| self.pass(leaf, input))?;
+        let (bytes, _) = start.split_at(start.len() - input.len());
+        last.keep(bytes, &self.source);
+        Ok(())
+    }
+
+    #[inline]
+    fn pass(&mut self, leaf: &Leaf, input: &mut &'a [u8]) -> Result<(), EnvelopeError> {
+        match leaf {
+            Leaf::Told { what, null_branch } => {
+                if null_branch.map_or(Ok(true), |null_branch| is_value(input, null_branch))? {
+                    self.meet(*what, input)?;
+                }
+                Ok(())
+            }
+            Leaf::Skip(skip) => skip.run(input),
+        }
     }
 
     fn meet(&mut self, what: What, input: &mut &'a [u8]) -> Result<(), EnvelopeError> {
@@ -316,12 +416,12 @@ impl<'a> Met<'a> {
             What::Op => self.op = Some(parse_op(wire::take_bytes(input)?)?),
             What::DeletedText => self.deleted = wire::take_bytes(input)? == b"true",
             What::Deleted => self.deleted = wire::take(input, 1)? == [1],
-            What::Database => self.database = wire::take_bytes(input)?,
-            What::Table => self.table = wire::take_bytes(input)?,
-            What::Millis => self.millis = Some(wire::take_long(input)?),
-            What::Micros => self.micros = Some(wire::take_long(input)?),
-            What::Seq => self.seq = Some(wire::take_long(input)?),
-            What::Gtid => self.gtid = Some(wire::take_bytes(input)?),
+            What::Database => self.source.database = Some(wire::take_bytes(input)?),
+            What::Table => self.source.table = Some(wire::take_bytes(input)?),
+            What::Millis => self.source.millis = Some(wire::take_long(input)?),
+            What::Micros => self.source.micros = Some(wire::take_long(input)?),
+            What::Seq => self.source.seq = Some(wire::take_long(input)?),
+            What::Gtid => self.source.gtid = Some(wire::take_bytes(input)?),
             What::Transaction => self.transaction = Some(wire::take_bytes(input)?),
         }
         Ok(())
@@ -340,10 +440,11 @@ fn is_row_of_debezium(schema: &Node, record: &Record) -> bool {
 }
 
 fn tells(steps: &[Step], wanted: What) -> bool {
+    let told = |leaf: &Leaf| matches!(leaf, Leaf::Told { what, .. } if *what == wanted);
     steps.iter().any(|step| match step {
-        Step::Told { what, .. } => *what == wanted,
-        Step::Inner { steps, .. } => tells(steps, wanted),
-        Step::Row { .. } | Step::Skip(_) => false,
+        Step::Leaf(leaf) => told(leaf),
+        Step::Inner { head, rest, .. } => head.iter().chain(rest).any(told),
+        Step::Row { .. } => false,
     })
 }
 
@@ -372,28 +473,46 @@ fn nullability(node: &Node, what: What) -> Option<Option<i64>> {
     }
 }
 
-fn told(name: &str, node: &Node, names: &[(&str, What)]) -> Result<Step, SchemaError> {
+fn leaf(name: &str, node: &Node, names: &[(&str, What)]) -> Result<Leaf, SchemaError> {
     let found = names.iter().filter(|(wanted, _)| *wanted == name).find_map(|(_, what)| Some((*what, nullability(node, *what)?)));
     match found {
-        Some((what, null_branch)) => Ok(Step::Told { what, null_branch }),
-        None => Ok(Step::Skip(Program::of(node)?)),
+        Some((what, null_branch)) => Ok(Leaf::Told { what, null_branch }),
+        None => Ok(Leaf::Skip(Program::of(node)?)),
     }
 }
 
-fn told_fields(record: &Record, names: &[(&str, What)]) -> Result<Vec<Step>, SchemaError> {
-    let mut steps = Vec::with_capacity(record.fields.len());
-    for field in &record.fields {
-        push_step(&mut steps, told(&field.name, &field.node, names)?);
+fn leaves(fields: &[Field], names: &[(&str, What)]) -> Result<Vec<Leaf>, SchemaError> {
+    let mut leaves: Vec<Leaf> = Vec::with_capacity(fields.len());
+    for field in fields {
+        let leaf = leaf(&field.name, &field.node, names)?;
+        let leaf = match leaves.last_mut() {
+            Some(last) => last.join(leaf),
+            None => Some(leaf),
+        };
+        leaves.extend(leaf);
     }
-    Ok(steps)
+    Ok(leaves)
 }
 
-/// Fields that are passed over are passed over in one step with their neighbours.
-fn push_step(steps: &mut Vec<Step>, step: Step) {
-    match (steps.last_mut(), step) {
-        (Some(Step::Skip(before)), Step::Skip(more)) => before.0.extend(more.0),
-        (_, step) => steps.push(step),
+impl Leaf {
+    /// Takes the next leaf in if both are passed over, which is one step then; else returns it.
+    fn join(&mut self, next: Self) -> Option<Self> {
+        match (self, next) {
+            (Self::Skip(program), Self::Skip(more)) => {
+                program.append(more);
+                None
+            }
+            (_, next) => Some(next),
+        }
     }
+}
+
+/// Over a record's fields; those before the field `head_ends_at`, where there is one, are its head.
+fn inner_step(node: &Node, names: &[(&str, What)], head_ends_at: Option<&str>) -> Result<Step, SchemaError> {
+    let Some((null_branch, record)) = record_beside_null(node) else { return Ok(Step::Leaf(Leaf::Skip(Program::of(node)?))) };
+    let head_len = record.fields.iter().position(|field| Some(field.name.as_str()) == head_ends_at).unwrap_or(0);
+    let (head, rest) = record.fields.split_at(head_len);
+    Ok(Step::Inner { null_branch, head: leaves(head, names)?, rest: leaves(rest, names)? })
 }
 
 fn row_step(node: &Node, after: bool) -> Result<Step, SchemaError> {
@@ -402,7 +521,7 @@ fn row_step(node: &Node, after: bool) -> Result<Step, SchemaError> {
             let row = branches.iter().find(|branch| matches!(branch.kind, Kind::Record(_))).map(Program::of).transpose()?;
             Ok(Step::Row { after, null_branch, skip: row.unwrap_or_default() })
         }
-        _ => Ok(Step::Skip(Program::of(node)?)),
+        _ => Ok(Step::Leaf(Leaf::Skip(Program::of(node)?))),
     }
 }
 
@@ -414,150 +533,6 @@ fn parse_op(bytes: &[u8]) -> Result<Op, EnvelopeError> {
         b"r" => Ok(Op::Read),
         b"t" => Ok(Op::Truncate),
         _ => Err(EnvelopeError::Op),
-    }
-}
-
-/// A compiled skip over a value.
-#[derive(Debug, Clone, Default)]
-pub struct Program(Vec<Skip>);
-
-#[derive(Debug, Clone)]
-enum Skip {
-    Bytes(usize),
-    Number,
-    Sized,
-    /// `["null", T]` or `[T, "null"]` of a plain T: the usual column.
-    NullableNumber(i64),
-    NullableSized(i64),
-    NullableBytes(i64, usize),
-    Union(Vec<Program>),
-    Blocks(Program),
-}
-
-impl Program {
-    /// Compiles the skip over a type.
-    ///
-    /// # Errors
-    /// None today; a type whose length can't be told would be one.
-    pub fn of(node: &Node) -> Result<Self, SchemaError> {
-        let mut program = Self::default();
-        program.push(node)?;
-        Ok(program)
-    }
-
-    fn push(&mut self, node: &Node) -> Result<(), SchemaError> {
-        let bytes = |program: &mut Self, count: usize| match program.0.last_mut() {
-            Some(Skip::Bytes(last)) => *last += count,
-            _ => program.0.push(Skip::Bytes(count)),
-        };
-        match &node.kind {
-            Kind::Null => {}
-            Kind::Boolean => bytes(self, 1),
-            Kind::Float => bytes(self, 4),
-            Kind::Double => bytes(self, 8),
-            Kind::Fixed(size) => bytes(self, *size),
-            Kind::Int | Kind::Long | Kind::Enum(_) => self.0.push(Skip::Number),
-            Kind::Bytes | Kind::String => self.0.push(Skip::Sized),
-            Kind::Record(record) => record.fields.iter().try_for_each(|field| self.push(&field.node))?,
-            Kind::Array(items) => self.0.push(Skip::Blocks(Self::of(items)?)),
-            Kind::Map(values) => {
-                let mut entry = Self(vec![Skip::Sized]);
-                entry.push(values)?;
-                self.0.push(Skip::Blocks(entry));
-            }
-            Kind::Union(branches) => {
-                let programs = branches.iter().map(Self::of).collect::<Result<Vec<_>, _>>()?;
-                self.0.push(match programs.as_slice() {
-                    [Self(a), Self(b)] => match (a.as_slice(), b.as_slice()) {
-                        ([], [Skip::Number]) => Skip::NullableNumber(0),
-                        ([Skip::Number], []) => Skip::NullableNumber(1),
-                        ([], [Skip::Sized]) => Skip::NullableSized(0),
-                        ([Skip::Sized], []) => Skip::NullableSized(1),
-                        ([], [Skip::Bytes(count)]) => Skip::NullableBytes(0, *count),
-                        ([Skip::Bytes(count)], []) => Skip::NullableBytes(1, *count),
-                        _ => Skip::Union(programs),
-                    },
-                    _ => Skip::Union(programs),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves `input` behind one value.
-    ///
-    /// # Errors
-    /// [`EnvelopeError`] where the bytes don't fit the type.
-    pub fn run(&self, input: &mut &[u8]) -> Result<(), EnvelopeError> {
-        for skip in &self.0 {
-            match skip {
-                Skip::Bytes(count) => {
-                    wire::take(input, *count)?;
-                }
-                Skip::Number => wire::skip_long(input)?,
-                Skip::Sized => wire::skip_bytes(input)?,
-                Skip::NullableNumber(null_branch) => {
-                    if is_value(input, *null_branch)? {
-                        wire::skip_long(input)?;
-                    }
-                }
-                Skip::NullableSized(null_branch) => {
-                    if is_value(input, *null_branch)? {
-                        wire::skip_bytes(input)?;
-                    }
-                }
-                Skip::NullableBytes(null_branch, count) => {
-                    if is_value(input, *null_branch)? {
-                        wire::take(input, *count)?;
-                    }
-                }
-                Skip::Union(branches) => {
-                    let branch = wire::take_long(input)?;
-                    let program = usize::try_from(branch).ok().and_then(|branch| branches.get(branch));
-                    program.ok_or(EnvelopeError::Branch(branch))?.run(input)?;
-                }
-                Skip::Blocks(item) => item.run_blocks(input)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Arrays and maps come in counted blocks; a negative count is followed by the block's length in bytes (Avro 1.12, "Arrays").
-    fn run_blocks(&self, input: &mut &[u8]) -> Result<(), EnvelopeError> {
-        loop {
-            let count = wire::take_long(input)?;
-            if count == 0 {
-                return Ok(());
-            }
-            if count < 0 {
-                let len = wire::take_long(input)?;
-                let len = usize::try_from(len).map_err(|_| WireError::Length(len))?;
-                wire::take(input, len)?;
-                continue;
-            }
-            for _ in 0..count {
-                let before = input.len();
-                self.run(input)?;
-                if input.len() == before {
-                    break; // Items without bytes: nothing to walk over, however many are announced.
-                }
-            }
-        }
-    }
-}
-
-/// Takes the branch of a union of null and one other type; whether it is the other one.
-#[inline]
-pub(crate) fn is_value(input: &mut &[u8], null_branch: i64) -> Result<bool, EnvelopeError> {
-    // Both branches have one byte.
-    if let [byte @ (0 | 2), rest @ ..] = *input {
-        *input = rest;
-        return Ok(i64::from(byte >> 1) != null_branch);
-    }
-    match wire::take_long(input)? {
-        branch if branch == null_branch => Ok(false),
-        branch if branch == 1 - null_branch => Ok(true),
-        branch => Err(EnvelopeError::Branch(branch)),
     }
 }
 

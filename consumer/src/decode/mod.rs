@@ -1,14 +1,15 @@
 //! From a record's bytes to the values of columns.
 //!
-//! [`envelope`] finds the row image in a record; [`schema`] reads the writer's schema, [`types`] and [`nested`] say what each of its types becomes in ClickHouse, and
+//! [`envelope`] finds the row image in a record, by [`skip`] of what is passed over; [`schema`] reads the writer's schema, [`types`] and [`nested`] say what each of its types becomes in ClickHouse, and
 //! [`convert`] what the settings or the table have instead. A [`plan`] is compiled from them once for each schema, and appends an image's values to
-//! [`mod@column`]s; [`unfit`] says what becomes of those that a column can't hold. What records become that no producer of Millrace wrote is in [`foreign`].
+//! [`mod@column`]s, most of them by the short way of [`usual`]; [`unfit`] says what becomes of those that a column can't hold. What records become that no producer of Millrace wrote is in [`foreign`].
 //!
 //! Pure: no I/O and no clock.
 
 pub mod envelope;
 pub mod foreign;
 pub mod schema;
+pub mod skip;
 pub mod types;
 
 mod conversion;
@@ -19,6 +20,7 @@ pub mod plan;
 
 pub mod column;
 pub mod unfit;
+mod usual;
 
 pub mod calendar;
 pub mod number;

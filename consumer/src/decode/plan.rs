@@ -13,11 +13,13 @@ use millrace_schemas::wire;
 use crate::decode::column::{Column, ValueError};
 use crate::decode::convert::{Question, inner};
 use crate::decode::defaults::default_text;
-use crate::decode::envelope::{EnvelopeError, Program, is_value};
+use crate::decode::envelope::EnvelopeError;
 use crate::decode::nested::Nested;
 use crate::decode::schema::{Field, Kind, Node, Record, SchemaError};
+use crate::decode::skip::{Program, is_value};
 use crate::decode::types::{ColumnType, Decode, Mapping, Scalar};
 use crate::decode::unfit::Action;
+use crate::decode::usual::{NullBranch, Usual};
 use crate::rules::{Mode, TableRule, Unfit};
 
 /// Why a schema's rows can't be loaded.
@@ -152,6 +154,8 @@ pub struct RowPlan {
 
 #[derive(Debug)]
 struct Step {
+    /// How its value is appended as long as it is as it usually is.
+    usual: Option<(Usual, Option<NullBranch>)>,
     decode: Decode,
     null_branch: Option<i64>,
     slot: usize,
@@ -229,9 +233,14 @@ impl RowPlan {
     #[inline]
     pub fn append(&self, row: &[u8], columns: &mut [Column]) -> Result<(), RowError> {
         let mut input = row;
-        // Takes no memory while all values fit.
+        let rows = columns.first().map_or(0, Column::rows);
+        if self.append_fitting(&mut input, columns) && input.is_empty() {
+            return Ok(());
+        }
+        columns.iter_mut().take(self.columns.len()).for_each(|column| column.truncate(rows));
+        input = row;
         let mut converted = Vec::new();
-        self.append_front(&mut input, columns, &mut converted)?;
+        self.steps.iter().try_for_each(|step| step.append(&mut input, columns, &mut converted))?;
         if input.is_empty() {
             if !converted.is_empty() {
                 self.count(&converted);
@@ -247,48 +256,19 @@ impl RowPlan {
     /// then.
     #[inline]
     pub fn append_fitting(&self, input: &mut &[u8], columns: &mut [Column]) -> bool {
-        let mut converted = Vec::new();
-        self.append_front(input, columns, &mut converted).is_ok() && converted.is_empty()
-    }
-
-    #[inline]
-    fn append_front(&self, input: &mut &[u8], columns: &mut [Column], converted: &mut Vec<usize>) -> Result<(), RowError> {
+        // A place of its own, which the compiler can keep in registers.
+        let mut rest = *input;
         for step in &self.steps {
-            let failed = |error| RowError { slot: Some(step.slot), error, stop: false };
-            if let Some(program) = &step.skip {
-                program.run(input).map_err(|error| failed(of_envelope(error)))?;
-                continue;
-            }
-            let Some(column) = columns.get_mut(step.slot) else { continue };
-            if let Some(null_branch) = step.null_branch
-                && !is_value(input, null_branch).map_err(|error| failed(of_envelope(error)))?
-            {
-                match step.null {
-                    None => column.push_null(),
-                    Some(action) => step.fill_null(action, column, converted)?,
-                }
-                if let (Some(Srid { skipped: false, .. }), Some(srid)) = (step.srid, columns.get_mut(step.slot + 1)) {
-                    srid.push_null();
-                }
-                continue;
-            }
-            if let Some(nested) = &step.nested {
-                // Nothing stands for a part of it.
-                let appended = nested.append(column, step.in_key, input);
-                appended.map_err(|error| RowError { stop: step.unfit == Action::Stop, ..failed(error) })?;
-            } else {
-                let value = *input;
-                if let Err(error) = column.append(&step.decode, input) {
-                    fill_unfit((step.slot, step.unfit), error, (&step.decode, value), column, converted)?;
-                }
-            }
-            let Some(of) = step.srid else { continue };
-            match (of.skipped, columns.get_mut(step.slot + 1)) {
-                (false, Some(srid)) => append_srid(step.slot + 1, of, srid, input, converted)?,
-                _ => append_srid(step.slot, of, &mut Column::new(SRID_COLUMN), input, &mut Vec::new())?,
+            let fits = match (step.usual, columns.get_mut(step.slot)) {
+                (Some((usual, null)), Some(column)) => column.append_usual(usual, null, &mut rest),
+                _ => step.append_fitting(&mut rest, columns),
+            };
+            if !fits {
+                return false;
             }
         }
-        Ok(())
+        *input = rest;
+        true
     }
 
     #[cold]
@@ -344,6 +324,49 @@ impl RowPlan {
 }
 
 impl Step {
+    /// Appends the value that `input` begins with; false where it doesn't fit as it is.
+    fn append_fitting(&self, input: &mut &[u8], columns: &mut [Column]) -> bool {
+        // Takes no memory while all values fit.
+        let mut converted = Vec::new();
+        self.append(input, columns, &mut converted).is_ok() && converted.is_empty()
+    }
+
+    /// Appends the value that `input` begins with, or what stands for it, which `converted` tells then.
+    fn append(&self, input: &mut &[u8], columns: &mut [Column], converted: &mut Vec<usize>) -> Result<(), RowError> {
+        let failed = |error| RowError { slot: Some(self.slot), error, stop: false };
+        if let Some(program) = &self.skip {
+            return program.run(input).map_err(|error| failed(of_envelope(error)));
+        }
+        let Some(column) = columns.get_mut(self.slot) else { return Ok(()) };
+        if let Some(null_branch) = self.null_branch
+            && !is_value(input, null_branch).map_err(|error| failed(of_envelope(error)))?
+        {
+            match self.null {
+                None => column.push_null(),
+                Some(action) => self.fill_null(action, column, converted)?,
+            }
+            if let (Some(Srid { skipped: false, .. }), Some(srid)) = (self.srid, columns.get_mut(self.slot + 1)) {
+                srid.push_null();
+            }
+            return Ok(());
+        }
+        if let Some(nested) = &self.nested {
+            // Nothing stands for a part of it.
+            let appended = nested.append(column, self.in_key, input);
+            appended.map_err(|error| RowError { stop: self.unfit == Action::Stop, ..failed(error) })?;
+        } else {
+            let value = *input;
+            if let Err(error) = column.append(&self.decode, input) {
+                fill_unfit((self.slot, self.unfit), error, (&self.decode, value), column, converted)?;
+            }
+        }
+        let Some(of) = self.srid else { return Ok(()) };
+        match (of.skipped, columns.get_mut(self.slot + 1)) {
+            (false, Some(srid)) => append_srid(self.slot + 1, of, srid, input, converted),
+            _ => append_srid(self.slot, of, &mut Column::new(SRID_COLUMN), input, &mut Vec::new()),
+        }
+    }
+
     #[cold]
     fn fill_null(&self, action: Action, column: &mut Column, converted: &mut Vec<usize>) -> Result<(), RowError> {
         let error = if self.in_key { ValueError::NullInKey } else { ValueError::Null };
@@ -366,7 +389,18 @@ fn compile_field(field: &Field, slot: usize, record: &Record, options: &RowOptio
         let skip = Some(Program::of(&field.node).map_err(|error| refused(error.to_string()))?);
         let unfit = Action::of(Unfit::DeadLetter, false, false);
         return Ok((
-            Step { decode: Decode::Text, null_branch: None, slot, null: None, unfit, in_key: false, srid: None, nested: None, skip },
+            Step {
+                usual: None,
+                decode: Decode::Text,
+                null_branch: None,
+                slot,
+                null: None,
+                unfit,
+                in_key: false,
+                srid: None,
+                nested: None,
+                skip,
+            },
             Vec::new(),
         ));
     }
@@ -399,7 +433,9 @@ fn compile_field(field: &Field, slot: usize, record: &Record, options: &RowOptio
         srid = Some(Srid { null_branch, unfit: Action::of(options.rule.unfit.others, true, false), skipped });
         srid_column = (!skipped).then_some(PlanColumn { name, of: SRID_COLUMN, declared: None, renamed_from: None, default: None });
     }
+    let is_usual = nested.is_none() && srid.is_none() && (mapping.null_branch.is_none() || choice.null.is_none());
     let step = Step {
+        usual: Usual::of(&choice.decode).filter(|_| is_usual).zip(NullBranch::of(mapping.null_branch)),
         decode: choice.decode,
         null_branch: mapping.null_branch,
         slot,

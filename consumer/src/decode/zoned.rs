@@ -20,8 +20,37 @@ pub enum NoTicks {
     Range,
 }
 
-/// Where the digits stand before the fraction.
-const DIGITS: [usize; 14] = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18];
+/// What the text has before the fraction, with zeros for digits: eight bytes from each of these places, which cover it.
+const FORM: [(usize, Form); 3] = [(0, Form::of(*b"0000-00-")), (8, Form::of(*b"00T00:00")), (11, Form::of(*b"00:00:00"))];
+
+/// What eight bytes must be: digits where it has zeros, and elsewhere its bytes.
+struct Form {
+    bytes: u64,
+    /// What may be added to how much a byte differs before its high bit is set.
+    reach: u64,
+}
+
+impl Form {
+    const fn of(bytes: [u8; 8]) -> Self {
+        let mut reach = [0x7f; 8];
+        let mut at = 0;
+        while at < reach.len() {
+            // A digit differs from a zero by 9 at most.
+            if bytes[at] == b'0' {
+                reach[at] -= 9;
+            }
+            at += 1;
+        }
+        Self { bytes: u64::from_le_bytes(bytes), reach: u64::from_le_bytes(reach) }
+    }
+
+    #[inline]
+    fn fits(&self, bytes: [u8; 8]) -> bool {
+        let differing = u64::from_le_bytes(bytes) ^ self.bytes;
+        // Carries come only from bytes whose high bit tells already.
+        (differing.wrapping_add(self.reach) | differing) & 0x8080_8080_8080_8080 == 0
+    }
+}
 
 impl<'a> Zoned<'a> {
     /// Reads a text; none where it isn't one.
@@ -29,9 +58,10 @@ impl<'a> Zoned<'a> {
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let (head, mut rest) = text.split_first_chunk::<19>()?;
-        let separators = (head[4], head[7], head[10], head[13], head[16]);
-        if separators != (b'-', b'-', b'T', b':', b':') || DIGITS.iter().any(|at| !head[*at].is_ascii_digit()) {
-            return None;
+        for (at, form) in &FORM {
+            if !form.fits(*head[*at..].first_chunk()?) {
+                return None;
+            }
         }
         let digit = |at: usize| i64::from(head[at] & 0x0f);
         let two = |at| digit(at) * 10 + digit(at + 1);
@@ -109,6 +139,31 @@ mod tests {
             ["", "2024-02-30T00:00:00Z", "2024-00-01T00:00:00Z", "2024-01-01 00:00:00Z", "2024-01-01T00:00:00", "2024-01-01T00:00:00.Zx"]
         {
             assert_eq!(read(wrong, 6), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn each_byte_of_the_form_is_looked_at() {
+        let text = *b"2024-02-11T12:11:10Z";
+        for at in 0..text.len() - 1 {
+            for byte in 0..=u8::MAX {
+                let mut other = text;
+                other[at] = byte;
+                let fits = if text[at].is_ascii_digit() { byte.is_ascii_digit() } else { byte == text[at] };
+                assert!(fits || Zoned::parse(&other).is_none(), "{:?}", other.map(char::from));
+            }
+        }
+        // Digits that make no time are the only ones that are refused.
+        let read = |text: [u8; 20]| Zoned::parse(&text).and_then(|zoned| zoned.ticks(0).ok());
+        for at in [0, 1, 2, 3, 6, 9, 12, 15, 18] {
+            let digits: Vec<_> = (b'0'..=b'9')
+                .filter_map(|byte| {
+                    let mut other = text;
+                    other[at] = byte;
+                    read(other)
+                })
+                .collect();
+            assert!(digits.len() >= 4 && digits.windows(2).all(|pair| pair[0] < pair[1]), "the place {at}: {digits:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use millrace_schemas::registry::{SchemaId, unframe};
 
 use crate::decode::column::Column;
-use crate::decode::envelope::{Envelope, Located, Op};
+use crate::decode::envelope::{Envelope, EnvelopeError, Located, Op, SourceHead};
 use crate::decode::foreign;
 use crate::decode::plan::{RowError, RowPlan};
 use crate::error::{Error, Place};
@@ -31,6 +31,13 @@ pub struct Incoming<'a> {
     pub seq: Option<&'a [u8]>,
     /// Whether it has the header `millrace.dropped`: it is a truncation because the table was dropped.
     pub dropped: bool,
+}
+
+impl Incoming<'_> {
+    /// Where it stands in a topic.
+    fn place(&self, topic: &Arc<str>) -> Place {
+        Place { topic: Arc::clone(topic), partition: self.partition, offset: self.offset }
+    }
 }
 
 /// What became of a record.
@@ -64,6 +71,22 @@ pub struct Last {
     pub source_ts_us: i64,
 }
 
+/// How the records of one schema are walked over.
+#[derive(Debug)]
+struct Walk {
+    schema: SchemaId,
+    envelope: Arc<Envelope>,
+    /// What the last one of them had.
+    head: SourceHead,
+}
+
+impl Walk {
+    #[inline]
+    fn locate_and_read<'a>(&mut self, bytes: &'a [u8], read: impl FnMut(&mut &'a [u8]) -> bool) -> Result<Located<'a>, EnvelopeError> {
+        self.envelope.locate_and_read(bytes, &mut self.head, read)
+    }
+}
+
 /// The schemas of a record's key, if it has one, and of its value.
 type SchemaIds = (Option<SchemaId>, SchemaId);
 
@@ -76,7 +99,7 @@ pub struct Topic {
     pub rule: Arc<TableRule>,
     target: Option<Arc<Target>>,
     marks: Option<Arc<Insert>>,
-    envelopes: Vec<(SchemaId, Arc<Envelope>)>,
+    walks: Vec<Walk>,
     plans: Vec<(SchemaIds, Arc<Plan>)>,
     tombstones: Vec<(Option<SchemaId>, Option<Arc<Tombstones>>)>,
     /// Truncations that have nothing to delete from, since there is no table: by value schema.
@@ -93,7 +116,7 @@ impl Topic {
             rule,
             target: None,
             marks: None,
-            envelopes: Vec::new(),
+            walks: Vec::new(),
             plans: Vec::new(),
             tombstones: Vec::new(),
             tableless: None,
@@ -155,7 +178,7 @@ impl Topic {
     #[inline]
     #[must_use]
     pub fn tells_all(&self, value: &[u8]) -> bool {
-        unframe(value).is_ok_and(|(id, _)| self.envelopes.iter().any(|(known, envelope)| *known == id && envelope.has_seq))
+        unframe(value).is_ok_and(|(id, _)| self.walks.iter().any(|walk| walk.schema == id && walk.envelope.has_seq))
     }
 
     /// Takes in what a request asked for.
@@ -179,8 +202,8 @@ impl Topic {
             self.tableless = prepared.value_id;
         }
         if let (Some(id), Some(envelope)) = (prepared.value_id, prepared.envelope) {
-            self.envelopes.retain(|(known, _)| *known != id);
-            self.envelopes.push((id, envelope));
+            self.walks.retain(|walk| walk.schema != id);
+            self.walks.push(Walk { schema: id, envelope, head: SourceHead::default() });
         }
         self.marks = prepared.marks.or(self.marks.take());
         if let (Some(id), Some(plan)) = (prepared.value_id, prepared.plan) {
@@ -226,18 +249,19 @@ impl Topic {
             let value = Some((value_id, Bytes::copy_from_slice(body)));
             Ok(Outcome::Needs(Box::new(Request { place: topic.place(record), key_id, bad_key: bad_key.clone(), value })))
         };
-        let Some((_, envelope)) = self.envelopes.iter().find(|(id, _)| *id == value_id) else { return needs(self) };
+        let Some(walk) = self.walks.iter_mut().find(|walk| walk.schema == value_id) else { return needs(self) };
         // A key that isn't Avro counts as none where the table doesn't go by it.
-        if let Some(source) = bad_key.clone().filter(|_| foreign::goes_by_record_key(&self.rule, envelope.is_change)) {
+        if let Some(source) = bad_key.clone().filter(|_| foreign::goes_by_record_key(&self.rule, walk.envelope.is_change)) {
             return Err(Error::Frame { place: self.place(record), source });
         }
-        let located = envelope.locate(body).map_err(|source| Error::Envelope { place: self.place(record), source })?;
-        let version = self.version(record, envelope.has_seq, &located)?;
+        let has_seq = walk.envelope.has_seq;
+        let located = walk.locate_and_read(body, |_| false).map_err(|source| Error::Envelope { place: self.place(record), source })?;
+        let version = version(&self.name, record, has_seq, &located)?;
         if located.op == Op::Truncate {
             return self.apply_truncation(record, &located, version, value_id, batch, needs);
         }
         let Some((_, plan)) = self.plans.iter().find(|(ids, _)| *ids == (key_id, value_id)) else { return needs(self) };
-        self.check_source(record, &plan.target, &located)?;
+        check_source(&self.name, record, &plan.target, &located)?;
         match plan.target.mode {
             Mode::Mirror => self.mirror(record, plan, &located, version, batch)?,
             Mode::History | Mode::Append if batch.is_of_another(&plan.insert) => return Ok(Outcome::Close),
@@ -257,8 +281,8 @@ impl Topic {
     /// The usual record, of a row that came or changed, into a mirror: its image is read where it is met, instead of being looked for first. None where
     /// anything is otherwise; nothing is in the batch then, and the record goes the long way, which tells what is wrong with it.
     #[inline]
-    fn mirror_at_once(&self, record: &Incoming<'_>, ids: SchemaIds, body: &[u8], batch: &mut Batch) -> Option<Last> {
-        let (_, envelope) = self.envelopes.iter().find(|(id, _)| *id == ids.1)?;
+    fn mirror_at_once(&mut self, record: &Incoming<'_>, ids: SchemaIds, body: &[u8], batch: &mut Batch) -> Option<Last> {
+        let walk = self.walks.iter_mut().find(|walk| walk.schema == ids.1)?;
         let (_, plan) = self.plans.iter().find(|(of, _)| *of == ids)?;
         if plan.target.mode != Mode::Mirror || plan.own_key {
             return None;
@@ -266,13 +290,13 @@ impl Topic {
         let mut last = None;
         let filled = batch.row(&plan.insert, (record.partition, record.offset), body.len(), |columns| {
             let mut read = false;
-            let located = envelope.locate_and_read(body, |input| {
+            let located = walk.locate_and_read(body, |input| {
                 read = plan.row.append_fitting(input, columns);
                 read
             });
             let located = located.ok().filter(|located| read && matches!(located.op, Op::Create | Op::Read | Op::Update)).ok_or(())?;
-            let version = self.version(record, envelope.has_seq, &located).map_err(drop)?;
-            self.check_source(record, &plan.target, &located).map_err(drop)?;
+            let version = version(&self.name, record, walk.envelope.has_seq, &located).map_err(drop)?;
+            check_source(&self.name, record, &plan.target, &located).map_err(drop)?;
             push_own(columns, plan.row.columns.len(), &[Own::Number(version.cast_signed()), Own::Number(0)]);
             last = Some(Last { version, source_ts_us: located.source_ts_us });
             Ok::<(), ()>(())
@@ -379,7 +403,7 @@ impl Topic {
             return Ok(Outcome::Taken);
         }
         let (Some(target), Some(marks)) = (self.target.clone(), self.marks.clone()) else { return needs(self) };
-        self.check_source(record, &target, located)?;
+        check_source(&self.name, record, &target, located)?;
         self.memory(record.partition).follows_delete = false;
         match target.mode {
             Mode::Append => Ok(Outcome::Taken),
@@ -435,7 +459,7 @@ impl Topic {
         let version = match record.seq {
             Some(digits) => std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()),
             // Debezium's topics are versioned by offset throughout.
-            None if self.envelopes.iter().all(|(_, envelope)| !envelope.has_seq) => u64::try_from(record.offset + 1).ok(),
+            None if self.walks.iter().all(|walk| !walk.envelope.has_seq) => u64::try_from(record.offset + 1).ok(),
             None => None,
         };
         let version = version.ok_or_else(|| {
@@ -451,42 +475,13 @@ impl Topic {
         Ok(Outcome::Taken)
     }
 
-    /// The change's place: `source.seq`, or in Debezium's topics the offset, which grows within a key's partition.
-    fn version(&self, record: &Incoming<'_>, has_seq: bool, located: &Located<'_>) -> Result<u64, Error> {
-        let version = if has_seq { located.seq } else { record.offset.checked_add(1) };
-        version.and_then(|version| u64::try_from(version).ok()).ok_or_else(|| {
-            let reason = "its source.seq is negative, which no producer writes".to_owned();
-            Error::Record { place: self.place(record), reason }
-        })
-    }
-
-    fn check_source(&self, record: &Incoming<'_>, target: &Target, located: &Located<'_>) -> Result<(), Error> {
-        match &target.source {
-            // A record that tells nothing is of the topic's table.
-            _ if located.table.is_empty() => Ok(()),
-            Some((_, table)) if table.is_empty() => Ok(()),
-            Some((database, table)) if (database.as_slice(), table.as_slice()) != (located.database, located.table) => {
-                let reason = format!(
-                    "it is of {}.{}, but {} is loaded from {}.{}; their names become the same topic, rename one at the source",
-                    String::from_utf8_lossy(located.database),
-                    String::from_utf8_lossy(located.table),
-                    target.full_name,
-                    String::from_utf8_lossy(database),
-                    String::from_utf8_lossy(table)
-                );
-                Err(Error::Record { place: self.place(record), reason })
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn unframe<'a>(&self, record: &Incoming<'_>, bytes: &'a [u8]) -> Result<(SchemaId, &'a [u8]), Error> {
         unframe(bytes).map_err(|source| Error::Frame { place: self.place(record), source })
     }
 
     /// Where a record of it stands.
     pub(crate) fn place(&self, record: &Incoming<'_>) -> Place {
-        Place { topic: Arc::clone(&self.name), partition: record.partition, offset: record.offset }
+        record.place(&self.name)
     }
 
     /// The values after a change; before a delete, those that went.
@@ -525,6 +520,35 @@ impl Topic {
             self.memories.resize(place + 1, Memory::default());
         }
         &mut self.memories[place]
+    }
+}
+
+/// The change's place: `source.seq`, or in Debezium's topics the offset, which grows within a key's partition.
+fn version(topic: &Arc<str>, record: &Incoming<'_>, has_seq: bool, located: &Located<'_>) -> Result<u64, Error> {
+    let version = if has_seq { located.seq } else { record.offset.checked_add(1) };
+    version.and_then(|version| u64::try_from(version).ok()).ok_or_else(|| {
+        let reason = "its source.seq is negative, which no producer writes".to_owned();
+        Error::Record { place: record.place(topic), reason }
+    })
+}
+
+fn check_source(topic: &Arc<str>, record: &Incoming<'_>, target: &Target, located: &Located<'_>) -> Result<(), Error> {
+    match &target.source {
+        // A record that tells nothing is of the topic's table.
+        _ if located.table.is_empty() => Ok(()),
+        Some((_, table)) if table.is_empty() => Ok(()),
+        Some((database, table)) if (database.as_slice(), table.as_slice()) != (located.database, located.table) => {
+            let reason = format!(
+                "it is of {}.{}, but {} is loaded from {}.{}; their names become the same topic, rename one at the source",
+                String::from_utf8_lossy(located.database),
+                String::from_utf8_lossy(located.table),
+                target.full_name,
+                String::from_utf8_lossy(database),
+                String::from_utf8_lossy(table)
+            );
+            Err(Error::Record { place: record.place(topic), reason })
+        }
+        _ => Ok(()),
     }
 }
 

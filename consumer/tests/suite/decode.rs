@@ -7,9 +7,10 @@ use apache_avro::types::Value;
 use apache_avro::{Decimal, Schema};
 use millrace_consumer::clickhouse::native::Block;
 use millrace_consumer::decode::column::Column;
-use millrace_consumer::decode::envelope::{Envelope, Op, Program};
+use millrace_consumer::decode::envelope::{Envelope, Op, SourceHead};
 use millrace_consumer::decode::plan::{NOTHING_KEPT, NOTHING_SKIPPED, RowOptions, RowPlan};
 use millrace_consumer::decode::schema::Node;
+use millrace_consumer::decode::skip::Program;
 use millrace_consumer::rules::{Mode, TableRule};
 use proptest::prelude::*;
 
@@ -106,13 +107,18 @@ impl Row {
                 {{"name":"before","type":["null",{value}]}},{{"name":"after","type":["null","Value"]}},
                 {{"name":"source","type":{{"type":"record","name":"Source","fields":[
                     {{"name":"more","type":["null",{{"type":"map","values":{{"type":"array","items":["int","string"]}}}}]}},
-                    {{"name":"db","type":"string"}},{{"name":"table","type":["null","string"]}},{{"name":"seq","type":"long"}}]}}}},
+                    {{"name":"db","type":"string"}},{{"name":"table","type":["null","string"]}},{{"name":"ts_us","type":["null","long"]}},
+                    {{"name":"gtid","type":["null","string"]}},{{"name":"pos","type":"long"}},{{"name":"seq","type":"long"}}]}}}},
                 {{"name":"transaction","type":["null",{{"type":"record","name":"block","fields":[{{"name":"id","type":"string"}}]}}]}},
                 {{"name":"op","type":"string"}},{{"name":"ts_ms","type":["null","long"]}}]}}"#
         )
     }
 
     fn envelope(&self, seq: i64) -> Value {
+        self.envelope_of(seq, "t", None)
+    }
+
+    fn envelope_of(&self, seq: i64, table: &str, gtid: Option<&str>) -> Value {
         let union = |branch, value| Value::Union(branch, Box::new(value));
         let row = self.cells.iter().zip(&self.null_first).enumerate().map(|(at, (cell, null_first))| {
             let value = match &cell.value {
@@ -130,7 +136,18 @@ impl Row {
         named(vec![
             ("before", image()),
             ("after", if self.deleted { null() } else { image() }),
-            ("source", named(vec![("more", union(1, map)), ("db", text("d")), ("table", union(1, text("t"))), ("seq", Value::Long(seq))])),
+            (
+                "source",
+                named(vec![
+                    ("more", union(1, map)),
+                    ("db", text("d")),
+                    ("table", union(1, text(table))),
+                    ("ts_us", union(1, Value::Long(7))),
+                    ("gtid", gtid.map_or_else(null, |gtid| union(1, text(gtid)))),
+                    ("pos", Value::Long(seq)),
+                    ("seq", Value::Long(seq)),
+                ]),
+            ),
             ("transaction", union(1, named(vec![("id", text("gtid"))]))),
             ("op", text(if self.deleted { "d" } else { "u" })),
             ("ts_ms", union(1, Value::Long(5))),
@@ -199,16 +216,37 @@ proptest! {
         let mut at_once = None;
         let read = met.row(|columns| {
             let mut read = false;
-            at_once = envelope.locate_and_read(&bytes, |input| { read = plan.append_fitting(input, columns); read }).ok();
+            at_once = envelope.locate_and_read(&bytes, &mut SourceHead::default(), |input| { read = plan.append_fitting(input, columns); read }).ok();
             read.then_some(()).ok_or(())
         });
         prop_assert_eq!(read.is_ok(), !row.deleted);
         prop_assert_eq!(format!("{at_once:?}"), format!("{:?}", Some(located)));
         prop_assert_eq!(met.freeze().chunks().concat(), looked_for.freeze().chunks().concat());
         let mut none = block();
-        let cut = none.row(|columns| envelope.locate_and_read(&bytes[..cut.index(bytes.len())], |input| plan.append_fitting(input, columns)).map(drop));
+        let cut = none.row(|columns| envelope.locate_and_read(&bytes[..cut.index(bytes.len())], &mut SourceHead::default(), |input| plan.append_fitting(input, columns)).map(drop));
         prop_assert!(cut.is_err(), "a cut record is an error");
         prop_assert_eq!(none.freeze().chunks().concat(), block().freeze().chunks().concat());
+    }
+
+    #[test]
+    fn a_records_parts_are_the_same_whatever_came_before_it(
+        row in any_row(),
+        records in prop::collection::vec((any::<i64>(), "[tu]{0,2}", prop::option::of("[gh]{1,2}"), any::<prop::sample::Index>(), any::<bool>()), 1..12),
+    ) {
+        let text = row.envelope_schema();
+        let schema = Schema::parse_str(&text).expect("a schema");
+        let (envelope, _) = compiled(&text);
+        let mut head = SourceHead::default();
+        for (seq, table, gtid, cut, whole) in records {
+            let bytes = encode(&schema, row.envelope_of(seq, &table, gtid.as_deref()));
+            let bytes = if whole { &bytes[..] } else { &bytes[..cut.index(bytes.len())] };
+            let located = envelope.locate_and_read(bytes, &mut head, |_| false);
+            prop_assert_eq!(format!("{located:?}"), format!("{:?}", envelope.locate(bytes)));
+            if let Ok(located) = located {
+                prop_assert_eq!((located.seq, located.table, located.transaction), (Some(seq), table.as_bytes(), Some(gtid.as_deref().unwrap_or("gtid").as_bytes())));
+                prop_assert_eq!(located.source_ts_us, 7);
+            }
+        }
     }
 
     #[test]

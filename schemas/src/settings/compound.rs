@@ -120,7 +120,7 @@ impl Reader {
             let path = join(key, &name);
             match &pair.node.value {
                 Value::Map(below) => self.flatten(key, &name, below, map),
-                Value::Null => {
+                Value::Null { .. } => {
                     self.report_key(&Place::Line(pair.line), &path, "has no value; remove it, or write \"\"");
                 }
                 Value::Scalar(_) | Value::List(_) => {

@@ -93,7 +93,7 @@ impl Reader {
         };
         match root.value {
             Value::Map(_) => reader.frame_mut().node = Some(root),
-            Value::Null => {}
+            Value::Null { .. } => {}
             Value::Scalar(_) | Value::List(_) => {
                 let message = format!("the file must consist of lines of \"key: value\", not of {}", root.kind());
                 reader.report_line(root.line, &message);
@@ -104,7 +104,7 @@ impl Reader {
     }
 
     pub(super) fn describing() -> Self {
-        let root = Rc::new(Node { line: 1, value: Value::Null });
+        let root = Rc::new(Node { line: 1, value: Value::Null { word: false } });
         Self { describing: true, ..Self::new(String::new(), root, Environment::default()) }
     }
 
@@ -235,6 +235,18 @@ impl Reader {
                 Some(text) => Lookup::Given(Given { text, place: Place::Line(node.line) }),
                 None => Lookup::Invalid,
             },
+        }
+    }
+
+    /// The word of a key that has a choice of some. Where `null` is one of them, it is that, and not nothing.
+    pub(super) fn word<T>(&mut self, key: &str, choices: &[(&'static str, T)]) -> Lookup<Given> {
+        let found = self.scalar(key);
+        let null = self.frame().and_then(|frame| frame.pair(key)).filter(|pair| matches!(pair.node.value, Value::Null { word: true }));
+        match (found, null, choices.iter().find(|(word, _)| *word == "null")) {
+            (Lookup::Absent, Some(pair), Some((word, _))) => {
+                Lookup::Given(Given { text: (*word).to_owned(), place: Place::Line(pair.line) })
+            }
+            (found, ..) => found,
         }
     }
 

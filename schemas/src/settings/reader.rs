@@ -215,7 +215,7 @@ impl Reader {
             entry.default = default.map(str::to_owned);
         });
         let placeholder = default.and_then(value_of).unwrap_or(choices[0].1);
-        match self.scalar(key) {
+        match self.word(key, choices) {
             Lookup::Given(given) => self.chosen(key, &given, choices).unwrap_or(placeholder),
             Lookup::Absent => {
                 if default.is_none() {
@@ -230,7 +230,7 @@ impl Reader {
     /// As [`choice`](Self::choice), but None when it isn't given.
     pub fn choice_opt<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)], doc: &'static str) -> Option<T> {
         self.declare_choice(key, choices, doc, |_| {});
-        match self.scalar(key) {
+        match self.word(key, choices) {
             Lookup::Given(given) => self.chosen(key, &given, choices),
             Lookup::Absent | Lookup::Invalid => None,
         }
@@ -407,7 +407,7 @@ impl Reader {
     fn enter(&mut self, mut frame: Frame, node: &Rc<Node>) -> Frame {
         match node.value {
             Value::Map(_) => frame.node = Some(Rc::clone(node)),
-            Value::Null => {}
+            Value::Null { .. } => {}
             Value::Scalar(_) | Value::List(_) => {
                 let path = frame.path.clone();
                 let kind = node.kind();

@@ -24,8 +24,11 @@ pub(super) struct Node {
 
 #[derive(Debug)]
 pub(super) enum Value {
-    /// Nothing, `~` or `null`, unquoted: the key counts as not given.
-    Null,
+    /// Nothing, `~` or `null`, unquoted: the key counts as not given, unless `null` is one of its words.
+    Null {
+        /// Whether it is written as the word.
+        word: bool,
+    },
     /// The text as written, quotes and escapes resolved, variables not yet replaced.
     Scalar(String),
     List(Vec<Rc<Node>>),
@@ -43,7 +46,7 @@ impl Node {
     /// What kind of thing this is, for "must be a list, not …". Never the value.
     pub(super) fn kind(&self) -> &'static str {
         match self.value {
-            Value::Null => "nothing",
+            Value::Null { .. } => "nothing",
             Value::Scalar(_) => "a single value",
             Value::List(_) => "a list",
             Value::Map(_) => "a section",
@@ -51,7 +54,7 @@ impl Node {
     }
 
     pub(super) fn is_null(&self) -> bool {
-        matches!(self.value, Value::Null)
+        matches!(self.value, Value::Null { .. })
     }
 }
 
@@ -72,7 +75,7 @@ pub(super) fn parse(text: &str) -> Result<(Rc<Node>, Vec<Fault>), Fault> {
         let (event, span) = event.map_err(|error| not_yaml(text, &error))?;
         builder.take(event, span.start.line())?;
     }
-    let root = builder.root.unwrap_or_else(|| Rc::new(Node { line: 1, value: Value::Null }));
+    let root = builder.root.unwrap_or_else(|| Rc::new(Node { line: 1, value: Value::Null { word: false } }));
     Ok((root, builder.duplicates))
 }
 
@@ -167,8 +170,11 @@ impl Builder {
             *key = Some((text, line));
             return Ok(());
         }
-        let null = style == ScalarStyle::Plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL");
-        let value = if null { Value::Null } else { Value::Scalar(text) };
+        let value = match (style, text.as_str()) {
+            (ScalarStyle::Plain, "" | "~") => Value::Null { word: false },
+            (ScalarStyle::Plain, "null" | "Null" | "NULL") => Value::Null { word: true },
+            _ => Value::Scalar(text),
+        };
         self.place(Node { line, value });
         Ok(())
     }

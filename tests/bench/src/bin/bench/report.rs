@@ -13,13 +13,19 @@ use crate::workload::Workload;
 /// The stages in the order of the line, with what the page says of them.
 const STAGES: [(&str, &str); 12] = [
     ("receive", "The binlog's events from the server to one thread, each whole and with its checksum proved, nothing decoded."),
-    ("encode", "Row images to records on one core: key, and value with its envelope, in Avro. The events were received before."),
+    (
+        "encode",
+        "Row images to records on one core: key, and value with its envelope, in Avro. The events were received before. The limit is a program for these columns alone, without order, positions and checks.",
+    ),
     ("select", "Rows of a table over one connection, chunk by chunk as the snapshot reads them, to Avro."),
     ("publish", "Records to Kafka from one thread, lz4, in transactions of 250 ms."),
     ("drain", "The producer as a process, with a backlog in the binlog: from the first record in the topic to the last commit."),
     ("snapshot", "The producer as a process, with rows to read: from the first record in the topic to the last commit."),
     ("consume", "Committed records from Kafka to one thread."),
-    ("decode", "Records to Native blocks on one core. The records were read before."),
+    (
+        "decode",
+        "Records to Native blocks on one core. The records were read before. The limit is a program for these columns alone, which looks at nothing else.",
+    ),
     ("insert", "Native blocks of up to 500,000 rows into a ReplacingMergeTree, one after the other."),
     ("load", "The consumer as a process, with a topic to load: from when it has its partitions until all rows are in ClickHouse."),
     ("line-snapshot", "Producer and consumer at once, from rows in MySQL to rows in ClickHouse."),

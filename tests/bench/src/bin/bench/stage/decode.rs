@@ -17,7 +17,7 @@ use rdkafka::message::Message as _;
 use std::sync::Arc;
 
 use super::consume::{assigned, settings};
-use super::{REPEAT_FOR, WITHIN};
+use super::{REPEAT_FOR, WITHIN, by_hand};
 use crate::figure::{Run, float};
 use crate::usage::{Meter, Servers};
 use crate::world::World;
@@ -28,6 +28,8 @@ const HELD_BYTES: usize = 128 << 20;
 /// Rows and bytes of a block, as the settings `batch.rows_max` and `batch.bytes_max` are by default.
 const BLOCK_ROWS: usize = 500_000;
 const BLOCK_BYTES: usize = 128 << 20;
+/// Records of which the columns are compared before what is made by hand is timed.
+const COMPARED: usize = 2_000;
 /// Inserts of a run.
 const INSERTS: u64 = 4;
 
@@ -106,6 +108,46 @@ impl Decoding {
         let mut run = meter.run(&from, &meter.now()?, float(count))?;
         run.bytes.insert("native".to_owned(), float(bytes as u64));
         Ok(run)
+    }
+
+    /// The same with code that knows the columns, which must be those of the orders.
+    pub(crate) fn run_by_hand(&mut self) -> Result<Run> {
+        self.compare()?;
+        let meter = Meter::of_this(&Servers::default());
+        let from = meter.now()?;
+        let begun = Instant::now();
+        let (mut count, mut bytes) = (0, 0);
+        let mut decoder = by_hand::Decoder::default();
+        while begun.elapsed() < REPEAT_FOR {
+            for value in self.records.iter().filter_map(|record| record.value.as_deref()) {
+                decoder.record(value).context("a record isn't of orders")?;
+                count += 1;
+                if decoder.rows >= BLOCK_ROWS {
+                    bytes += black_box(std::mem::take(&mut decoder)).len();
+                }
+            }
+        }
+        bytes += black_box(decoder).len();
+        let mut run = meter.run(&from, &meter.now()?, float(count))?;
+        run.bytes.insert("native".to_owned(), float(bytes as u64));
+        Ok(run)
+    }
+
+    /// Proves that both make the same columns.
+    fn compare(&mut self) -> Result<()> {
+        let mut batch = Batch::default();
+        let mut decoder = by_hand::Decoder::default();
+        for record in self.records.iter().take(COMPARED) {
+            self.topic.apply(&incoming(record), &mut batch)?;
+            record.value.as_deref().and_then(|value| decoder.record(value)).context("a record isn't of orders")?;
+        }
+        let (blocks, _) = batch.seal();
+        let ours = blocks.first().context("no block")?.rows.values().concat();
+        if blocks.len() == 1 && ours == decoder.bytes() {
+            Ok(())
+        } else {
+            Err(Failure::new("what is made by hand isn't what the consumer makes"))
+        }
     }
 
     /// Decodes all records once.

@@ -16,8 +16,8 @@ use millrace_producer::tables::Charsets;
 use millrace_schemas::avro::SchemaOptions;
 use millrace_tests::failure::{Context, Failure, Result};
 
-use super::REPEAT_FOR;
 use super::receive::{Part, events};
+use super::{REPEAT_FOR, by_hand};
 use crate::figure::{Run, float};
 use crate::usage::{Meter, Servers};
 use crate::world::World;
@@ -204,4 +204,61 @@ pub(crate) fn run(logged: &Logged) -> Result<Run> {
         return Err(Failure::new("no record came out of the log"));
     }
     Ok(run)
+}
+
+/// Records whose bytes are compared before what is made by hand is timed.
+const COMPARED: usize = 2_000;
+/// The bytes in front of a key and of an inserted row's image: the schema's id, and which images there are.
+const KEY_FRONT: usize = 5;
+const IMAGE_FRONT: usize = 7;
+
+/// The same with code that knows the columns, which must be those of the orders.
+pub(crate) fn run_by_hand(logged: &Logged) -> Result<Run> {
+    compare(logged)?;
+    let mut count = Count::default();
+    let mut encoder = by_hand::Encoder::default();
+    let meter = Meter::of_this(&Servers::default());
+    let from = meter.now()?;
+    let begun = Instant::now();
+    let mut passes = 0;
+    while begun.elapsed() < REPEAT_FOR {
+        for event in &logged.events {
+            let mut sink = |key: &[u8], value: &[u8]| {
+                count.records += 1;
+                count.bytes += (black_box(key).len() + black_box(value).len()) as u64;
+            };
+            encoder.event(event, (KEY_ID, VALUE_ID), &mut sink).context("an event isn't of orders")?;
+        }
+        passes += 1;
+    }
+    let mut run = meter.run(&from, &meter.now()?, float(passes * logged.changes))?;
+    run.bytes.insert("records".to_owned(), float(count.bytes));
+    if count.records != passes * logged.changes {
+        return Err(Failure::new(format!("{} records by hand of {passes} times {} changes", count.records, logged.changes)));
+    }
+    Ok(run)
+}
+
+/// Proves that both make the same of a row.
+fn compare(logged: &Logged) -> Result<()> {
+    let ours = logged.messages(COMPARED)?;
+    let mut images = Vec::new();
+    for event in &logged.events {
+        images.extend(by_hand::images(event).context("an event isn't of orders")?);
+        if images.len() >= ours.len() {
+            break;
+        }
+    }
+    let same = ours.iter().zip(&images).all(|(message, (key, image))| {
+        let ours = (
+            message.key.as_deref().and_then(|key| key.get(KEY_FRONT..)),
+            message.value.as_deref().and_then(|value| value.get(IMAGE_FRONT..)),
+        );
+        ours.0 == Some(key) && ours.1.is_some_and(|value| value.starts_with(image))
+    });
+    if same && !ours.is_empty() && images.len() >= ours.len() {
+        Ok(())
+    } else {
+        Err(Failure::new("what is made by hand isn't what the producer makes"))
+    }
 }

@@ -1,5 +1,6 @@
 //! The stages, each in a file of its own. Those of one process run the binaries; the others call the libraries of producer and consumer within this process.
 
+pub(crate) mod by_hand;
 pub(crate) mod consume;
 pub(crate) mod consumer;
 pub(crate) mod decode;
