@@ -52,7 +52,8 @@ const KAFKA_GRACE: Duration = Duration::from_secs(5);
 /// How long leaving the group may take.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
-/// Runs the consumer until it is asked to end, or can't go on; with `until`, until all partitions that it has are loaded to their ends, or to changes younger than that.
+/// Runs the consumer until it is asked to end, or can't go on; with `until`, until all partitions that it has are loaded to their ends; or to those that they had
+/// when they came, and to changes younger than that.
 ///
 /// # Errors
 /// Why it can't go on, or that topics had failed when the rest was loaded. What was loaded by then is committed.
@@ -126,6 +127,8 @@ struct Pipeline {
     shutdown: Shutdown,
     /// How young the last loaded changes must be for the run to end; none: it goes on.
     until: Option<Duration>,
+    /// The ends that the partitions had when they came, in such a run.
+    ends_at_first: HashMap<kafka::TopicPartition, i64>,
     /// How many rows of each topic were acknowledged, and when.
     rates: HashMap<usize, Rate>,
     status: Arc<Status>,
@@ -175,6 +178,7 @@ impl Pipeline {
             messages,
             shutdown,
             until,
+            ends_at_first: HashMap::new(),
             rates: HashMap::new(),
             group: settings.group.clone(),
             drain_timeout: settings.drain_timeout,
@@ -481,6 +485,7 @@ impl Pipeline {
             }
         }
         self.status.metrics.parked.set(parked);
+        let ends_before = std::mem::take(&mut self.ends_at_first);
         for id in self.loader.assigned() {
             let Some(named) = self.loader.named(id) else { continue };
             let end = ends.get(&named).copied().filter(|end| end.offset >= 0);
@@ -489,6 +494,7 @@ impl Pipeline {
             let lag = end.map(|end| if idle { 0 } else { (end.offset - committed.unwrap_or(0)).max(0) });
             let last = self.loader.applied(id).and_then(|applied| applied.last);
             let lag_seconds = lag.and_then(|lag| lag_seconds(lag, last.map(|last| last.source_ts_us)));
+            let end_at_first = self.until.and(ends_before.get(&named).copied().or(end.map(|end| end.offset)));
             snapshot.partitions.push(PartitionStatus {
                 topic: named.0.to_string(),
                 partition: named.1,
@@ -496,9 +502,12 @@ impl Pipeline {
                 high_watermark: end.map(|end| end.offset),
                 lag,
                 lag_seconds,
+                is_read: last.is_some_and(|last| last.is_read),
+                end_at_first,
                 source_ts_ms: last.map(|last| last.source_ts_us / 1_000),
                 seq: last.map(|last| last.version),
             });
+            self.ends_at_first.extend(end_at_first.map(|offset| (named, offset)));
         }
         let mut lags = HashMap::new();
         for partition in &snapshot.partitions {

@@ -227,6 +227,12 @@ pub struct PartitionStatus {
     pub source_ts_ms: Option<i64>,
     /// `source.seq` of that change.
     pub seq: Option<u64>,
+    /// Whether that change is a row which a snapshot read: how old it is says nothing of how much is left then.
+    #[serde(skip)]
+    pub is_read: bool,
+    /// The end that it had when it was assigned, in a run that ends by itself.
+    #[serde(skip)]
+    pub end_at_first: Option<i64>,
 }
 
 /// The whole, as `/status` shows it.

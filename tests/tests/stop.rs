@@ -100,6 +100,33 @@ fn runs_end_when_they_have_caught_up() {
     });
 }
 
+/// As all of it is younger than the lag, the consumer once ended after its first inserts.
+#[test]
+fn what_was_there_at_first_is_loaded_however_young_it_is() {
+    scenario("caught_up_young", async |world| {
+        let mut settings = world.consumer_settings()?;
+        settings["batch"]["rows_max"] = json!(50);
+        let mut consumer = world.start(Binary::Consumer, "consumer", &settings)?;
+        // There is nothing to load yet: it's there to be started again.
+        consumer.kill()?;
+        let mut mysql = world.mysql().await?;
+        for table in ["rows_read", "rows_changed"] {
+            mysql.run(&ledger::definition(table)).await?;
+        }
+        ledger::fill(&mut mysql, "rows_read", 10_000, 1).await?;
+        let mut producer = world.producer().await?;
+        ledger::fill(&mut mysql, "rows_changed", 10_000, 1).await?;
+        producer.stop(STOPPED_WITHIN).await?;
+        for process in [&mut producer, &mut consumer] {
+            process.start_again_with(&["--until", "caught-up", "--lag", "1h"])?;
+            let code = process.exit_code(CAUGHT_UP_WITHIN).await?;
+            must(code == 0, || format!("{} ended with {code}", process.label))?;
+        }
+        let comparison = world.compare().await?;
+        must(comparison.is_equal(), || format!("ended and not equal: {comparison}"))
+    });
+}
+
 async fn check_endpoints(process: &Process) -> Result<()> {
     for path in ["/healthz", "/readyz"] {
         let (code, body) = process.get(path).await?;

@@ -69,6 +69,15 @@ pub struct Last {
     pub version: u64,
     /// Its commit time at the source, in µs since 1970.
     pub source_ts_us: i64,
+    /// Whether it is a row that a snapshot read, whose time is that of the reading.
+    pub is_read: bool,
+}
+
+impl Last {
+    #[inline]
+    fn of(version: u64, located: &Located<'_>) -> Self {
+        Self { version, source_ts_us: located.source_ts_us, is_read: located.op == Op::Read }
+    }
 }
 
 /// How the records of one schema are walked over.
@@ -269,7 +278,7 @@ impl Topic {
             Mode::Append => self.append(record, plan, &located, batch)?,
         }
         let memory = self.memory(record.partition);
-        memory.last = Some(Last { version, source_ts_us: located.source_ts_us });
+        memory.last = Some(Last::of(version, &located));
         memory.follows_delete = located.op == Op::Delete;
         if let (true, Some(key)) = (memory.follows_delete, record.key) {
             memory.deleted_key.clear();
@@ -298,7 +307,7 @@ impl Topic {
             let version = version(&self.name, record, walk.envelope.has_seq, &located).map_err(drop)?;
             check_source(&self.name, record, &plan.target, &located).map_err(drop)?;
             push_own(columns, plan.row.columns.len(), &[Own::Number(version.cast_signed()), Own::Number(0)]);
-            last = Some(Last { version, source_ts_us: located.source_ts_us });
+            last = Some(Last::of(version, &located));
             Ok::<(), ()>(())
         });
         filled.ok()?;
