@@ -105,7 +105,7 @@ fn runs_end_when_they_have_caught_up() {
 fn what_was_there_at_first_is_loaded_however_young_it_is() {
     scenario("caught_up_young", async |world| {
         let mut settings = world.consumer_settings()?;
-        settings["batch"]["rows_max"] = json!(50);
+        settings["batch"]["rows_max"] = json!(100);
         let mut consumer = world.start(Binary::Consumer, "consumer", &settings)?;
         // There is nothing to load yet: it's there to be started again.
         consumer.kill()?;
