@@ -93,10 +93,11 @@ pub fn topics(published: &[Published], prefix: &str) -> Vec<Finding> {
     findings
 }
 
-/// Where each table goes.
+/// Where each table goes: its target is the one that a consumer makes by default, as the records name the table.
 #[must_use]
 pub fn routes(published: &[Published]) -> Vec<Route> {
-    published.iter().map(|one| Route { source: Some(one.source.clone()), topic: one.topic.clone(), target: None }).collect()
+    let target = |shape: &TableShape| Some(format!("{}.{}", shape.database, shape.table));
+    published.iter().map(|one| Route { source: Some(one.source.clone()), topic: one.topic.clone(), target: target(&one.shape) }).collect()
 }
 
 /// What the rules do to those that they are about.
@@ -136,6 +137,15 @@ mod tests {
         findings.extend(topics(&all, "p"));
         let topics = all.into_iter().map(|one| one.topic).collect();
         (topics, findings.into_iter().map(|finding| (finding.check.id, finding.severity, finding.subject)).collect())
+    }
+
+    #[test]
+    fn a_table_goes_where_the_rules_say() {
+        let rules = "rules:\n  - { action: rename, target: schema, database: shop, value: store }\n  - { action: add-prefix, target: table, value: t_ }\n";
+        let rules = read(Source::text("r.yaml", rules), Rules::read).unwrap();
+        let (all, _) = published(&rules, "p", SchemaOptions::default(), &[surveyed("a b", &["id"])]);
+        let route = Route { source: Some("shop.a b".into()), topic: "p.store.t_a_b".into(), target: Some("store.t_a b".into()) };
+        assert_eq!(routes(&all), [route]);
     }
 
     #[test]
