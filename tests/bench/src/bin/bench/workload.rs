@@ -70,7 +70,7 @@ impl Workload {
             Self::Small => "three integers",
             Self::Large => "10 KB of text",
             Self::Json => "a nested document of about 600 bytes",
-            Self::Tables => "500 tables of 5 columns, some rows of each in turn",
+            Self::Tables => "500 tables of 5 columns, some rows of each in turn; to make their topics and tables is part of the time",
             Self::Hot => "updates of 100 keys, 50 a transaction",
             Self::Giant => "one transaction with all rows",
             Self::OneRow => "one row a transaction",
