@@ -5,7 +5,7 @@ use std::time::Duration;
 use millrace_tests::failure::{Context, Result};
 use millrace_tests::ledger::{self, Load};
 use millrace_tests::processes::{Binary, Process};
-use millrace_tests::scenario::{must, scenario};
+use millrace_tests::scenario::{World, must, scenario};
 use serde_json::{Value, json};
 
 /// More than the settings' `drain_timeout`.
@@ -72,13 +72,7 @@ fn runs_end_when_they_have_caught_up() {
         mysql.run("UPDATE a SET version = version + 1 WHERE id < 300").await?;
         let mut consumer = world.consumer("consumer").await?;
         consumer.stop(STOPPED_WITHIN).await?;
-        for process in [&mut producer, &mut consumer] {
-            process.start_again_with(&["--until", "caught-up", "--lag", "1s"])?;
-            let code = process.exit_code(CAUGHT_UP_WITHIN).await?;
-            must(code == 0, || format!("{} ended with {code}", process.label))?;
-        }
-        let comparison = world.compare().await?;
-        must(comparison.is_equal(), || format!("ended and not equal: {comparison}"))?;
+        end_caught_up(world, [&mut producer, &mut consumer], "1s").await?;
         mysql.run("DELETE FROM a WHERE id < 100").await?;
         // A table in the way of the topic: the rest is waited for, and what failed is told by the code.
         mysql.run_all(["CREATE TABLE b (id INT PRIMARY KEY)", "INSERT INTO b VALUES (1)"]).await?;
@@ -117,14 +111,19 @@ fn what_was_there_at_first_is_loaded_however_young_it_is() {
         let mut producer = world.producer().await?;
         ledger::fill(&mut mysql, "rows_changed", 10_000, 1).await?;
         producer.stop(STOPPED_WITHIN).await?;
-        for process in [&mut producer, &mut consumer] {
-            process.start_again_with(&["--until", "caught-up", "--lag", "1h"])?;
-            let code = process.exit_code(CAUGHT_UP_WITHIN).await?;
-            must(code == 0, || format!("{} ended with {code}", process.label))?;
-        }
-        let comparison = world.compare().await?;
-        must(comparison.is_equal(), || format!("ended and not equal: {comparison}"))
+        end_caught_up(world, [&mut producer, &mut consumer], "1h").await
     });
+}
+
+/// Has processes that don't run catch up, one after the other, after which all tables are equal.
+async fn end_caught_up(world: &World, processes: [&mut Process; 2], lag: &str) -> Result<()> {
+    for process in processes {
+        process.start_again_with(&["--until", "caught-up", "--lag", lag])?;
+        let code = process.exit_code(CAUGHT_UP_WITHIN).await?;
+        must(code == 0, || format!("{} ended with {code}", process.label))?;
+    }
+    let comparison = world.compare().await?;
+    must(comparison.is_equal(), || format!("ended and not equal: {comparison}"))
 }
 
 async fn check_endpoints(process: &Process) -> Result<()> {

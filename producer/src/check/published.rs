@@ -131,9 +131,13 @@ mod tests {
         }
     }
 
-    fn found(rules: &str, tables: &[Surveyed]) -> (Vec<String>, Vec<(&'static str, Severity, String)>) {
+    fn published_by(rules: &str, tables: &[Surveyed]) -> (Vec<Published>, Vec<Finding>) {
         let rules = read(Source::text("r.yaml", &format!("rules:\n{rules}")), Rules::read).unwrap();
-        let (all, mut findings) = published(&rules, "p", SchemaOptions::default(), tables);
+        published(&rules, "p", SchemaOptions::default(), tables)
+    }
+
+    fn found(rules: &str, tables: &[Surveyed]) -> (Vec<String>, Vec<(&'static str, Severity, String)>) {
+        let (all, mut findings) = published_by(rules, tables);
         findings.extend(topics(&all, "p"));
         let topics = all.into_iter().map(|one| one.topic).collect();
         (topics, findings.into_iter().map(|finding| (finding.check.id, finding.severity, finding.subject)).collect())
@@ -141,9 +145,9 @@ mod tests {
 
     #[test]
     fn a_table_goes_where_the_rules_say() {
-        let rules = "rules:\n  - { action: rename, target: schema, database: shop, value: store }\n  - { action: add-prefix, target: table, value: t_ }\n";
-        let rules = read(Source::text("r.yaml", rules), Rules::read).unwrap();
-        let (all, _) = published(&rules, "p", SchemaOptions::default(), &[surveyed("a b", &["id"])]);
+        let rules =
+            "  - { action: rename, target: schema, database: shop, value: store }\n  - { action: add-prefix, target: table, value: t_ }\n";
+        let (all, _) = published_by(rules, &[surveyed("a b", &["id"])]);
         let route = Route { source: Some("shop.a b".into()), topic: "p.store.t_a_b".into(), target: Some("store.t_a b".into()) };
         assert_eq!(routes(&all), [route]);
     }

@@ -343,3 +343,27 @@ fn variables(entry: &Entry) -> Vec<String> {
         _ => vec![name],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Source, read};
+
+    #[test]
+    fn null_is_a_word_where_it_is_one_of_the_choices() {
+        let read = |text: &str| {
+            read(Source::text("s.yaml", text), |r| {
+                let required = r.choice("a", Some("stop"), &[("stop", 's'), ("null", 'n')], "With null.");
+                (
+                    required,
+                    r.choice_opt("b", &[("keep", 'k'), ("null", 'n')], "With null."),
+                    r.choice("c", Some("x"), &[("x", 'x')], "Without."),
+                )
+            })
+            .expect("settings")
+        };
+        assert_eq!(read("a: null\nb: NULL\nc: null\n"), ('n', Some('n'), 'x'));
+        assert_eq!(read("a: \"null\"\nb: 'null'\n"), ('n', Some('n'), 'x'));
+        assert_eq!(read("a: ~\nb:\n"), ('s', None, 'x'), "nothing is nothing");
+        assert_eq!(read(""), ('s', None, 'x'));
+    }
+}

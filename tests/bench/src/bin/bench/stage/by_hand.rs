@@ -26,8 +26,9 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Hands each row of an event to `sink`, as a record's key and value; of other events there are none. None where the bytes aren't orders.
-    pub(crate) fn event(&mut self, event: &RawEvent, ids: (u32, u32), sink: &mut impl FnMut(&[u8], &[u8])) -> Option<()> {
+    /// Hands each row of an event to `sink`, as a record's key and value, and where the row's image ends in that; of other events there are none. None where
+    /// the bytes aren't orders.
+    pub(crate) fn event(&mut self, event: &RawEvent, ids: (u32, u32), sink: &mut impl FnMut(&[u8], &[u8], usize)) -> Option<()> {
         if event.event_type != kind::WRITE_ROWS {
             return Some(());
         }
@@ -54,27 +55,14 @@ impl Encoder {
             frame(ids.1, &mut self.value);
             self.value.extend_from_slice(&[0, 2]);
             image(&mut input, &mut self.value, &mut self.key)?;
+            let image_end = self.value.len();
             self.seq += 1;
             envelope::put_rest(&mut self.value, &self.source, row, self.seq, Operation::Create, 0);
-            sink(&self.key, &self.value);
+            sink(&self.key, &self.value, image_end);
             row += 1;
         }
         Some(())
     }
-}
-
-/// The images of an event's rows with their keys, as records have them; none where the bytes aren't orders.
-pub(crate) fn images(event: &RawEvent) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut images = Vec::new();
-    if event.event_type == kind::WRITE_ROWS {
-        let mut input = RowsEvent::parse(event.event_type, event.body()).ok()?.rows;
-        while !input.is_empty() {
-            let (mut key, mut row) = (Vec::new(), Vec::new());
-            image(&mut input, &mut row, &mut key)?;
-            images.push((key, row));
-        }
-    }
-    Some(images)
 }
 
 fn array<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {

@@ -17,9 +17,9 @@ use rdkafka::message::Message as _;
 use std::sync::Arc;
 
 use super::consume::{assigned, settings};
-use super::{REPEAT_FOR, WITHIN, by_hand};
+use super::{WITHIN, by_hand, repeated};
 use crate::figure::{Run, float};
-use crate::usage::{Meter, Servers};
+use crate::usage::Meter;
 use crate::world::World;
 
 /// Records that are held, to be decoded again and again, and their bytes at most.
@@ -92,20 +92,16 @@ impl Decoding {
 
     /// Decodes the records again and again into blocks that are thrown away.
     pub(crate) fn run(&mut self) -> Result<Run> {
-        let meter = Meter::of_this(&Servers::default());
-        let from = meter.now()?;
-        let begun = Instant::now();
-        let (mut count, mut bytes) = (0, 0);
+        let mut bytes = 0;
         let mut batch = Batch::default();
-        while begun.elapsed() < REPEAT_FOR {
-            count += self.pass(&mut batch, |block| {
+        let mut run = repeated(|| {
+            self.pass(&mut batch, |block| {
                 bytes += block.bytes();
                 black_box(block);
-            })?;
-        }
+            })
+        })?;
         let (rest, _) = batch.seal();
         bytes += rest.iter().map(SealedBlock::bytes).sum::<usize>();
-        let mut run = meter.run(&from, &meter.now()?, float(count))?;
         run.bytes.insert("native".to_owned(), float(bytes as u64));
         Ok(run)
     }
@@ -113,22 +109,18 @@ impl Decoding {
     /// The same with code that knows the columns, which must be those of the orders.
     pub(crate) fn run_by_hand(&mut self) -> Result<Run> {
         self.compare()?;
-        let meter = Meter::of_this(&Servers::default());
-        let from = meter.now()?;
-        let begun = Instant::now();
-        let (mut count, mut bytes) = (0, 0);
+        let mut bytes = 0;
         let mut decoder = by_hand::Decoder::default();
-        while begun.elapsed() < REPEAT_FOR {
-            for value in self.records.iter().filter_map(|record| record.value.as_deref()) {
-                decoder.record(value).context("a record isn't of orders")?;
-                count += 1;
+        let mut run = repeated(|| {
+            for record in &self.records {
+                record.value.as_deref().and_then(|value| decoder.record(value)).context("a record isn't of orders")?;
                 if decoder.rows >= BLOCK_ROWS {
                     bytes += black_box(std::mem::take(&mut decoder)).len();
                 }
             }
-        }
+            Ok(self.records.len() as u64)
+        })?;
         bytes += black_box(decoder).len();
-        let mut run = meter.run(&from, &meter.now()?, float(count))?;
         run.bytes.insert("native".to_owned(), float(bytes as u64));
         Ok(run)
     }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::time::Instant;
 
 use millrace_producer::binlog::table_map::TableMap;
 use millrace_producer::capture::{Capture, CaptureError, Learned, LogEvent, LoggedTable, Need, PreparedTable, Record, Sink, Step};
@@ -17,9 +16,8 @@ use millrace_schemas::avro::SchemaOptions;
 use millrace_tests::failure::{Context, Failure, Result};
 
 use super::receive::{Part, events};
-use super::{REPEAT_FOR, by_hand};
+use super::{by_hand, repeated};
 use crate::figure::{Run, float};
-use crate::usage::{Meter, Servers};
 use crate::world::World;
 
 /// Bytes of events that are held at most.
@@ -46,13 +44,20 @@ struct Count {
     bytes: u64,
 }
 
+impl Count {
+    /// One record more, of so many bytes.
+    fn add(&mut self, bytes: usize) {
+        self.records += 1;
+        self.bytes += bytes as u64;
+    }
+}
+
 impl Sink for Count {
     type Error = std::convert::Infallible;
 
     fn send(&mut self, record: Record<'_>) -> Result<(), Self::Error> {
         let record = black_box(record);
-        self.records += 1;
-        self.bytes += record.value.map_or(0, <[u8]>::len) as u64 + record.key.map_or(0, <[u8]>::len) as u64;
+        self.add(record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len));
         Ok(())
     }
 
@@ -190,15 +195,7 @@ fn describe(prefix: &str, description: &[u8], charsets: &Charsets, year_has_sign
 /// Passes the events again and again.
 pub(crate) fn run(logged: &Logged) -> Result<Run> {
     let mut count = Count::default();
-    let meter = Meter::of_this(&Servers::default());
-    let from = meter.now()?;
-    let begun = Instant::now();
-    let mut passes = 0;
-    while begun.elapsed() < REPEAT_FOR {
-        logged.pass(&mut count).context("the log")?;
-        passes += 1;
-    }
-    let mut run = meter.run(&from, &meter.now()?, float(passes * logged.changes))?;
+    let mut run = repeated(|| logged.pass(&mut count).context("the log").map(|()| logged.changes))?;
     run.bytes.insert("records".to_owned(), float(count.bytes));
     if count.records == 0 {
         return Err(Failure::new("no record came out of the log"));
@@ -208,55 +205,44 @@ pub(crate) fn run(logged: &Logged) -> Result<Run> {
 
 /// Records whose bytes are compared before what is made by hand is timed.
 const COMPARED: usize = 2_000;
-/// The bytes in front of a key and of an inserted row's image: the schema's id, and which images there are.
-const KEY_FRONT: usize = 5;
-const IMAGE_FRONT: usize = 7;
 
 /// The same with code that knows the columns, which must be those of the orders.
 pub(crate) fn run_by_hand(logged: &Logged) -> Result<Run> {
     compare(logged)?;
     let mut count = Count::default();
     let mut encoder = by_hand::Encoder::default();
-    let meter = Meter::of_this(&Servers::default());
-    let from = meter.now()?;
-    let begun = Instant::now();
-    let mut passes = 0;
-    while begun.elapsed() < REPEAT_FOR {
+    let mut run = repeated(|| {
+        let before = count.records;
         for event in &logged.events {
-            let mut sink = |key: &[u8], value: &[u8]| {
-                count.records += 1;
-                count.bytes += (black_box(key).len() + black_box(value).len()) as u64;
-            };
-            encoder.event(event, (KEY_ID, VALUE_ID), &mut sink).context("an event isn't of orders")?;
+            let sink = &mut |key: &[u8], value: &[u8], _| count.add(black_box(key).len() + black_box(value).len());
+            encoder.event(event, (KEY_ID, VALUE_ID), sink).context("an event isn't of orders")?;
         }
-        passes += 1;
-    }
-    let mut run = meter.run(&from, &meter.now()?, float(passes * logged.changes))?;
+        match count.records - before {
+            records if records == logged.changes => Ok(records),
+            records => Err(Failure::new(format!("{records} records by hand of {} changes", logged.changes))),
+        }
+    })?;
     run.bytes.insert("records".to_owned(), float(count.bytes));
-    if count.records != passes * logged.changes {
-        return Err(Failure::new(format!("{} records by hand of {passes} times {} changes", count.records, logged.changes)));
-    }
     Ok(run)
 }
 
-/// Proves that both make the same of a row.
+/// Proves that both make the same of a row: its key, and its value up to where the image ends.
 fn compare(logged: &Logged) -> Result<()> {
     let ours = logged.messages(COMPARED)?;
-    let mut images = Vec::new();
+    let mut encoder = by_hand::Encoder::default();
+    let mut by_hand = Vec::new();
     for event in &logged.events {
-        images.extend(by_hand::images(event).context("an event isn't of orders")?);
-        if images.len() >= ours.len() {
+        let sink = &mut |key: &[u8], value: &[u8], image_end| by_hand.push((key.to_vec(), value[..image_end].to_vec()));
+        encoder.event(event, (KEY_ID, VALUE_ID), sink).context("an event isn't of orders")?;
+        if by_hand.len() >= ours.len() {
             break;
         }
     }
-    let same = ours.iter().zip(&images).all(|(message, (key, image))| {
-        let ours = (
-            message.key.as_deref().and_then(|key| key.get(KEY_FRONT..)),
-            message.value.as_deref().and_then(|value| value.get(IMAGE_FRONT..)),
-        );
-        ours.0 == Some(key) && ours.1.is_some_and(|value| value.starts_with(image))
-    });
-    if same && !ours.is_empty() && images.len() >= ours.len() {
+    let same = ours
+        .iter()
+        .zip(&by_hand)
+        .all(|(ours, (key, image))| ours.key.as_ref() == Some(key) && ours.value.as_ref().is_some_and(|value| value.starts_with(image)));
+    if same && !ours.is_empty() && by_hand.len() >= ours.len() {
         Ok(())
     } else {
         Err(Failure::new("what is made by hand isn't what the producer makes"))

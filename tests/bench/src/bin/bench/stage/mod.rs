@@ -13,14 +13,31 @@ pub(crate) mod publish;
 pub(crate) mod receive;
 pub(crate) mod select;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use millrace_tests::failure::Result;
+
+use crate::figure::{Run, float};
+use crate::usage::{Meter, Servers};
 
 /// How often what is waited for is asked about.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// How long anything may take.
 pub(crate) const WITHIN: Duration = Duration::from_secs(900);
 /// How long a stage within this process repeats itself at least, so that a run can be measured.
-pub(crate) const REPEAT_FOR: Duration = Duration::from_millis(1500);
+const REPEAT_FOR: Duration = Duration::from_millis(1500);
+
+/// Has this thread make passes over what is held, for a while. A pass returns how many rows it took.
+pub(crate) fn repeated(mut pass: impl FnMut() -> Result<u64>) -> Result<Run> {
+    let meter = Meter::of_this(&Servers::default());
+    let from = meter.now()?;
+    let begun = Instant::now();
+    let mut rows = 0;
+    while begun.elapsed() < REPEAT_FOR {
+        rows += pass()?;
+    }
+    meter.run(&from, &meter.now()?, float(rows))
+}
 
 /// The stages, as they are called on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
