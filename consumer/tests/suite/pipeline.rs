@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use apache_avro::types::Value;
-use millrace_consumer::load::ranges::Range;
 use millrace_schemas::registry::frame;
 use millrace_schemas::shape::{ColumnType, TableShape, TextKind};
 use millrace_schemas::{avro, names};
@@ -86,12 +85,6 @@ impl Sender {
 
 /// What the group has committed of each partition.
 pub(crate) fn committed(stack: &Stack, group: &str, topic: &str, partitions: i32) -> BTreeMap<i32, i64> {
-    let all = committed_with_ranges(stack, group, topic, partitions);
-    all.into_iter().map(|(partition, (offset, _))| (partition, offset)).collect()
-}
-
-/// The same, and the range that is recorded there.
-pub(crate) fn committed_with_ranges(stack: &Stack, group: &str, topic: &str, partitions: i32) -> BTreeMap<i32, (i64, Option<Range>)> {
     let consumer: BaseConsumer =
         ClientConfig::new().set("bootstrap.servers", stack.get("KAFKA_BROKERS")).set("group.id", group).create().expect("a consumer");
     let mut list = TopicPartitionList::new();
@@ -101,7 +94,7 @@ pub(crate) fn committed_with_ranges(stack: &Stack, group: &str, topic: &str, par
     elements
         .iter()
         .filter_map(|element| match element.offset() {
-            Offset::Offset(offset) => Some((element.partition(), (offset, Range::parse(offset, element.metadata()).expect("a range")))),
+            Offset::Offset(offset) => Some((element.partition(), offset)),
             _ => None,
         })
         .collect()
