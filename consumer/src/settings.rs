@@ -11,7 +11,8 @@ use millrace_schemas::settings::{Properties, Reader};
 use native_tls::{Certificate, Identity, TlsConnector};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::rules::Rules;
+use crate::load::internal;
+use crate::rules::{Rules, matches};
 use crate::table::ddl::Placement;
 
 /// One insert above ClickHouse's default `max_insert_block_size` (1,048,449 rows) wouldn't be atomic.
@@ -131,6 +132,12 @@ pub struct Backoff {
 }
 
 impl Settings {
+    /// Whether a topic is loaded, as far as its name tells.
+    #[must_use]
+    pub fn loads(&self, topic: &str) -> bool {
+        !internal::is_internal(topic) && self.topics.iter().any(|pattern| matches(pattern, topic))
+    }
+
     /// Declares and reads every key.
     pub fn read(r: &mut Reader) -> Self {
         let group = r.text("group", None, "Kafka consumer group. Its members share the topics' partitions.");

@@ -57,10 +57,7 @@ fn config(settings: &Settings) -> ClientConfig {
 /// The topics that are loaded.
 #[must_use]
 pub fn topics(facts: &Facts, settings: &Settings) -> Vec<String> {
-    let loaded = |name: &&String| {
-        !internal::is_internal(name) && !internal::may_be_own(name) && settings.topics.iter().any(|pattern| matches(pattern, name))
-    };
-    facts.topics.keys().filter(loaded).cloned().collect()
+    facts.topics.keys().filter(|name| settings.loads(name) && !internal::may_be_own(name)).cloned().collect()
 }
 
 /// Judges.

@@ -9,7 +9,6 @@ use rdkafka::consumer::base_consumer::BaseConsumer;
 
 use super::Context;
 use crate::load::internal;
-use crate::rules::matches;
 use crate::settings::Settings;
 
 /// How often librdkafka tells its statistics, from which lag and the group's state are taken.
@@ -63,8 +62,7 @@ fn count_topics(mut config: ClientConfig, settings: &Settings) -> Option<usize> 
     config.set("statistics.interval.ms", "0");
     let client: BaseConsumer<Context> = config.create_with_context(Context::default()).ok()?;
     let metadata = client.fetch_metadata(None, COUNT_TIMEOUT).ok()?;
-    let loaded = |name: &str| !internal::is_internal(name) && settings.topics.iter().any(|pattern| matches(pattern, name));
-    Some(metadata.topics().iter().filter(|topic| loaded(topic.name())).count())
+    Some(metadata.topics().iter().filter(|topic| settings.loads(topic.name())).count())
 }
 
 /// Has librdkafka look at thousands of topics less often than at a few. For each topic of the brokers' answer it goes through a list of all that it knows; and

@@ -22,7 +22,8 @@ use crate::world::{Profile, World, must_be_well};
 const WRITERS: u64 = 4;
 /// What comes first and isn't counted.
 const WARM_UP: Duration = Duration::from_secs(3);
-const LOOK_INTERVAL: Duration = Duration::from_millis(4);
+/// The query takes CPU from what it looks at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(15);
 /// How long the last transactions may take.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
