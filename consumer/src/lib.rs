@@ -31,4 +31,5 @@ pub mod dead_letters;
 
 pub mod check;
 pub mod error;
+pub mod memory;
 pub mod status;

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use millrace_consumer::dead_letters::dlq::{self, Dlq, Outcomes, Selection};
 use millrace_consumer::error::{Error, Place};
 use millrace_consumer::status::page;
-use millrace_consumer::{check, pipeline, settings::Settings};
+use millrace_consumer::{check, memory, pipeline, settings::Settings};
 use millrace_schemas::service::shutdown::Shutdown;
 use millrace_schemas::service::{assessment, client, log};
 use millrace_schemas::settings::{Source, describe, parse_duration, read, reference_markdown};
@@ -175,6 +175,7 @@ fn run(config: PathBuf, until: Option<Duration>, skip_check: bool) -> ExitCode {
     if let Err(error) = log::init(settings.log_format, &settings.log_level) {
         return wrong(&error);
     }
+    memory::return_large_buffers();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

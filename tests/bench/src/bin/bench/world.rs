@@ -143,7 +143,7 @@ impl World {
             "http": { "listen": free_address()? },
         });
         if profile == Profile::LowLatency {
-            settings["batch"] = json!({ "age_max": "30ms", "inserts_per_second": 100 });
+            settings["batch"] = json!({ "age_max": "10ms", "inserts_per_second": 100 });
             settings["kafka"]["fetch.wait.max.ms"] = json!("10");
             settings["kafka"]["fetch.queue.backoff.ms"] = json!("5");
         }
