@@ -1,6 +1,7 @@
 //! What becomes of memory that isn't needed any more.
 
 /// A buffer of so many bytes is a large one: a column of a batch has them.
+#[cfg(target_env = "gnu")]
 const LARGE: libc::c_int = 8 << 20;
 
 /// From now on large buffers go back to the system as soon as they are freed. Without this glibc keeps what is freed for buffers of that size to come, in pieces that the next ones may

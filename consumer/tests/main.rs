@@ -8,6 +8,7 @@ mod suite {
     mod decode;
     mod faults;
     mod faults_clickhouse;
+    mod faults_gate;
     mod faults_group;
     mod faults_kafka;
     mod faults_world;

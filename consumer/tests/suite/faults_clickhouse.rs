@@ -5,7 +5,8 @@ use std::time::Duration;
 use millrace_consumer::error::{Disposition, clickhouse_code};
 use millrace_tests::server::{ClickHouseServer, Disk};
 
-use super::faults_world::{Fault, Gate, PARTITIONS, World, metric, stop, until};
+use super::faults_gate::{Fault, Gate};
+use super::faults_world::{PARTITIONS, World, metric, stop, until};
 use super::support::Stack;
 
 /// Answers that come late must come later than this: a recorded range counts for five seconds.

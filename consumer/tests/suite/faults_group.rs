@@ -9,7 +9,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 
-use super::faults_world::{Fault, Gate, PARTITIONS, World, stop, until};
+use super::faults_gate::{Fault, Gate};
+use super::faults_world::{PARTITIONS, World, stop, until};
 use super::support::Stack;
 
 /// How often both consumers are killed.
