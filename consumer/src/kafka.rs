@@ -5,11 +5,13 @@
 //! nothing until it is answered, of the other partitions neither.
 
 mod client;
+mod looks;
+mod partitions;
 mod records;
 mod statistics;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +34,9 @@ use crate::load::ranges::Range;
 use crate::settings::Settings;
 
 pub use records::Record;
+
+use looks::{Found, Looks};
+use partitions::{Changes, Partitions};
 use records::Records;
 
 /// A partition by its topic's name.
@@ -39,8 +44,20 @@ pub type TopicPartition = (Arc<str>, i32);
 
 /// How long the group's offsets are waited for; polling stands still meanwhile.
 const POSITIONS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Partitions whose offsets are asked for at once.
+const POSITIONS_PIECE: usize = 250;
+/// So many new partitions are asked for their beginnings all at once.
+const BEGINNINGS_FROM: usize = 500;
 /// How long a partition's new position is waited for.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
+/// A part of the time, as its inverse, that looking at the ends of partitions may take.
+const LOOK_SHARE: u32 = 50;
+/// Partitions that are paused in one go: for each, librdkafka goes through a list of all topics.
+const LULLED_AT_ONCE: usize = 200;
+/// So long after partitions came they are looked at more often: until they rest, they cost more than that.
+const SETTLING: Duration = Duration::from_secs(30);
+/// The longest pause between two looks.
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// What Kafka has to say.
 #[derive(Debug)]
@@ -102,7 +119,7 @@ enum Note {
     Committed(Verdict),
 }
 
-/// What librdkafka's statistics tell.
+/// What librdkafka's statistics tell, or looks at the partitions' ends.
 #[derive(Debug, Clone, Default)]
 pub struct GroupView {
     /// Whether the group has settled with this member in it.
@@ -111,7 +128,7 @@ pub struct GroupView {
     pub brokers_up: usize,
     /// Each partition's end, and whether all up to it was fetched.
     pub ends: Vec<(TopicPartition, End)>,
-    /// When the statistics came; none yet.
+    /// When that came; none yet.
     pub at: Option<Instant>,
 }
 
@@ -255,12 +272,17 @@ fn offset_list(commits: &[Commit]) -> KafkaResult<TopicPartitionList> {
     Ok(list)
 }
 
-/// What the group has committed of these partitions, and the ranges that are recorded there.
-fn positions(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> Result<Vec<Assigned>, PositionError> {
-    let mut asked = TopicPartitionList::with_capacity(partitions.count());
-    for element in partitions.elements() {
-        asked.add_partition(element.topic(), element.partition());
+/// What the group has committed of these partitions, and the ranges that are recorded there. They are asked for in pieces: librdkafka looks each partition of an
+/// answer up in a list of all that were asked for.
+fn positions(consumer: &BaseConsumer<Context>, partitions: &[TopicPartition]) -> Result<Vec<Assigned>, PositionError> {
+    let mut assigned = Vec::with_capacity(partitions.len());
+    for piece in partitions.chunks(POSITIONS_PIECE) {
+        assigned.extend(positions_of(consumer, list(piece.iter().cloned()))?);
     }
+    Ok(assigned)
+}
+
+fn positions_of(consumer: &BaseConsumer<Context>, asked: TopicPartitionList) -> Result<Vec<Assigned>, PositionError> {
     let committed = consumer.committed_offsets(asked, POSITIONS_TIMEOUT).map_err(PositionError::Kafka)?;
     let assigned = committed.elements().into_iter().map(|element| {
         element.error().map_err(PositionError::Kafka)?;
@@ -309,9 +331,22 @@ pub struct Session {
     commits: Option<Sender<Vec<Commit>>>,
     committer: Option<JoinHandle<()>>,
     brokers: Arc<str>,
-    statistics_interval: Duration,
+    /// None: there are no statistics, and looks tell what is needed of them.
+    statistics_interval: Option<Duration>,
     revoking: Option<TopicPartitionList>,
+    /// Those that wait for the loader.
     paused: BTreeSet<TopicPartition>,
+    partitions: Partitions,
+    /// Those of the ones that rest that librdkafka isn't told of yet.
+    lulled: Vec<TopicPartition>,
+    looks: Looks,
+    look_interval: Duration,
+    look_after: Instant,
+    settling_until: Instant,
+    /// When there was the last look, and whether anybody answered.
+    looked: Option<(Instant, bool)>,
+    /// Those that were given up while librdkafka had them paused: it keeps that, and one that comes back would never be read.
+    left_paused: BTreeSet<TopicPartition>,
 }
 
 impl std::fmt::Debug for Session {
@@ -339,6 +374,7 @@ impl Session {
         let committer = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(move || commit_all(&committing, &requests));
         let committer = committer.map_err(|error| Error::Defect(format!("could not start a thread: {error}")))?;
         let records = Records::new(&consumer)?;
+        let looks = Looks::new(config);
         Ok(Self {
             records,
             consumer,
@@ -348,6 +384,14 @@ impl Session {
             statistics_interval,
             revoking: None,
             paused: BTreeSet::new(),
+            partitions: Partitions::new(usize::try_from(settings.idle.from_partitions).unwrap_or(usize::MAX)),
+            lulled: Vec::new(),
+            looks,
+            look_interval: settings.idle.look_interval,
+            look_after: Instant::now(),
+            settling_until: Instant::now(),
+            looked: None,
+            left_paused: BTreeSet::new(),
         })
     }
 
@@ -393,7 +437,6 @@ impl Session {
 
     fn answer(&mut self, note: Note) -> Event {
         match note {
-            // librdkafka keeps a pause of ours on a partition that left while it was paused: one that comes back would never be read.
             Note::Assign(partitions) => self.take_over(partitions),
             Note::Revoke { partitions, lost } => {
                 let named = names(&partitions);
@@ -413,7 +456,8 @@ impl Session {
 
     /// Accepts partitions once it is known where they begin, and whether a range of theirs was recorded: until then the question is kept.
     fn take_over(&mut self, partitions: TopicPartitionList) -> Event {
-        let assigned = match positions(&self.consumer, &partitions) {
+        let named = names(&partitions);
+        let assigned = match positions(&self.consumer, &named) {
             Ok(assigned) => assigned,
             Err(PositionError::Metadata(error)) => return Event::Failed(error),
             Err(PositionError::Kafka(error)) => {
@@ -426,27 +470,105 @@ impl Session {
                 }
                 // The group goes on already.
                 let nothing = |partition| Assigned { partition, committed: None, range: None };
-                names(&partitions).into_iter().map(nothing).collect()
+                named.iter().cloned().map(nothing).collect()
             }
         };
         if let Err(error) = self.records.lead_in(&partitions) {
             return Event::Failed(error);
         }
-        match accept(&self.consumer, &partitions).and_then(|()| self.consumer.resume(&partitions)) {
-            Ok(()) => Event::Assigned(assigned),
+        let resume = list(named.iter().filter(|partition| self.left_paused.remove(partition)).cloned());
+        let begun = self.begin(&assigned);
+        match begun.and_then(|partitions| accept(&self.consumer, &partitions)).and_then(|()| self.consumer.resume(&resume)) {
+            Ok(()) => {
+                self.partitions.came(named);
+                self.look_after = Instant::now();
+                self.settling_until = self.look_after + SETTLING;
+                Event::Assigned(assigned)
+            }
             Err(error) => Event::Failed(Error::Defect(format!("could not accept partitions: {error}"))),
         }
     }
 
-    /// Reads a partition again from an offset; false where that isn't possible just now.
-    pub fn seek(&self, (topic, partition): &TopicPartition, offset: i64) -> bool {
-        match self.consumer.seek(topic, *partition, Offset::Offset(offset), SEEK_TIMEOUT) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::debug!(topic = &**topic, partition, offset, %error, "can't read from there yet");
-                false
+    /// These partitions, from where they are to be read: what is left out here librdkafka asks for, partition by partition.
+    fn begin(&mut self, assigned: &[Assigned]) -> KafkaResult<TopicPartitionList> {
+        let new: Vec<_> = assigned.iter().filter(|of| of.committed.is_none()).map(|of| of.partition.clone()).collect();
+        let mut beginnings = HashMap::new();
+        if new.len() >= BEGINNINGS_FROM {
+            let found = self.looks.beginnings(&new).unwrap_or_default();
+            beginnings.extend(new.into_iter().zip(found));
+        }
+        let mut list = TopicPartitionList::with_capacity(assigned.len());
+        for Assigned { partition, committed, .. } in assigned {
+            let mut element = list.add_partition(&partition.0, partition.1);
+            if let Some(offset) = committed.or(beginnings.get(partition).copied().flatten()) {
+                element.set_offset(Offset::Offset(offset))?;
             }
         }
+        Ok(list)
+    }
+
+    /// Reads a partition again from an offset; false where that isn't possible just now.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] where librdkafka refuses to fetch it again.
+    pub fn seek(&mut self, partition: &TopicPartition, offset: i64) -> Result<bool, Error> {
+        if let Err(error) = self.consumer.seek(&partition.0, partition.1, Offset::Offset(offset), SEEK_TIMEOUT) {
+            tracing::debug!(topic = &*partition.0, partition = partition.1, offset, %error, "can't read from there yet");
+            return Ok(false);
+        }
+        // Ends that were reached before count no more.
+        self.take_ends();
+        if self.partitions.moved(partition) {
+            self.resume(std::iter::once(partition.clone()))?;
+        }
+        Ok(true)
+    }
+
+    fn take_ends(&mut self) {
+        for (partition, offset) in self.records.ends() {
+            self.partitions.reached(&partition, offset);
+        }
+    }
+
+    /// Has partitions in which nothing happens rest, where there are many, and others be fetched again.
+    ///
+    /// # Errors
+    /// [`Error::Defect`] where librdkafka refuses.
+    pub fn rest(&mut self, now: Instant) -> Result<(), Error> {
+        self.take_ends();
+        if let Some(Found { ends, answered, took }) = self.looks.found()? {
+            self.looked = Some((now, answered));
+            let Changes { rest, wake } = self.partitions.judge(ends);
+            let pause = if now < self.settling_until { Duration::ZERO } else { took.saturating_mul(LOOK_SHARE).min(LOOK_PAUSE_MAX) };
+            self.look_after = now + pause.max(self.look_interval);
+            self.lulled.extend(rest);
+            self.resume(wake.into_iter())?;
+        }
+        let lulled = self.lulled.split_off(self.lulled.len().saturating_sub(LULLED_AT_ONCE));
+        let rest = list(lulled.into_iter().filter(|partition| self.partitions.rests(partition)));
+        if rest.count() > 0 {
+            self.consumer.pause(&rest).map_err(unpaused)?;
+        }
+        let wanted = self.statistics_interval.is_none() || self.partitions.are_many();
+        if wanted && now >= self.look_after && !self.looks.is_under_way() {
+            self.looks.ask(self.partitions.names())?;
+        }
+        Ok(())
+    }
+
+    /// How many partitions rest.
+    #[must_use]
+    pub fn resting(&self) -> usize {
+        self.partitions.resting()
+    }
+
+    /// Has partitions be fetched again that neither rest nor wait.
+    fn resume(&self, partitions: impl Iterator<Item = TopicPartition>) -> Result<(), Error> {
+        let resume = list(partitions.filter(|partition| !self.paused.contains(partition) && !self.partitions.rests(partition)));
+        if resume.count() > 0 {
+            self.consumer.resume(&resume).map_err(unpaused)?;
+        }
+        Ok(())
     }
 
     /// Gives the partitions up that were asked back.
@@ -466,9 +588,12 @@ impl Session {
     }
 
     fn forget(&mut self, partitions: &[TopicPartition]) {
-        partitions.iter().for_each(|partition| {
-            self.paused.remove(partition);
-        });
+        for partition in partitions {
+            // Both count.
+            if self.paused.remove(partition) | self.partitions.left(partition) {
+                self.left_paused.insert(partition.clone());
+            }
+        }
     }
 
     /// Makes exactly these partitions pause, and the other ones go on.
@@ -479,24 +604,12 @@ impl Session {
         if wanted == self.paused {
             return Ok(());
         }
-        let list = |of: Vec<&TopicPartition>| {
-            let mut list = TopicPartitionList::new();
-            of.into_iter().for_each(|(topic, partition)| {
-                list.add_partition(topic, *partition);
-            });
-            list
-        };
-        let failed = |error| Error::Defect(format!("could not pause or resume partitions: {error}"));
-        let pause = list(wanted.difference(&self.paused).collect());
+        let pause = list(wanted.difference(&self.paused).cloned());
         if pause.count() > 0 {
-            self.consumer.pause(&pause).map_err(failed)?;
+            self.consumer.pause(&pause).map_err(unpaused)?;
         }
-        let resume = list(self.paused.difference(&wanted).collect());
-        if resume.count() > 0 {
-            self.consumer.resume(&resume).map_err(failed)?;
-        }
-        self.paused = wanted;
-        Ok(())
+        let before = std::mem::replace(&mut self.paused, wanted);
+        self.resume(before.into_iter())
     }
 
     /// Commits offsets. The verdict comes as an event.
@@ -507,16 +620,29 @@ impl Session {
         }
     }
 
-    /// How often the statistics come.
+    /// How often the group is seen, at least.
     #[must_use]
-    pub fn statistics_interval(&self) -> Duration {
-        self.statistics_interval
+    pub fn view_interval(&self) -> Duration {
+        self.statistics_interval.unwrap_or(self.look_interval.max(LOOK_PAUSE_MAX))
     }
 
-    /// What the statistics said last.
+    /// What was seen last of the group.
     #[must_use]
     pub fn view(&self) -> GroupView {
-        self.consumer.context().view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        if self.statistics_interval.is_none() {
+            let ends = self.partitions.ends().map(|(partition, end)| (partition.clone(), end)).collect();
+            let (at, answered) = self.looked.unzip();
+            // Who has joined has got partitions, if only none.
+            return GroupView { joined: false, brokers_up: usize::from(answered == Some(true)), ends, at };
+        }
+        let mut view = self.consumer.context().view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Of those that aren't fetched the statistics tell no end.
+        for (partition, end) in &mut view.ends {
+            if let Some(of_resting) = self.partitions.end_of_resting(partition) {
+                *end = End { committed: end.committed, ..of_resting };
+            }
+        }
+        view
     }
 
     /// Leaves the group.
@@ -547,6 +673,18 @@ fn takes_back(notes: &[Note]) -> bool {
         Note::Revoke { .. } => true,
         Note::Assign(_) | Note::Committed(_) => false,
     })
+}
+
+fn list(partitions: impl IntoIterator<Item = TopicPartition>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition) in partitions {
+        list.add_partition(&topic, partition);
+    }
+    list
+}
+
+fn unpaused(error: KafkaError) -> Error {
+    Error::Defect(format!("could not pause or resume partitions: {error}"))
 }
 
 fn names(partitions: &TopicPartitionList) -> Vec<TopicPartition> {

@@ -248,11 +248,12 @@ impl Pipeline {
             self.jobs.start(job);
         }
         for (partition, offset) in self.loader.rewinds() {
-            if self.session.seek(&partition, offset) {
+            if self.session.seek(&partition, offset)? {
                 self.loader.rewound(&partition);
             }
         }
         self.session.pause_only(self.loader.paused())?;
+        self.session.rest(now)?;
         self.commit(now);
         self.answer_rebalance(now)?;
         if now.duration_since(self.published) >= self.publish_pause {
@@ -435,8 +436,7 @@ impl Pipeline {
         if view.brokers_up > 0 {
             self.brokers_seen = now;
             self.status.kafka.answered("Kafka");
-        } else if now.duration_since(self.brokers_seen)
-            > KAFKA_GRACE + view.at.map_or(self.session.statistics_interval(), |_| Duration::ZERO)
+        } else if now.duration_since(self.brokers_seen) > KAFKA_GRACE + view.at.map_or(self.session.view_interval(), |_| Duration::ZERO)
             && self.status.kafka.failed()
         {
             let brokers = self.session.brokers();
@@ -485,6 +485,7 @@ impl Pipeline {
             }
         }
         self.status.metrics.parked.set(parked);
+        self.status.metrics.resting.set(i64::try_from(self.session.resting()).unwrap_or(i64::MAX));
         let ends_before = std::mem::take(&mut self.ends_at_first);
         for id in self.loader.assigned() {
             let Some(named) = self.loader.named(id) else { continue };

@@ -38,6 +38,8 @@ pub struct Settings {
     pub topics: Vec<String>,
     /// How often new topics and partitions are looked for.
     pub topics_refresh: Duration,
+    /// Partitions in which nothing happens.
+    pub idle: IdleSettings,
     /// What goes to librdkafka.
     pub kafka: Properties,
     /// The schema registry.
@@ -68,6 +70,15 @@ pub struct Settings {
     pub log_format: Format,
     /// What is logged.
     pub log_level: String,
+}
+
+/// Partitions in which nothing happens.
+#[derive(Debug, Clone, Copy)]
+pub struct IdleSettings {
+    /// From so many partitions on they aren't fetched.
+    pub from_partitions: u64,
+    /// How often it is asked whether something came.
+    pub look_interval: Duration,
 }
 
 /// How to reach ClickHouse.
@@ -149,7 +160,12 @@ impl Settings {
             "topics_refresh",
             secs(5),
             secs(1)..=secs(3600),
-            "How often the brokers are asked for new topics and partitions. Of more than 800 topics at the start less often: 6 ms for each of them; so often, but at most once a second, lag and `/status` are renewed.",
+            "How often the brokers are asked for new topics and partitions. Of more than 800 topics at the start less often: 6 ms for each of them. So often, but at most once a second, lag and `/status` are renewed, unless there are as many partitions as `idle.from_partitions`.",
+        );
+        let idle = r.section(
+            "idle",
+            "Partitions in which nothing happens. librdkafka asks for each of them at each fetch, for which 10,000 take a core. Of many they are left out of fetches instead, and only looked at for their ends, which also gives lag then.",
+            IdleSettings::read,
         );
         let kafka = read_kafka(r);
         let (registry, apicurio_ids) = r.section("registry", "The schema registry that the topics were written with.", |r| {
@@ -195,6 +211,7 @@ impl Settings {
             group,
             topics,
             topics_refresh,
+            idle,
             kafka,
             registry,
             apicurio_ids,
@@ -231,6 +248,20 @@ fn read_kafka(r: &mut Reader) -> Properties {
         }
     }
     kafka
+}
+
+impl IdleSettings {
+    fn read(r: &mut Reader) -> Self {
+        Self {
+            from_partitions: r.integer("from_partitions", Some(1_000), 1..=10_000_000, "partitions", "From so many partitions on, of all topics at the start and of this consumer, those are left out in which nothing happens."),
+            look_interval: r.duration(
+                "look_interval",
+                secs(1),
+                ms(50)..=secs(60),
+                "How often the ends are looked at, which the first change of such a partition waits for. Less often, but at least every 10 s, where a look takes more than a 50th of that: 10,000 partitions.",
+            ),
+        }
+    }
 }
 
 impl ClickHouseSettings {

@@ -86,6 +86,8 @@ pub struct Metrics {
     pub converted_values: Family<ColumnLabel, Counter>,
     /// Tables that are parked.
     pub parked: Gauge,
+    /// Partitions that aren't fetched, as nothing happens in them.
+    pub resting: Gauge,
     /// Records between what is committed and the end.
     pub lag: Family<PartitionLabel, Gauge>,
     /// Memory of all batches.
@@ -112,6 +114,7 @@ impl Metrics {
             metrics.converted_values.clone(),
         );
         registry.register("parked_tables", "Tables that failed and are loaded no more", metrics.parked.clone());
+        registry.register("resting_partitions", "Partitions that aren't fetched, as nothing happens in them", metrics.resting.clone());
         registry.register("lag_records", "Records between what is committed and the partition's end", metrics.lag.clone());
         registry.register("memory_bytes", "Memory of all rows, waiting and being inserted", metrics.memory.clone());
         metrics

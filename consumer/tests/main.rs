@@ -15,6 +15,7 @@ mod suite {
     mod foreign;
     mod group;
     mod group_world;
+    mod idle;
     mod letters;
     mod modes;
     mod pipeline;

@@ -20,6 +20,7 @@ use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::consumer::{Consumer as _, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::TopicPartition;
 use crate::error::Error;
 
 /// Records that are handed out before the group's events are looked at again.
@@ -34,6 +35,8 @@ pub(super) struct Records<C: ConsumerContext + 'static> {
     left: usize,
     /// What librdkafka said in place of a record.
     trouble: Option<RDKafkaErrorCode>,
+    /// Partitions of which all was fetched, up to which offset.
+    ends: Vec<(TopicPartition, i64)>,
     /// The client is alive as long as its queue is.
     consumer: Arc<BaseConsumer<C>>,
 }
@@ -47,7 +50,7 @@ impl<C: ConsumerContext + 'static> Records<C> {
         // SAFETY: the client is alive.
         let queue = NonNull::new(unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) });
         let queue = queue.ok_or_else(|| Error::Defect("librdkafka has no queue for records".to_owned()))?;
-        Ok(Self { queue, head: None, left: 0, trouble: None, consumer: Arc::clone(consumer) })
+        Ok(Self { queue, head: None, left: 0, trouble: None, ends: Vec::new(), consumer: Arc::clone(consumer) })
     }
 
     /// Has the records of these partitions come here. To be called before they are accepted: what came before that would come elsewhere.
@@ -99,7 +102,8 @@ impl<C: ConsumerContext + 'static> Records<C> {
             };
             match (taken.error(), taken.message()) {
                 (None, Some(message)) => return Some(Record { message, _taken: taken, _records: PhantomData }),
-                (None | Some(RDKafkaErrorCode::PartitionEOF), _) => {}
+                (Some(RDKafkaErrorCode::PartitionEOF), _) => self.ends.extend(taken.place()),
+                (None, None) => {}
                 (code, _) => self.trouble = code,
             }
         }
@@ -109,6 +113,11 @@ impl<C: ConsumerContext + 'static> Records<C> {
     /// What librdkafka said last in place of a record, once.
     pub(super) fn trouble(&mut self) -> Option<RDKafkaErrorCode> {
         self.trouble.take()
+    }
+
+    /// The partitions whose ends were reached since this was asked last, and the ends.
+    pub(super) fn ends(&mut self) -> Vec<(TopicPartition, i64)> {
+        std::mem::take(&mut self.ends)
     }
 }
 
@@ -130,6 +139,19 @@ impl Taken {
         unsafe {
             let is_record = sys::rd_kafka_event_type(self.0.as_ptr()) == sys::RD_KAFKA_EVENT_FETCH;
             is_record.then(|| NonNull::new(sys::rd_kafka_event_message_next(self.0.as_ptr()).cast_mut())).flatten()
+        }
+    }
+
+    /// The partition that an error is about, and the offset.
+    fn place(&self) -> Option<(TopicPartition, i64)> {
+        // SAFETY: the event is alive; what it gives of the partition is this function's own, with a name, and is freed once.
+        unsafe {
+            let place = NonNull::new(sys::rd_kafka_event_topic_partition(self.0.as_ptr()))?;
+            let of = place.as_ref();
+            let topic = CStr::from_ptr(of.topic).to_str().map(Arc::from);
+            let found = topic.ok().map(|topic| ((topic, of.partition), of.offset));
+            sys::rd_kafka_topic_partition_destroy(place.as_ptr());
+            found
         }
     }
 

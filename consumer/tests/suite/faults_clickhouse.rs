@@ -216,8 +216,10 @@ async fn a_clickhouse_that_is_killed_short_of_memory_full_or_read_only_loses_and
     world.evolve();
     world.more_rows("events", 200).await;
 
-    // A full disk. Nothing may be written just as it fills up: this ClickHouse doesn't notice that, and keeps parts of which files are empty.
+    // A full disk. Nothing may be written just as it fills up: this ClickHouse doesn't notice that, and keeps parts and definitions of which files are empty.
     if let Some(disk) = &disk {
+        let evolved = format!("SELECT toString(count()) AS v FROM system.columns WHERE database = '{}' AND name = 'extra'", world.database);
+        world.wait_for(&evolved, "3").await;
         merges(&world, "STOP").await;
         consumers.iter_mut().for_each(|consumer| consumer.freeze().expect("frozen"));
         world.wait_for(WRITING, "0").await;

@@ -226,7 +226,7 @@ async fn a_topic_that_is_deleted_does_not_hold_up_the_others_of_a_group_whose_br
     a_deleted_topic_holds_nothing_up("deleted848", "group.protocol: consumer, ").await;
 }
 
-async fn delete_topic(stack: &Stack, topic: &str) {
+pub(crate) async fn delete_topic(stack: &Stack, topic: &str) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", stack.get("KAFKA_BROKERS")).create().expect("an admin client");
     for result in admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("an answer") {

@@ -142,6 +142,8 @@ pub(crate) struct Idle {
     pub(crate) tables: u64,
     /// Seconds until the consumer had them all.
     pub(crate) start_s: f64,
+    /// Seconds until none of them was fetched any more.
+    pub(crate) rest_s: f64,
     /// Seconds of idling that were looked at.
     pub(crate) seconds: f64,
     /// CPU of each process, in cores.

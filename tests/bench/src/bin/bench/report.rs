@@ -68,9 +68,9 @@ fn page(results: &Results, peers: Option<&Peers>) -> String {
     if let Some(idle) = &results.idle {
         let _ = write!(
             page,
-            "\n## Idle tables\n\nA consumer of {} topics in which nothing happens, all on one broker: it had them {:.1} s after its start. After that, in cores:\n\n\
+            "\n## Idle tables\n\nA consumer of {} topics in which nothing happens, all on one broker: it had them {:.1} s after its start, and fetched none of them any more after {:.1} s. In the {:.0} s that followed, in cores:\n\n\
              | Process | Cores |\n| --- | --- |\n",
-            idle.tables, idle.start_s
+            idle.tables, idle.start_s, idle.rest_s, idle.seconds
         );
         for (name, cores) in &idle.cores {
             let _ = writeln!(page, "| {name} | {cores:.3} |");

@@ -93,9 +93,10 @@ pub(crate) fn latency(latency: &Latency) -> String {
 /// What idle tables cost, on a line.
 pub(crate) fn idle(idle: &Idle) -> String {
     format!(
-        "idle           {} tables: the consumer had them after {:.1} s; cores for {:.0} s after that: {}; by thread: {}; peak MiB: {}",
+        "idle           {} tables: the consumer had them after {:.1} s, and fetched none any more after {:.1} s; cores for {:.0} s after that: {}; by thread: {}; peak MiB: {}",
         idle.tables,
         idle.start_s,
+        idle.rest_s,
         idle.seconds,
         named(idle.cores.iter().map(|(name, cores)| (name, *cores)), 3),
         named(idle.threads.iter().map(|(name, cores)| (name, *cores)).filter(|(_, cores)| *cores >= 0.001), 3),

@@ -16,8 +16,8 @@ use crate::screen::{self, say};
 use crate::usage::{self, Meter};
 use crate::world::{Profile, World, must_be_well};
 
-/// The consumer has its partitions; what it does once after that is no part of its idling.
-const SETTLED_AFTER: Duration = Duration::from_secs(10);
+/// What is done now and then is part of idling: topics are looked for once a minute.
+const LASTING_MIN: Duration = Duration::from_secs(60);
 
 /// Makes the topics, starts a consumer of them, and looks at it for a while.
 pub(crate) async fn run(world: &World, tables: usize, lasting: Duration) -> Result<Idle> {
@@ -43,7 +43,15 @@ pub(crate) async fn run(world: &World, tables: usize, lasting: Duration) -> Resu
     })
     .await?;
     let start_s = begun.elapsed().as_secs_f64();
-    sleep(SETTLED_AFTER).await;
+    // What it does once after that is no part of its idling.
+    until("nothing is fetched any more", WITHIN, async || {
+        let (_, metrics) = process.get("/metrics").await?;
+        let resting = metrics.lines().find_map(|line| line.strip_prefix("millrace_consumer_resting_partitions ")).unwrap_or("no metric");
+        Ok(Probe::of(resting == tables.to_string(), || format!("{resting} rest")))
+    })
+    .await?;
+    let rest_s = begun.elapsed().as_secs_f64();
+    let lasting = lasting.max(LASTING_MIN);
     let meter = Meter::new(&world.servers.only(&["kafka"]), &[("consumer", process.id())]);
     let (from, threads_from) = (meter.now()?, usage::threads(process.id())?);
     sleep(lasting).await;
@@ -54,6 +62,7 @@ pub(crate) async fn run(world: &World, tables: usize, lasting: Duration) -> Resu
     let found = Idle {
         tables: tables as u64,
         start_s,
+        rest_s,
         seconds: run.seconds,
         cores: cores(&run.cpu),
         threads: cores(&threads_to.iter().map(used).collect()),
