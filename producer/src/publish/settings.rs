@@ -77,7 +77,7 @@ impl KafkaSettings {
             .set("batch.size", "1000000")
             // Room for the largest record, and for more than is on its way to the brokers at once.
             .set("queue.buffering.max.kbytes", "67584")
-            .set("queue.buffering.max.messages", "30000")
+            .set("queue.buffering.max.messages", "100000")
             .set("message.max.bytes", "67108864")
             .set("reconnect.backoff.max.ms", "5000");
         for (key, value) in &self.properties {
