@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::dead_letters::queue::DeadLetterQueue;
 use crate::decode::plan::RowPlan;
 use crate::error::Error;
-use crate::kafka::{self, Assigned, Event, Session, Verdict};
+use crate::kafka::{self, Assigned, Event, GroupView, Session, Verdict};
 use crate::load::jobs::{Jobs, Message};
 use crate::load::loader::{Limits, Loader, TableView};
 use crate::load::progress::Recorder;
@@ -215,7 +215,7 @@ impl Pipeline {
                 }
                 let cause = cause.take();
                 self.progress.finish(&self.loader, &self.jobs);
-                self.publish("stopped");
+                self.publish("stopped", self.session.view());
                 return cause.map_or(Ok(()), Err);
             }
         }
@@ -258,12 +258,12 @@ impl Pipeline {
         self.answer_rebalance(now)?;
         if now.duration_since(self.published) >= self.publish_pause {
             let started = Instant::now();
-            self.publish(self.state());
             let view = self.session.view();
             if let Some(at) = view.at {
-                let reached = view.ends.into_iter().filter(|(_, end)| end.reached);
-                self.loader.reached(reached.map(|(partition, _)| partition), at);
+                let reached = view.ends.iter().filter(|(_, end)| end.reached);
+                self.loader.reached(reached.map(|(partition, _)| partition.clone()), at);
             }
+            self.publish(self.state(), view);
             self.progress.record(&self.loader, &self.jobs, now);
             self.published = Instant::now();
             self.publish_pause = publish_pause(self.published.duration_since(started));
@@ -430,8 +430,7 @@ impl Pipeline {
         }
     }
 
-    fn publish(&mut self, state: &'static str) {
-        let view = self.session.view();
+    fn publish(&mut self, state: &'static str, view: GroupView) {
         let now = Instant::now();
         if view.brokers_up > 0 {
             self.brokers_seen = now;
