@@ -50,6 +50,10 @@ pub fn scenario(name: &str, test: impl AsyncFnOnce(&World) -> Result<()>) {
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(test(&world))));
     if !matches!(outcome, Ok(Ok(()))) {
+        // Also before the logs: what keeps only a part of the output keeps its beginning.
+        if let Ok(Err(failure)) = &outcome {
+            eprintln!("{failure}");
+        }
         world.show_logs();
     }
     let cleaned = runtime.block_on(world.clean());
