@@ -346,9 +346,8 @@ impl Status {
             entry.rate = Rate::default();
         }
         entry.rate.add(Instant::now(), progress.rows);
+        self.snapshot_rows.inc_by(gauge(progress.rows) - gauge(entry.rows_read));
         (entry.rows_read, entry.done, entry.reading) = (progress.rows, progress.done, entry.reading && !progress.done);
-        let total: u64 = shown.tables.values().map(|table| table.rows_read).sum();
-        self.snapshot_rows.set(gauge(total));
     }
 
     /// A signal came.

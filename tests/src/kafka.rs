@@ -70,21 +70,6 @@ pub async fn make(stack: &Stack, topic: &str, partitions: i32, settings: &[(&str
     Ok(())
 }
 
-/// Makes topics of one partition, thousands of them if need be.
-///
-/// # Errors
-/// If the brokers refuse.
-pub async fn make_all(stack: &Stack, topics: &[String]) -> Result<()> {
-    let admin: AdminClient<DefaultClientContext> = config(stack).create()?;
-    for some in topics.chunks(TOPICS_AT_ONCE) {
-        let new: Vec<_> = some.iter().map(|topic| NewTopic::new(topic, 1, TopicReplication::Fixed(1))).collect();
-        for made in admin.create_topics(&new, &AdminOptions::new().operation_timeout(Some(TIMEOUT_OF_MANY))).await? {
-            made.map_err(|(topic, code)| Failure::new(format!("making {topic}: {code}")))?;
-        }
-    }
-    Ok(())
-}
-
 /// Deletes one topic.
 ///
 /// # Errors

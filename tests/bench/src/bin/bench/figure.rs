@@ -138,17 +138,19 @@ pub(crate) struct Latency {
 /// What tables cost in which nothing happens.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Idle {
+    /// Whose: `producer` or `consumer`.
+    pub(crate) process: String,
     /// Tables, each a topic of one partition.
     pub(crate) tables: u64,
-    /// Seconds until the consumer had them all.
+    /// Seconds until the producer followed the log, or the consumer had them all.
     pub(crate) start_s: f64,
-    /// Seconds until none of them was fetched any more.
+    /// Seconds until nothing was done for them any more: topics and schemas looked at, or partitions fetched.
     pub(crate) rest_s: f64,
     /// Seconds of idling that were looked at.
     pub(crate) seconds: f64,
     /// CPU of each process, in cores.
     pub(crate) cores: BTreeMap<String, f64>,
-    /// CPU of the consumer's threads by their names, in cores.
+    /// CPU of the process's threads by their names, in cores.
     pub(crate) threads: BTreeMap<String, f64>,
     /// The most memory of each process, in MiB.
     pub(crate) rss_mb: BTreeMap<String, f64>,
@@ -165,7 +167,7 @@ pub(crate) struct Results {
     pub(crate) latencies: Vec<Latency>,
     /// Tables in which nothing happens.
     #[serde(default)]
-    pub(crate) idle: Option<Idle>,
+    pub(crate) idle: Vec<Idle>,
 }
 
 impl Results {

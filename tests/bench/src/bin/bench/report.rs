@@ -1,11 +1,12 @@
 //! The page of the reference, written from the results. Pure but for the files.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use millrace_tests::failure::{Context, Result};
 
-use crate::figure::{Figure, Results};
+use crate::figure::{Figure, Idle, Results};
 use crate::peers::{Measured, Peers};
 use crate::screen;
 use crate::workload::Workload;
@@ -65,24 +66,31 @@ fn page(results: &Results, peers: Option<&Peers>) -> String {
         }
     }
     put_latencies(&mut page, results);
-    if let Some(idle) = &results.idle {
-        let _ = write!(
-            page,
-            "\n## Idle tables\n\nA consumer of {} topics in which nothing happens, all on one broker: it had them {:.1} s after its start, and fetched none of them any more after {:.1} s. In the {:.0} s that followed, in cores:\n\n\
-             | Process | Cores |\n| --- | --- |\n",
-            idle.tables, idle.start_s, idle.rest_s, idle.seconds
-        );
-        for (name, cores) in &idle.cores {
-            let _ = writeln!(page, "| {name} | {cores:.3} |");
-        }
-        for (name, cores) in idle.threads.iter().filter(|(_, cores)| **cores >= 0.001) {
-            let _ = writeln!(page, "| consumer's thread `{name}` | {cores:.3} |");
-        }
-    }
+    put_idle(&mut page, &results.idle);
     if let Some(peers) = peers {
         put_peers(&mut page, peers);
     }
     page
+}
+
+fn put_idle(page: &mut String, found: &[Idle]) {
+    let Some(first) = found.first() else { return };
+    let _ = write!(
+        page,
+        "\n## Idle tables\n\n{} tables in which nothing happens, each a topic of one partition, all on one broker: a producer that has read them before, until it follows the log and until every topic and schema \
+         was looked at; a consumer, until it has all partitions and until it fetches none of them any more. Then what that costs, in cores, for {:.0} s.\n\n\
+         | Process | has them after s | at rest after s | cores | of its threads | peak MiB |\n| --- | --- | --- | --- | --- | --- |\n",
+        first.tables, first.seconds
+    );
+    for idle in found {
+        let named = |cores: &BTreeMap<String, f64>| {
+            let some = cores.iter().filter(|(_, cores)| **cores >= 0.001);
+            some.map(|(name, cores)| format!("{name} {cores:.3}")).collect::<Vec<_>>().join(", ")
+        };
+        let peak = idle.rss_mb.get(&idle.process).copied().unwrap_or_default();
+        let (cores, threads) = (named(&idle.cores), named(&idle.threads));
+        let _ = writeln!(page, "| {} | {:.1} | {:.1} | {cores} | {threads} | {peak:.0} |", idle.process, idle.start_s, idle.rest_s);
+    }
 }
 
 /// The rate that a stage can't exceed, as far as it was measured: the quickest of its own limits; of a process the slowest that its stages have.

@@ -389,9 +389,9 @@ impl Bench<'_> {
 
     async fn idle(&mut self) -> Result<()> {
         let tables = self.options.idle_tables;
-        say(&format!("\nidle: a consumer of {tables} tables in which nothing happens"));
+        say(&format!("\nidle: {tables} tables in which nothing happens"));
         let found = idle::run(self.world, tables, IDLE_FOR).await?;
-        self.results.idle = Some(found);
+        self.results.idle = found;
         self.results.save(self.output)
     }
 

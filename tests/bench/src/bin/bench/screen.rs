@@ -93,8 +93,9 @@ pub(crate) fn latency(latency: &Latency) -> String {
 /// What idle tables cost, on a line.
 pub(crate) fn idle(idle: &Idle) -> String {
     format!(
-        "idle           {} tables: the consumer had them after {:.1} s, and fetched none any more after {:.1} s; cores for {:.0} s after that: {}; by thread: {}; peak MiB: {}",
+        "idle           {} tables: the {} had them after {:.1} s, and had nothing to do for them any more after {:.1} s; cores for {:.0} s after that: {}; by thread: {}; peak MiB: {}",
         idle.tables,
+        idle.process,
         idle.start_s,
         idle.rest_s,
         idle.seconds,

@@ -18,7 +18,7 @@ use crate::world::World;
 
 /// Server ids of streams of ours; the producers' are derived from their names.
 const SERVER_ID: u32 = 2_900_000_001;
-/// The made-up event at the stream's begin, which names the file.
+/// Names the file of what follows it. It is itself of the file before, or made up at the stream's begin: where it ends is no place in the file that it names.
 const ROTATE: u8 = 4;
 
 /// A part of the log.
@@ -45,10 +45,7 @@ pub(crate) async fn events(connector: &Connector, part: &Part, mut take: impl Fn
     let mut file = part.from.file.clone();
     loop {
         let event = stream.next().await?;
-        if event.event_type == ROTATE {
-            file = String::from_utf8_lossy(event.body().get(8..).unwrap_or_default()).into_owned();
-        }
-        let is_last = is_past(&file, u64::from(event.log_pos), &part.to);
+        let is_last = is_last(&mut file, (event.event_type, event.body(), event.log_pos), &part.to);
         if !take(event)? || is_last {
             break;
         }
@@ -57,9 +54,13 @@ pub(crate) async fn events(connector: &Connector, part: &Part, mut take: impl Fn
     Ok(())
 }
 
-/// Whether what ends there is the part's last.
-fn is_past(file: &str, end: u64, to: &FilePosition) -> bool {
-    FilePosition { file: file.to_owned(), pos: end }.compare(to) != Ordering::Less
+/// Whether an event (its type, its body, and where it ends) of a file is the last one of a part that ends at `to`. `file` is that of the event, and afterwards that of the next.
+fn is_last(file: &mut String, (event_type, body, end): (u8, &[u8], u32), to: &FilePosition) -> bool {
+    if event_type == ROTATE {
+        *file = String::from_utf8_lossy(body.get(8..).unwrap_or_default()).trim_end_matches(char::is_control).to_owned();
+        return false;
+    }
+    FilePosition { file: file.clone(), pos: u64::from(end) }.compare(to) != Ordering::Less
 }
 
 /// By the producer's stream.
@@ -91,14 +92,27 @@ pub(crate) async fn limit(world: &World, part: &Part, rows: u64) -> Result<Run> 
         let event = event.context("the stream of mysql_async has ended")??;
         let header = event.header();
         bytes += u64::from(header.event_size());
-        if header.event_type_raw() == ROTATE {
-            file = String::from_utf8_lossy(event.data().get(8..).unwrap_or_default()).trim_end_matches(char::is_control).to_owned();
-        }
-        if is_past(&file, u64::from(header.log_pos()), &part.to) {
+        if is_last(&mut file, (header.event_type_raw(), event.data(), header.log_pos()), &part.to) {
             break;
         }
     }
     let mut run = meter.run(&from, &meter.now()?, float(rows))?;
     run.bytes.insert("binlog".to_owned(), float(bytes));
     Ok(run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_goes_on_over_the_end_of_a_file() {
+        let to = FilePosition { file: "binlog.000008".to_owned(), pos: 500 };
+        let mut file = "binlog.000007".to_owned();
+        assert!(!is_last(&mut file, (31, b"", 1_073_741_000), &to));
+        assert!(!is_last(&mut file, (ROTATE, b"\x04\0\0\0\0\0\0\0binlog.000008", 1_073_741_900), &to), "its end is one of the file before");
+        assert_eq!(file, "binlog.000008");
+        assert!(!is_last(&mut file, (31, b"", 400), &to));
+        assert!(is_last(&mut file, (16, b"", 500), &to));
+    }
 }
