@@ -31,5 +31,4 @@ pub mod dead_letters;
 
 pub mod check;
 pub mod error;
-pub mod memory;
 pub mod status;

@@ -8,9 +8,9 @@ use clap::{Parser, Subcommand};
 use millrace_consumer::dead_letters::dlq::{self, Dlq, Outcomes, Selection};
 use millrace_consumer::error::{Error, Place};
 use millrace_consumer::status::page;
-use millrace_consumer::{check, memory, pipeline, settings::Settings};
+use millrace_consumer::{check, pipeline, settings::Settings};
 use millrace_schemas::service::shutdown::Shutdown;
-use millrace_schemas::service::{assessment, client, log};
+use millrace_schemas::service::{assessment, client, log, memory};
 use millrace_schemas::settings::{Source, describe, parse_duration, read, reference_markdown};
 
 /// Loads topics of changes, as Millrace's producer or Debezium writes them, into ClickHouse tables.

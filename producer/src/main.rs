@@ -14,7 +14,7 @@ use millrace_producer::signal;
 use millrace_producer::status::{is_a_producers, table};
 use millrace_schemas::names;
 use millrace_schemas::service::shutdown::Shutdown;
-use millrace_schemas::service::{assessment, client, log};
+use millrace_schemas::service::{assessment, client, log, memory};
 use millrace_schemas::settings::{self, Source};
 
 /// Captures Aurora MySQL's rows and changes, and publishes them to Kafka as Avro.
@@ -170,6 +170,7 @@ fn run(config: &Path, until: Option<Duration>, skip_check: bool) -> ExitCode {
     if let Err(error) = log::init(settings.log_format, &settings.log_level) {
         return fail(&error.to_string(), EXIT_SETTINGS);
     }
+    memory::return_large_buffers();
     on_runtime(async {
         match Shutdown::from_signals() {
             Ok(shutdown) => pipeline::run(settings, skip_check, shutdown, until).await,

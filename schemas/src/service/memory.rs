@@ -1,6 +1,6 @@
 //! What becomes of memory that isn't needed any more.
 
-/// A buffer of so many bytes is a large one: a column of a batch has them.
+/// A buffer of so many bytes is a large one: a column of a batch has them, and a chunk of the snapshot.
 #[cfg(target_env = "gnu")]
 const LARGE: libc::c_int = 8 << 20;
 
