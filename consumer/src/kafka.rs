@@ -38,7 +38,7 @@ pub use committed::topic_is_gone;
 pub use records::Record;
 
 use committed::{PositionError, commit_all, positions};
-use looks::{Found, Looks};
+use looks::Looks;
 use partitions::{Changes, Partitions};
 use records::Records;
 
@@ -49,14 +49,8 @@ pub type TopicPartition = (Arc<str>, i32);
 const BEGINNINGS_FROM: usize = 500;
 /// How long a partition's new position is waited for.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
-/// A part of the time, as its inverse, that looking at the ends of partitions may take.
-const LOOK_SHARE: u32 = 50;
 /// Partitions that are paused in one go: for each, librdkafka goes through a list of all topics.
 const LULLED_AT_ONCE: usize = 200;
-/// So long after partitions came they are looked at more often: until they rest, they cost more than that.
-const SETTLING: Duration = Duration::from_secs(30);
-/// The longest pause between two looks.
-const LOOK_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// What Kafka has to say.
 #[derive(Debug)]
@@ -234,11 +228,6 @@ pub struct Session {
     /// Those of the ones that rest that librdkafka isn't told of yet.
     lulled: Vec<TopicPartition>,
     looks: Looks,
-    look_interval: Duration,
-    look_after: Instant,
-    settling_until: Instant,
-    /// When there was the last look, and whether anybody answered.
-    looked: Option<(Instant, bool)>,
     /// Those that were given up while librdkafka had them paused: it keeps that, and one that comes back would never be read.
     left_paused: BTreeSet<TopicPartition>,
 }
@@ -268,7 +257,7 @@ impl Session {
         let committer = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(move || commit_all(&committing, &requests));
         let committer = committer.map_err(|error| Error::Defect(format!("could not start a thread: {error}")))?;
         let records = Records::new(&consumer)?;
-        let looks = Looks::new(config);
+        let looks = Looks::new(config, settings.idle.look_interval);
         Ok(Self {
             records,
             consumer,
@@ -281,10 +270,6 @@ impl Session {
             partitions: Partitions::new(usize::try_from(settings.idle.from_partitions).unwrap_or(usize::MAX)),
             lulled: Vec::new(),
             looks,
-            look_interval: settings.idle.look_interval,
-            look_after: Instant::now(),
-            settling_until: Instant::now(),
-            looked: None,
             left_paused: BTreeSet::new(),
         })
     }
@@ -375,8 +360,7 @@ impl Session {
         match begun.and_then(|partitions| accept(&self.consumer, &partitions)).and_then(|()| self.consumer.resume(&resume)) {
             Ok(()) => {
                 self.partitions.came(named);
-                self.look_after = Instant::now();
-                self.settling_until = self.look_after + SETTLING;
+                self.looks.partitions_came();
                 Event::Assigned(assigned)
             }
             Err(error) => Event::Failed(Error::Defect(format!("could not accept partitions: {error}"))),
@@ -430,11 +414,8 @@ impl Session {
     /// [`Error::Defect`] where librdkafka refuses.
     pub fn rest(&mut self, now: Instant) -> Result<(), Error> {
         self.take_ends();
-        if let Some(Found { ends, answered, took }) = self.looks.found()? {
-            self.looked = Some((now, answered));
+        if let Some(ends) = self.looks.found(now)? {
             let Changes { rest, wake } = self.partitions.judge(ends);
-            let pause = if now < self.settling_until { Duration::ZERO } else { took.saturating_mul(LOOK_SHARE).min(LOOK_PAUSE_MAX) };
-            self.look_after = now + pause.max(self.look_interval);
             self.lulled.extend(rest);
             self.resume(wake.into_iter())?;
         }
@@ -444,7 +425,7 @@ impl Session {
             self.consumer.pause(&rest).map_err(unpaused)?;
         }
         let wanted = self.statistics_interval.is_none() || self.partitions.are_many();
-        if wanted && now >= self.look_after && !self.looks.is_under_way() {
+        if wanted && self.looks.is_due(now) {
             self.looks.ask(self.partitions.names())?;
         }
         Ok(())
@@ -517,7 +498,7 @@ impl Session {
     /// How often the group is seen, at least.
     #[must_use]
     pub fn view_interval(&self) -> Duration {
-        self.statistics_interval.unwrap_or(self.look_interval.max(LOOK_PAUSE_MAX))
+        self.statistics_interval.unwrap_or(self.looks.interval_max())
     }
 
     /// What was seen last of the group.
@@ -525,7 +506,7 @@ impl Session {
     pub fn view(&self) -> GroupView {
         if self.statistics_interval.is_none() {
             let ends = self.partitions.ends().map(|(partition, end)| (partition.clone(), end)).collect();
-            let (at, answered) = self.looked.unzip();
+            let (at, answered) = self.looks.last().unzip();
             // Who has joined has got partitions, if only none.
             return GroupView { joined: false, brokers_up: usize::from(answered == Some(true)), ends, at };
         }

@@ -23,36 +23,66 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// After so many questions in a row that nobody answered, the other ones aren't asked.
 const UNANSWERED_MAX: usize = 2;
 
-/// What was found.
-pub(super) struct Found {
-    /// Each partition's end; none where it isn't known.
-    pub ends: Vec<(TopicPartition, Option<i64>)>,
+/// A part of the time, as its inverse, that looks may take.
+const SHARE: u32 = 50;
+/// The longest pause between two looks.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// So long after partitions came they are looked at more often: until they rest, they cost more than that.
+const SETTLING: Duration = Duration::from_secs(30);
+
+/// Each partition's end; none where it isn't known.
+pub(super) type Ends = Vec<(TopicPartition, Option<i64>)>;
+
+struct Found {
+    ends: Ends,
     /// Whether any broker answered.
-    pub answered: bool,
+    answered: bool,
     /// How long the look took.
-    pub took: Duration,
+    took: Duration,
 }
 
 type Client = BaseConsumer<Context>;
 
-/// The client that looks, and a thread that does it while others go on; both from when they are asked for the first time.
+/// The client that looks, and a thread that does it while others go on; both from when they are asked for the first time. And when is looked.
 pub(super) struct Looks {
     config: ClientConfig,
     client: Option<Arc<Client>>,
     thread: Option<(Sender<Vec<TopicPartition>>, Receiver<Found>)>,
     under_way: bool,
+    interval: Duration,
+    next: Instant,
+    settling_until: Instant,
+    /// When there was the last look, and whether anybody answered.
+    last: Option<(Instant, bool)>,
 }
 
 impl Looks {
-    /// One that asks with these properties.
-    pub(super) fn new(mut config: ClientConfig) -> Self {
+    /// One that asks with these properties, at most each `interval`.
+    pub(super) fn new(mut config: ClientConfig, interval: Duration) -> Self {
         config.set("statistics.interval.ms", "0").set("topic.metadata.refresh.interval.ms", "-1");
-        Self { config, client: None, thread: None, under_way: false }
+        let now = Instant::now();
+        Self { config, client: None, thread: None, under_way: false, interval, next: now, settling_until: now, last: None }
     }
 
-    /// Whether a look isn't answered yet.
-    pub(super) fn is_under_way(&self) -> bool {
-        self.under_way
+    /// There are new partitions: it is looked at once, and more often for a while.
+    pub(super) fn partitions_came(&mut self) {
+        self.next = Instant::now();
+        self.settling_until = self.next + SETTLING;
+    }
+
+    /// Whether it is time to ask. While a look is under way it isn't.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.next && !self.under_way
+    }
+
+    /// The longest time from one look to the next.
+    pub(super) fn interval_max(&self) -> Duration {
+        self.interval.max(PAUSE_MAX)
+    }
+
+    /// When there was the last look, if there was one, and whether anybody answered.
+    pub(super) fn last(&self) -> Option<(Instant, bool)> {
+        self.last
     }
 
     /// Asks where partitions end. Nothing may be under way.
@@ -88,16 +118,19 @@ impl Looks {
         Ok(client)
     }
 
-    /// What a look has found, once.
+    /// What a look has found, once. The next one is the later the longer it took.
     ///
     /// # Errors
     /// [`Error::Defect`] where the thread ended.
-    pub(super) fn found(&mut self) -> Result<Option<Found>, Error> {
+    pub(super) fn found(&mut self, now: Instant) -> Result<Option<Ends>, Error> {
         let Some((_, answers)) = self.thread.as_ref().filter(|_| self.under_way) else { return Ok(None) };
         match answers.try_recv() {
-            Ok(found) => {
+            Ok(Found { ends, answered, took }) => {
                 self.under_way = false;
-                Ok(Some(found))
+                self.last = Some((now, answered));
+                let pause = if now < self.settling_until { Duration::ZERO } else { took.saturating_mul(SHARE).min(PAUSE_MAX) };
+                self.next = now + pause.max(self.interval);
+                Ok(Some(ends))
             }
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => Err(ended()),

@@ -33,6 +33,16 @@ pub(crate) enum Fault {
     AnswerSlowly(u64),
 }
 
+/// What requests meet.
+#[derive(Debug, Clone, Copy)]
+struct Rule {
+    fault: Fault,
+    /// Only every so many of those that it is about.
+    one_in: usize,
+    /// It is about any request, not only about inserts.
+    any: bool,
+}
+
 /// A partition, the first offset of a range of its records, and that behind its last one.
 pub(crate) type PartitionRange = (i32, i64, i64);
 
@@ -40,7 +50,7 @@ pub(crate) type PartitionRange = (i32, i64, i64);
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) url: String,
-    fault: Arc<watch::Sender<(Fault, usize)>>,
+    rule: Arc<watch::Sender<Rule>>,
     seen: Arc<Seen>,
 }
 
@@ -86,22 +96,32 @@ impl Gate {
         let upstream = url.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let (fault, seen) = (Arc::new(watch::Sender::new((Fault::None, 1))), Arc::<Seen>::default());
-        let (faults, sees) = (Arc::clone(&fault), Arc::clone(&seen));
+        let none = Rule { fault: Fault::None, one_in: 1, any: false };
+        let (rule, seen) = (Arc::new(watch::Sender::new(none)), Arc::<Seen>::default());
+        let (rules, sees) = (Arc::clone(&rule), Arc::clone(&seen));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (upstream, faults, sees) = (upstream.clone(), faults.subscribe(), Arc::clone(&sees));
-                tokio::spawn(async move { pass(client, &upstream, faults, &sees).await });
+                let (upstream, rules, sees) = (upstream.clone(), rules.subscribe(), Arc::clone(&sees));
+                tokio::spawn(async move { pass(client, &upstream, rules, &sees).await });
             }
         });
-        Self { url, fault, seen }
+        Self { url, rule, seen }
     }
 
     /// From now on every `one_in`th request that it is about meets the fault.
     pub(crate) fn set(&self, fault: Fault, one_in: usize) {
+        self.put(Rule { fault, one_in, any: false });
+    }
+
+    /// From now on any request meets the fault, not only inserts.
+    pub(crate) fn set_for_any(&self, fault: Fault) {
+        self.put(Rule { fault, one_in: 1, any: true });
+    }
+
+    fn put(&self, rule: Rule) {
         self.seen.hits.store(0, Ordering::Relaxed);
         self.seen.unheard().clear();
-        self.fault.send_replace((fault, one_in));
+        self.rule.send_replace(rule);
     }
 
     pub(crate) fn hits(&self) -> usize {
@@ -118,7 +138,7 @@ impl Gate {
     }
 }
 
-async fn pass(mut client: TcpStream, upstream: &str, mut fault: watch::Receiver<(Fault, usize)>, seen: &Seen) {
+async fn pass(mut client: TcpStream, upstream: &str, mut rule: watch::Receiver<Rule>, seen: &Seen) {
     let Ok(mut server) = TcpStream::connect(upstream).await else { return };
     let (mut from_client, mut from_server) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     // What the request meets.
@@ -130,11 +150,12 @@ async fn pass(mut client: TcpStream, upstream: &str, mut fault: watch::Receiver<
                 let bytes = &from_client[..read];
                 let asking = bytes.windows(16).any(|word| word == b"DISTINCT _offset");
                 if bytes.starts_with(b"POST ") || bytes.starts_with(b"GET ") {
-                    let (now, one_in) = *fault.borrow();
+                    let Rule { fault: now, one_in, any } = *rule.borrow();
                     let inserting = bytes.windows(6).take(400).any(|word| word == b"INSERT");
                     let concerned = match now {
                         Fault::None => false,
                         Fault::Refuse => true,
+                        _ if any => true,
                         Fault::AnswerSlowly(_) => asking,
                         Fault::Reject
                         | Fault::HoldRequest
@@ -147,7 +168,7 @@ async fn pass(mut client: TcpStream, upstream: &str, mut fault: watch::Receiver<
                     range = range_of(bytes).filter(|_| met == Fault::Unheard);
                 }
                 if asking && seen.is_unheard(bytes) {
-                    let _ = fault.wait_for(|(fault, _)| *fault != Fault::Unheard).await;
+                    let _ = rule.wait_for(|rule| rule.fault != Fault::Unheard).await;
                 }
                 match met {
                     Fault::Refuse => {
@@ -164,7 +185,7 @@ async fn pass(mut client: TcpStream, upstream: &str, mut fault: watch::Receiver<
                     }
                     Fault::HoldRequest => {
                         seen.hit();
-                        let _ = fault.wait_for(|(fault, _)| *fault != Fault::HoldRequest).await;
+                        let _ = rule.wait_for(|rule| rule.fault != Fault::HoldRequest).await;
                         met = Fault::None;
                         if server.write_all(&from_client[..read]).await.is_err() { return }
                     }
@@ -181,7 +202,7 @@ async fn pass(mut client: TcpStream, upstream: &str, mut fault: watch::Receiver<
                     }
                     Fault::HoldResponse => {
                         seen.hit();
-                        let _ = fault.wait_for(|(fault, _)| *fault != Fault::HoldResponse).await;
+                        let _ = rule.wait_for(|rule| rule.fault != Fault::HoldResponse).await;
                     }
                     Fault::RespondSlowly(millis) | Fault::AnswerSlowly(millis) => {
                         seen.hit();

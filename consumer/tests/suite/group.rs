@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 
-use super::faults::{Fault, Proxy};
+use super::faults_gate::{Fault, Gate};
 use super::group_world::{Process, SETTLE, World};
 use super::pipeline::{Sender, create_topic, order, orders, wait_committed};
 use super::support::{Stack, Writer, settings};
@@ -128,14 +128,14 @@ async fn paused_partitions_change_hands(name: &str, kafka: &str) {
         sender.flush();
     };
     let rows = format!("SELECT toString((count(), uniqExact(_partition, _offset))) AS v FROM `{database}`.orders");
-    let proxy = Proxy::start(&stack).await;
-    let mut first = Process::start(&format!("{database}-a"), &yaml.replace(stack.get("CLICKHOUSE_URL"), &proxy.url));
+    let gate = Gate::to(stack.get("CLICKHOUSE_URL")).await;
+    let mut first = Process::start(&format!("{database}-a"), &yaml.replace(stack.get("CLICKHOUSE_URL"), &gate.url));
     send(0..600);
     stack.wait_for(&rows, "(600,600)").await;
     // Its inserts arrive, but it doesn't learn so: its batches fill, and all its partitions pause.
-    proxy.set(Fault::HoldResponse);
+    gate.set_for_any(Fault::HoldResponse);
     send(600..2_400);
-    proxy.wait_for_hits(4).await;
+    gate.wait_for_hits(4).await;
     let mut second = Process::start(&format!("{database}-b"), &yaml);
     let until = Instant::now() + SETTLE;
     loop {
@@ -148,7 +148,7 @@ async fn paused_partitions_change_hands(name: &str, kafka: &str) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(first.log().iter().any(|line| line.to_string().contains("given up before all")), "its drain must have timed out");
-    proxy.set(Fault::None);
+    gate.set_for_any(Fault::None);
     stack.wait_for(&rows, "(2400,2400)").await;
     wait_committed(&stack, &format!("g-{database}"), &writer.topic, PARTITIONS).await;
     // What paused is read on, by whoever has it; also when it comes back to the first one.
@@ -182,12 +182,12 @@ async fn a_deleted_topic_holds_nothing_up(name: &str, kafka: &str) {
         range.for_each(|id| to.send(&of.change("c", None, Some(&order(id, "x")), i64::from(id) + 1)));
         to.flush();
     };
-    let proxy = Proxy::start(&stack).await;
+    let gate = Gate::to(stack.get("CLICKHOUSE_URL")).await;
     // What can't be committed any more would be waited for so long, and nothing else be read meanwhile.
     let yaml = yaml
         .replace("drain_timeout: 2s", "drain_timeout: 120s")
         .replace("rows_max: 50 ", "rows_max: 50000 ")
-        .replace(stack.get("CLICKHOUSE_URL"), &proxy.url);
+        .replace(stack.get("CLICKHOUSE_URL"), &gate.url);
     let consumer = Process::start(&database, &yaml);
     let rows = |table: &str| format!("SELECT toString((count(), uniqExact(_partition, _offset))) AS v FROM `{database}`.{table}");
     send(&to_gone, &gone, 0..300);
@@ -196,11 +196,11 @@ async fn a_deleted_topic_holds_nothing_up(name: &str, kafka: &str) {
     stack.wait_for(&rows("orders"), "(300,300)").await;
     wait_committed(&stack, &format!("g-{database}"), &gone.topic, PARTITIONS).await;
     // Some of it is loaded and not committed as the topic goes.
-    proxy.set(Fault::HoldResponse);
+    gate.set_for_any(Fault::HoldResponse);
     send(&to_gone, &gone, 300..600);
-    proxy.wait_for_hits(2).await;
+    gate.wait_for_hits(2).await;
     delete_topic(&stack, &gone.topic).await;
-    proxy.set(Fault::None);
+    gate.set_for_any(Fault::None);
     let mut longest = Duration::ZERO;
     for round in 0..5 {
         let sent = Instant::now();
