@@ -182,7 +182,7 @@ impl Settings {
             "A table in ClickHouse that tells how far each partition is applied, and up to which commit at the source.",
             ProgressSettings::read,
         );
-        let memory_max = r.bytes("memory_max", 144 * MIB, 16 * MIB..=1024 * 1024 * MIB, "Memory that the rows of all tables may take, waiting and being inserted. When it is reached, reading pauses. librdkafka's own queue comes on top (`queued.max.messages.kbytes`, 16 MiB of records, which take up to four times as much where they are small).");
+        let memory_max = r.bytes("memory_max", 160 * MIB, 16 * MIB..=1024 * 1024 * MIB, "Memory that the rows of all tables may take, waiting and being inserted. When it is reached, reading pauses. librdkafka's own queue comes on top (`queued.max.messages.kbytes`, 16 MiB of records, which take up to four times as much where they are small).");
         let insert_concurrency =
             r.integer("insert_concurrency", Some(4), 1..=64, "inserts", "How many tables are inserted into at the same time.");
         let retry = r.section("retry", "Pauses between tries while ClickHouse or the registry is away. There is no last try.", |r| {
