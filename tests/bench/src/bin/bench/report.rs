@@ -84,8 +84,7 @@ fn put_idle(page: &mut String, found: &[Idle]) {
     );
     for idle in found {
         let named = |cores: &BTreeMap<String, f64>| {
-            let some = cores.iter().filter(|(_, cores)| **cores >= 0.001);
-            some.map(|(name, cores)| format!("{name} {cores:.3}")).collect::<Vec<_>>().join(", ")
+            screen::named(cores.iter().map(|(name, cores)| (name, *cores)).filter(|(_, cores)| *cores >= 0.001), 3)
         };
         let peak = idle.rss_mb.get(&idle.process).copied().unwrap_or_default();
         let (cores, threads) = (named(&idle.cores), named(&idle.threads));

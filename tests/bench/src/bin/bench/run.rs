@@ -22,8 +22,6 @@ use crate::world::{Profile, World};
 
 /// Messages that are held to be published again and again.
 const MESSAGES_HELD: usize = 100_000;
-/// How long the idle tables are looked at.
-const IDLE_FOR: Duration = Duration::from_secs(20);
 const MILLRACE: &str = "millrace";
 const BY_HAND: &str = "these columns by hand";
 
@@ -390,7 +388,7 @@ impl Bench<'_> {
     async fn idle(&mut self) -> Result<()> {
         let tables = self.options.idle_tables;
         say(&format!("\nidle: {tables} tables in which nothing happens"));
-        let found = idle::run(self.world, tables, IDLE_FOR).await?;
+        let found = idle::run(self.world, tables).await?;
         self.results.idle = found;
         self.results.save(self.output)
     }

@@ -21,16 +21,13 @@ use crate::usage::{self, Meter};
 use crate::workload::Workload;
 use crate::world::{Profile, World, must_be_well};
 
-/// What is done now and then is part of idling: topics are looked for once a minute.
-const LASTING_MIN: Duration = Duration::from_secs(60);
+/// How long is looked. What is done now and then is part of idling: topics are looked for once a minute.
+const LASTING: Duration = Duration::from_secs(60);
 /// Connections that make the tables.
 const MAKERS: usize = 4;
-/// The status of thousands of tables is megabytes: it isn't asked for more often than this.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Makes the tables, has a producer read them, starts it once more and looks at it for a while; then a consumer of their topics.
-pub(crate) async fn run(world: &World, tables: usize, lasting: Duration) -> Result<Vec<Idle>> {
-    let lasting = lasting.max(LASTING_MIN);
+pub(crate) async fn run(world: &World, tables: usize) -> Result<Vec<Idle>> {
     let begun = Instant::now();
     make(world, tables).await?;
     say(&format!("{tables} tables made after {:.0} s", begun.elapsed().as_secs_f64()));
@@ -45,7 +42,7 @@ pub(crate) async fn run(world: &World, tables: usize, lasting: Duration) -> Resu
     once(world, &mut process, "every table is read", is_read).await?;
     say(&format!("their topics are made, their schemas registered and no rows read after {:.0} s", begun.elapsed().as_secs_f64()));
     producer::stop(&mut process).await?;
-    let found = vec![capturing(world, &mut process, tables, lasting).await?, loading(world, &name, tables, lasting).await?];
+    let found = vec![capturing(world, &mut process, tables).await?, loading(world, &name, tables).await?];
     world.drop_topics(&name).await?;
     Ok(found)
 }
@@ -72,7 +69,6 @@ async fn make(world: &World, tables: usize) -> Result<()> {
 async fn once(world: &World, process: &mut Process, what: &str, wished: impl Fn(&Value) -> bool) -> Result<()> {
     until(what, WITHIN, async || {
         must_be_well(world, process)?;
-        sleep(LOOK_INTERVAL).await;
         let Ok(status) = process.status().await else { return Ok(Probe::NotYet("it doesn't answer yet".to_owned())) };
         Ok(Probe::of(wished(&status), || status["state"].to_string()))
     })
@@ -80,7 +76,7 @@ async fn once(world: &World, process: &mut Process, what: &str, wished: impl Fn(
 }
 
 /// A producer that goes on where the one before ended.
-async fn capturing(world: &World, process: &mut Process, tables: usize, lasting: Duration) -> Result<Idle> {
+async fn capturing(world: &World, process: &mut Process, tables: usize) -> Result<Idle> {
     let begun = Instant::now();
     process.start_again()?;
     once(world, process, "the producer follows the log", |status| status["state"] == "streaming").await?;
@@ -90,23 +86,18 @@ async fn capturing(world: &World, process: &mut Process, tables: usize, lasting:
     let are_ready = |status: &Value| status["tables"].as_object().is_some_and(|all| all.len() == tables && all.values().all(is_ready));
     once(world, process, "every table is ready", are_ready).await?;
     let rest_s = begun.elapsed().as_secs_f64();
-    let found = look(world, ("producer", process), (start_s, rest_s), tables, lasting).await?;
+    let found = look(world, ("producer", process), (start_s, rest_s), tables).await?;
     producer::stop(process).await?;
     Ok(found)
 }
 
 /// A consumer of all topics.
-async fn loading(world: &World, producer: &str, tables: usize, lasting: Duration) -> Result<Idle> {
+async fn loading(world: &World, producer: &str, tables: usize) -> Result<Idle> {
     let group = world.named("idle_load");
     let begun = Instant::now();
     let mut process = consumer::start(world, &group, producer, Profile::Default)?;
-    until("the consumer has all partitions", WITHIN, async || {
-        must_be_well(world, &mut process)?;
-        let Ok(status) = process.status().await else { return Ok(Probe::NotYet("it doesn't answer yet".to_owned())) };
-        let partitions = status["partitions"].as_array().map_or(0, Vec::len);
-        Ok(Probe::of(partitions == tables && status["state"] == "running", || format!("{partitions} partitions, {}", status["state"])))
-    })
-    .await?;
+    let has_all = |status: &Value| status["partitions"].as_array().map_or(0, Vec::len) == tables && status["state"] == "running";
+    once(world, &mut process, "the consumer has all partitions", has_all).await?;
     let start_s = begun.elapsed().as_secs_f64();
     // What it does once after that is no part of its idling.
     until("nothing is fetched any more", WITHIN, async || {
@@ -116,23 +107,17 @@ async fn loading(world: &World, producer: &str, tables: usize, lasting: Duration
     })
     .await?;
     let rest_s = begun.elapsed().as_secs_f64();
-    let found = look(world, ("consumer", &process), (start_s, rest_s), tables, lasting).await?;
+    let found = look(world, ("consumer", &process), (start_s, rest_s), tables).await?;
     consumer::stop(&mut process).await?;
     world.drop_loaded(&group).await?;
     Ok(found)
 }
 
 /// What a process and its servers cost while nothing happens.
-async fn look(
-    world: &World,
-    (name, process): (&str, &Process),
-    (start_s, rest_s): (f64, f64),
-    tables: usize,
-    lasting: Duration,
-) -> Result<Idle> {
+async fn look(world: &World, (name, process): (&str, &Process), (start_s, rest_s): (f64, f64), tables: usize) -> Result<Idle> {
     let meter = Meter::new(&world.servers.only(&["mysqld", "kafka"]), &[(name, process.id())]);
     let (from, threads_from) = (meter.now()?, usage::threads(process.id())?);
-    sleep(lasting).await;
+    sleep(LASTING).await;
     let (to, threads_to) = (meter.now()?, usage::threads(process.id())?);
     let run = meter.run(&from, &to, 1.0).context(name)?;
     let cores = |cpu: &BTreeMap<String, f64>| cpu.iter().map(|(name, cpu)| (name.clone(), cpu / run.seconds)).collect();
