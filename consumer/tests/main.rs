@@ -13,6 +13,7 @@ mod suite {
     mod faults_kafka;
     mod faults_world;
     mod foreign;
+    mod foreign_values;
     mod group;
     mod group_world;
     mod idle;

@@ -3,15 +3,18 @@
 //! The steps are compiled from the writer's schema; a value goes from its Avro bytes into its column's text without a tree in between. The JSON is
 //! exact: integers with all their digits, decimals as text, bytes in base64, times in ISO 8601, and a double that JSON has no number for as text.
 
-use std::fmt::Write as _;
+mod default;
+mod text;
+
 use std::sync::Arc;
 
+use default::put_default;
 use millrace_schemas::wire::{self, WireError};
 use serde_json::Value;
+use text::{Plain, put, put_base64, put_number, put_string};
 
 use crate::decode::column::{Column, ValueError};
 use crate::decode::schema::{Kind, Node};
-use crate::decode::text;
 use crate::decode::types::{ColumnType, Decode, Mapping, Scalar};
 
 /// The longest text of one value. Items that take no bytes make a short record announce a text of any length.
@@ -94,24 +97,6 @@ enum Of {
     Union(Vec<Step>),
     /// Each field behind `"name":`.
     Record(Vec<(String, Step)>),
-}
-
-/// A value whose text never needs to be escaped.
-#[derive(Debug, Clone, Copy)]
-enum Plain {
-    Decimal {
-        size: Option<usize>,
-        scale: usize,
-    },
-    Date,
-    /// A time of the day, or a span, in units of so many digits of a second.
-    Time(u8),
-    Instant {
-        digits: u8,
-        utc: bool,
-    },
-    Duration,
-    Uuid,
 }
 
 /// The meaning that a node's attributes give its type: only names that this version knows, or that it should know, have one.
@@ -428,208 +413,10 @@ impl Step {
     }
 }
 
-impl Plain {
-    fn write(self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<(), NestedProblem> {
-        match self {
-            Self::Decimal { size, scale } => {
-                let bytes = match size {
-                    Some(size) => wire::take(input, size)?,
-                    None => wire::take_bytes(input)?,
-                };
-                if bytes.len() > DECIMAL_BYTES_MAX {
-                    return Err(NestedProblem::Decimal);
-                }
-                text::decimal(out, bytes, scale);
-            }
-            Self::Date => put_date(wire::take_long(input)?, out)?,
-            Self::Time(digits) => {
-                let ticks = wire::take_long(input)?;
-                if ticks < 0 {
-                    out.push(b'-');
-                }
-                put_clock(ticks.unsigned_abs(), digits, out);
-            }
-            Self::Instant { digits, utc } => {
-                let ticks = wire::take_long(input)?;
-                let day = 86_400 * 10_i64.pow(u32::from(digits));
-                put_date(ticks.div_euclid(day), out)?;
-                out.push(b'T');
-                put_clock(ticks.rem_euclid(day).unsigned_abs(), digits, out);
-                if utc {
-                    out.push(b'Z');
-                }
-            }
-            Self::Duration => {
-                let bytes = wire::take(input, DURATION_BYTES)?;
-                let part = |at: usize| bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |part| u32::from_le_bytes(*part));
-                let (months, days, millis) = (part(0), part(4), part(8));
-                put(out, format_args!("P{months}M{days}DT{}.{:03}S", millis / 1000, millis % 1000));
-            }
-            Self::Uuid => {
-                for (place, byte) in wire::take(input, UUID_BYTES)?.iter().enumerate() {
-                    if matches!(place, 4 | 6 | 8 | 10) {
-                        out.push(b'-');
-                    }
-                    put(out, format_args!("{byte:02x}"));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 fn symbol<'a>(symbols: &'a [String], input: &mut &[u8]) -> Result<&'a str, NestedProblem> {
     let index = wire::take_long(input)?;
     let symbol = usize::try_from(index).ok().and_then(|index| symbols.get(index));
     symbol.map(String::as_str).ok_or(NestedProblem::Symbol(index))
-}
-
-/// Appends formatted ASCII.
-fn put(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
-    struct Ascii<'a>(&'a mut Vec<u8>);
-    impl std::fmt::Write for Ascii<'_> {
-        fn write_str(&mut self, text: &str) -> std::fmt::Result {
-            self.0.extend_from_slice(text.as_bytes());
-            Ok(())
-        }
-    }
-    let _ = Ascii(out).write_fmt(what);
-}
-
-/// The shortest digits that read back as the same number; what isn't one as text.
-fn put_number(out: &mut Vec<u8>, finite: bool, nan: bool, positive: bool, digits: std::fmt::Arguments<'_>) {
-    match (finite, nan, positive) {
-        (true, ..) => put(out, digits),
-        (false, true, _) => out.extend_from_slice(b"\"NaN\""),
-        (false, false, true) => out.extend_from_slice(b"\"Infinity\""),
-        (false, false, false) => out.extend_from_slice(b"\"-Infinity\""),
-    }
-}
-
-/// A JSON string (RFC 8259, 7).
-fn put_string(text: &[u8], out: &mut Vec<u8>) -> Result<(), NestedProblem> {
-    if std::str::from_utf8(text).is_err() {
-        return Err(NestedProblem::NotUtf8);
-    }
-    out.push(b'"');
-    let mut rest = text;
-    while let Some(special) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
-        let (plain, from) = rest.split_at(special);
-        out.extend_from_slice(plain);
-        match from.split_first() {
-            Some((byte @ (b'"' | b'\\'), behind)) => {
-                out.extend_from_slice(&[b'\\', *byte]);
-                rest = behind;
-            }
-            Some((byte, behind)) => {
-                match byte {
-                    b'\n' => out.extend_from_slice(b"\\n"),
-                    b'\r' => out.extend_from_slice(b"\\r"),
-                    b'\t' => out.extend_from_slice(b"\\t"),
-                    _ => put(out, format_args!("\\u{byte:04x}")),
-                }
-                rest = behind;
-            }
-            None => break,
-        }
-    }
-    out.extend_from_slice(rest);
-    out.push(b'"');
-    Ok(())
-}
-
-/// Base64 with the usual alphabet and padding (RFC 4648, 4).
-fn put_base64(bytes: &[u8], out: &mut Vec<u8>) {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    out.push(b'"');
-    for group in bytes.chunks(3) {
-        let padded = [group.first(), group.get(1), group.get(2)].map(|byte| u32::from(byte.copied().unwrap_or(0)));
-        let bits = padded[0] << 16 | padded[1] << 8 | padded[2];
-        for place in 0..4 {
-            if place <= group.len() {
-                out.push(ALPHABET[(bits >> (18 - 6 * place) & 63) as usize]);
-            } else {
-                out.push(b'=');
-            }
-        }
-    }
-    out.push(b'"');
-}
-
-/// Days since 1970-01-01 as `YYYY-MM-DD`.
-fn put_date(days: i64, out: &mut Vec<u8>) -> Result<(), NestedProblem> {
-    /// From 0000-03-01 to 1970-01-01.
-    const TO_EPOCH: i64 = 719_468;
-    /// Days of 400 years.
-    const ERA: i64 = 146_097;
-    let days = days.checked_add(TO_EPOCH).ok_or(NestedProblem::Date)?;
-    let (era, day) = (days.div_euclid(ERA), days.rem_euclid(ERA));
-    // Years that begin in March have their odd day last, whatever the year.
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, year) = if month < 10 { (month + 3, year) } else { (month - 9, year + 1) };
-    let year = era.checked_mul(400).and_then(|years| years.checked_add(year)).filter(|year| (0..=9999).contains(year));
-    put(out, format_args!("{:04}-{month:02}-{day:02}", year.ok_or(NestedProblem::Date)?));
-    Ok(())
-}
-
-/// Hours, minutes, seconds and so many digits of a second.
-fn put_clock(ticks: u64, digits: u8, out: &mut Vec<u8>) {
-    let unit = 10_u64.pow(u32::from(digits));
-    let (seconds, fraction) = (ticks / unit, ticks % unit);
-    let (hours, minutes, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    put(out, format_args!("{hours:02}:{minutes:02}:{second:02}.{fraction:0width$}", width = usize::from(digits)));
-}
-
-/// A schema's default as Avro bytes; none where it isn't of the type. Of a union it is of the first branch that it fits.
-fn put_default(node: &Node, default: &Value, out: &mut Vec<u8>) -> Option<()> {
-    let bytes = |text: &str| text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect::<Option<Vec<u8>>>();
-    match (&node.kind, default) {
-        (Kind::Null, Value::Null) => {}
-        (Kind::Boolean, Value::Bool(value)) => out.push((*value).into()),
-        (Kind::Int | Kind::Long, Value::Number(value)) => wire::put_long(out, value.as_i64()?),
-        (Kind::Float, Value::Number(value)) => wire::put_float(out, value.to_string().parse().ok()?),
-        (Kind::Double, Value::Number(value)) => wire::put_double(out, value.as_f64()?),
-        (Kind::Bytes, Value::String(text)) => wire::put_bytes(out, &bytes(text)?),
-        (Kind::String, Value::String(text)) => wire::put_bytes(out, text.as_bytes()),
-        (Kind::Fixed(size), Value::String(text)) => out.extend(Some(bytes(text)?).filter(|bytes| bytes.len() == *size)?),
-        (Kind::Enum(symbols), Value::String(text)) => wire::put_len(out, symbols.iter().position(|symbol| symbol == text)?),
-        (Kind::Array(items), Value::Array(values)) => {
-            if !values.is_empty() {
-                wire::put_len(out, values.len());
-                values.iter().try_for_each(|value| put_default(items, value, out))?;
-            }
-            wire::put_long(out, 0);
-        }
-        (Kind::Map(of), Value::Object(values)) => {
-            if !values.is_empty() {
-                wire::put_len(out, values.len());
-                for (key, value) in values {
-                    wire::put_bytes(out, key.as_bytes());
-                    put_default(of, value, out)?;
-                }
-            }
-            wire::put_long(out, 0);
-        }
-        (Kind::Record(record), Value::Object(values)) => {
-            for field in &record.fields {
-                put_default(&field.node, values.get(&field.name).or(field.default.as_ref())?, out)?;
-            }
-        }
-        (Kind::Union(branches), value) => {
-            let start = out.len();
-            let fits = branches.iter().enumerate().any(|(place, branch)| {
-                out.truncate(start);
-                wire::put_len(out, place);
-                put_default(branch, value, out).is_some()
-            });
-            return fits.then_some(());
-        }
-        _ => return None,
-    }
-    Some(())
 }
 
 #[cfg(test)]
