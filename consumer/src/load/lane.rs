@@ -8,70 +8,25 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use crate::error::{Error, Place};
 use crate::load::batch::Batch;
 use crate::load::internal::is_internal;
 use crate::load::job::{Applied, Job};
 use crate::load::loader::Limits;
 use crate::load::ranges::Range;
-use crate::load::topic::{Incoming, Topic};
+use crate::load::stash::Stash;
+use crate::load::topic::Topic;
 use crate::rules::{Mode, TableRule};
 use crate::table::target::Request;
 
 /// The unit that all partitions share.
 pub(crate) const SHARED: usize = 0;
 
-/// A record that waits, copied out of the client's buffers.
-#[derive(Debug)]
-pub(crate) struct Stashed {
-    pub(crate) partition: i32,
-    offset: i64,
-    timestamp_ms: i64,
-    key: Option<Bytes>,
-    value: Option<Bytes>,
-    seq: Option<Bytes>,
-    dropped: bool,
-}
-
-impl Stashed {
-    fn of(record: &Incoming<'_>) -> Self {
-        let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
-        Self {
-            partition: record.partition,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-            key: copy(record.key),
-            value: copy(record.value),
-            seq: copy(record.seq),
-            dropped: record.dropped,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        [&self.key, &self.value].into_iter().flatten().map(Bytes::len).sum::<usize>() + size_of::<Self>()
-    }
-
-    pub(crate) fn incoming(&self) -> Incoming<'_> {
-        Incoming {
-            partition: self.partition,
-            offset: self.offset,
-            timestamp_ms: self.timestamp_ms,
-            key: self.key.as_deref(),
-            value: self.value.as_deref(),
-            seq: self.seq.as_deref(),
-            dropped: self.dropped,
-        }
-    }
-}
-
 /// Rows that are gathered and inserted together.
 #[derive(Debug, Default)]
 pub(crate) struct Unit {
     pub(crate) batch: Batch,
-    stash: VecDeque<Stashed>,
-    stash_bytes: usize,
+    pub(crate) stash: Stash,
     /// Jobs that wait for the running one.
     pub(crate) queue: VecDeque<Job>,
     pub(crate) running: bool,
@@ -102,58 +57,18 @@ impl Unit {
         self.truncations > 0 || (self.busy() && self.full(limits) && self.replay.is_none())
     }
 
-    pub(crate) fn has_stash(&self) -> bool {
-        !self.stash.is_empty()
-    }
-
     pub(crate) fn memory(&self) -> usize {
         let queued = self.queue.iter().map(|job| match job {
             Job::Load(load) => load.bytes(),
             Job::Prepare { .. } | Job::Truncate { .. } | Job::Clean { .. } => 0,
         });
-        self.batch.bytes() + self.stash_bytes + self.running_bytes + queued.sum::<usize>()
-    }
-
-    pub(crate) fn stash(&mut self, record: &Incoming<'_>) {
-        self.push_stashed(Stashed::of(record));
-    }
-
-    pub(crate) fn push_stashed(&mut self, stashed: Stashed) {
-        self.stash_bytes += stashed.bytes();
-        self.stash.push_back(stashed);
-    }
-
-    /// The offset of the first record of a partition that waits.
-    pub(crate) fn first_stashed(&self, partition: i32) -> Option<i64> {
-        self.stash.iter().find(|stashed| stashed.partition == partition).map(|stashed| stashed.offset)
-    }
-
-    /// Puts back what was taken out last.
-    pub(crate) fn stash_again(&mut self, stashed: Stashed) {
-        self.stash_bytes += stashed.bytes();
-        self.stash.push_front(stashed);
-    }
-
-    pub(crate) fn unstash(&mut self) -> Option<Stashed> {
-        let stashed = self.stash.pop_front()?;
-        self.stash_bytes -= stashed.bytes();
-        Some(stashed)
-    }
-
-    pub(crate) fn drop_stashed(&mut self, partition: i32) {
-        self.stash.retain(|stashed| stashed.partition != partition);
-        self.stash_bytes = self.stash.iter().map(Stashed::bytes).sum();
-    }
-
-    pub(crate) fn clear_stash(&mut self) {
-        self.stash.clear();
-        self.stash_bytes = 0;
+        self.batch.bytes() + self.stash.memory() + self.running_bytes + queued.sum::<usize>()
     }
 
     /// Whether a turn may pass it over.
     fn rests(&self) -> bool {
         !self.busy()
-            && !self.has_stash()
+            && self.stash.is_empty()
             && self.truncations == 0
             && self.opened.is_none()
             && self.recording.is_none()
@@ -258,18 +173,18 @@ impl Lane {
             return Err(Error::Record { place, reason });
         }
         self.internal = true;
-        self.units.iter_mut().for_each(Unit::clear_stash);
+        self.units.iter_mut().for_each(|unit| unit.stash = Stash::default());
         Ok(())
     }
 
     /// Gives each partition its own records, now that they are known not to share a unit.
     pub(crate) fn part_stash(&mut self) {
         let mut waiting = Vec::new();
-        while let Some(stashed) = self.unit(SHARED).unstash() {
+        while let Some(stashed) = self.unit(SHARED).stash.pop() {
             waiting.push(stashed);
         }
         for stashed in waiting {
-            self.unit(own_unit(stashed.partition)).push_stashed(stashed);
+            self.unit(own_unit(stashed.partition)).stash.push_stashed(stashed);
         }
     }
 

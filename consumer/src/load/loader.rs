@@ -18,6 +18,7 @@ use crate::load::budget::Budget;
 use crate::load::lane::{Lane, Loaded, Unit};
 use crate::load::offsets::{Offsets, PartitionId};
 use crate::load::ranges::Range;
+use crate::load::stash::Stash;
 use crate::load::topic::Topic;
 use crate::rules::Rules;
 
@@ -132,7 +133,7 @@ impl Loader {
     pub fn drain(&mut self) {
         self.draining = true;
         for lane in &mut self.lanes {
-            lane.units.iter_mut().for_each(Unit::clear_stash);
+            lane.units.iter_mut().for_each(|unit| unit.stash = Stash::default());
             lane.request = None;
         }
     }
@@ -182,7 +183,7 @@ impl Loader {
                 || lane.internal
                 || lane.failed.is_some()
                 || lane.preparing
-                || of.is_some_and(|unit| unit.has_stash() || unit.blocked(&self.limits))
+                || of.is_some_and(|unit| !unit.stash.is_empty() || unit.blocked(&self.limits))
         };
         if self.draining || self.pressed {
             return self.offsets.assigned().filter(waits).filter_map(|id| self.named(id)).collect();

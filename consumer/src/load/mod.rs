@@ -10,6 +10,7 @@
 pub mod internal;
 mod lane;
 pub mod loader;
+mod stash;
 pub mod topic;
 
 pub mod batch;

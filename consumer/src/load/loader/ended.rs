@@ -6,8 +6,9 @@ use std::time::Instant;
 use super::Loader;
 use crate::error::{Disposition, Error, Place};
 use crate::load::job::{Done, Job, Load, LoadedRows};
-use crate::load::lane::{SHARED, Stashed, own_unit, partition_of};
+use crate::load::lane::{SHARED, own_unit, partition_of};
 use crate::load::offsets::{PartitionId, Span};
+use crate::load::stash::Stashed;
 
 /// How often a table is looked at anew for one batch before it is told to fail.
 const REFRESHES_MAX: u32 = 3;
@@ -108,13 +109,13 @@ impl Loader {
         if let Err(error) = learned {
             // The record that asked stands first among those that wait.
             let unit = lane.unit_of(place.partition);
-            let asked = if error.disposition() == Disposition::DeadLetter { lane.unit(unit).unstash() } else { None };
+            let asked = if error.disposition() == Disposition::DeadLetter { lane.unit(unit).stash.pop() } else { None };
             let is_asked = |stashed: &Stashed| (stashed.partition, stashed.incoming().offset) == (place.partition, place.offset);
             return match asked {
                 // It was given up meanwhile: the others ask for themselves.
                 None if error.disposition() == Disposition::DeadLetter => Ok(()),
                 Some(other) if !is_asked(&other) => {
-                    lane.unit(unit).stash_again(other);
+                    lane.unit(unit).stash.put_back(other);
                     Ok(())
                 }
                 Some(asked) if self.offsets.admits(PartitionId { topic, partition: asked.partition }, place.offset) == Ok(true) => {
@@ -168,7 +169,7 @@ impl Loader {
         let of = lane.unit(unit);
         let range = of.recorded.or(of.replay);
         // Of a partition that nothing was taken in of yet, its first record may be among those that wait.
-        let stashed: BTreeMap<_, _> = ids.iter().filter_map(|id| Some((*id, of.first_stashed(id.partition)?))).collect();
+        let stashed: BTreeMap<_, _> = ids.iter().filter_map(|id| Some((*id, of.stash.first(id.partition)?))).collect();
         of.clear();
         of.replay = range;
         for id in ids {
@@ -192,9 +193,9 @@ impl Loader {
                 if lane.preparing || lane.failed.is_some() || lane.units[unit].blocked(&self.limits) {
                     break;
                 }
-                let Some(stashed) = lane.units[unit].unstash() else { break };
+                let Some(stashed) = lane.units[unit].stash.pop() else { break };
                 if !self.apply(place, &stashed.incoming(), now)? {
-                    self.lanes[place].units[unit].stash_again(stashed);
+                    self.lanes[place].units[unit].stash.put_back(stashed);
                     break;
                 }
             }

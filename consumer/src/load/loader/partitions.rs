@@ -38,7 +38,7 @@ impl Loader {
         for partition in partitions {
             let id = self.id(partition);
             self.revoking.insert(id);
-            self.lanes[id.topic].units.iter_mut().for_each(|unit| unit.drop_stashed(id.partition));
+            self.lanes[id.topic].units.iter_mut().for_each(|unit| unit.stash.forget(id.partition));
         }
     }
 
@@ -65,7 +65,7 @@ impl Loader {
             self.offsets.forget(id);
             let left = self.offsets.assigned().any(|other| other.topic == id.topic);
             let lane = &mut self.lanes[id.topic];
-            lane.units.iter_mut().for_each(|unit| unit.drop_stashed(id.partition));
+            lane.units.iter_mut().for_each(|unit| unit.stash.forget(id.partition));
             lane.topic.reset(id.partition);
             lane.loaded.applied.remove(&id.partition);
             if let Some(unit) = lane.units.get_mut(own_unit(id.partition)) {
@@ -113,7 +113,7 @@ impl Loader {
             let unit = own_unit(id.partition);
             let of = self.lanes[id.topic].units.get(unit);
             let later = |of: &Unit| of.opened.is_some_and(|opened| at.saturating_duration_since(opened) >= STATISTICS_AFTER);
-            let ends = of.is_some_and(|of| of.replay.is_some() && !of.has_stash() && later(of));
+            let ends = of.is_some_and(|of| of.replay.is_some() && of.stash.is_empty() && later(of));
             if ends && self.offsets.unsealed_partition(id) {
                 self.seal(id.topic, unit);
             }

@@ -39,13 +39,13 @@ impl Loader {
         let preparing = lane.preparing;
         let unit = lane.unit_of(record.partition);
         let unit = lane.unit(unit);
-        if preparing || unit.has_stash() || unit.blocked(&self.limits) {
-            unit.stash(record);
+        if preparing || !unit.stash.is_empty() || unit.blocked(&self.limits) {
+            unit.stash.push(record);
             return Ok(());
         }
         if !self.apply(place, record, now)? {
             let unit = self.lanes[place].unit_of(record.partition);
-            self.lanes[place].unit(unit).stash(record);
+            self.lanes[place].unit(unit).stash.push(record);
         }
         Ok(())
     }
