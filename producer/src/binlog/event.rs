@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use uuid::Uuid;
+
 use super::reader::{EventError, Reader};
 
 /// Event types by number (`binlog_event.h`, `Log_event_type`).
@@ -158,16 +160,7 @@ fn tag_text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, EventError> {
 }
 
 fn uuid_text(bytes: [u8; 16]) -> String {
-    let mut text = String::with_capacity(36);
-    for (place, byte) in bytes.into_iter().enumerate() {
-        if matches!(place, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
-        }
-    }
-    text
+    Uuid::from_bytes(bytes).hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
 }
 
 /// A rotate event: the next file.

@@ -13,9 +13,10 @@ mod tests;
 mod transaction;
 mod window;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use foldhash::{HashMap, HashSet};
 
 pub use boundary::TransactionTopic;
 pub use schema::Announcements;
@@ -383,13 +384,13 @@ impl Capture {
             file_end: 0,
             position,
             transaction: None,
-            tables: HashMap::new(),
-            descriptions: HashMap::new(),
+            tables: HashMap::default(),
+            descriptions: HashMap::default(),
             last_description: None,
-            named: HashMap::new(),
+            named: HashMap::default(),
             gone: None,
-            tracks: HashMap::new(),
-            added: HashSet::new(),
+            tracks: HashMap::default(),
+            added: HashSet::default(),
             replaying: None,
             replayed: false,
             lost: None,

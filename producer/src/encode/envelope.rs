@@ -65,6 +65,8 @@ pub struct SourceBlock {
     tail: Vec<u8>,
     /// The record `transaction`, with its branch; empty for null.
     transaction: Vec<u8>,
+    /// When the last change was dealt with, µs since 1970, and the times that end its record. Those that are dealt with together have the same.
+    handled: (i64, Vec<u8>),
 }
 
 impl SourceBlock {
@@ -139,6 +141,20 @@ pub fn put_rows(out: &mut Vec<u8>, before: Option<&[u8]>, after: Option<&[u8]>) 
 }
 
 impl SourceBlock {
+    /// The times of a change's record, from when it is dealt with.
+    #[inline]
+    fn handled(&mut self, us: i64) -> &[u8] {
+        let (of, times) = &mut self.handled;
+        if times.is_empty() || *of != us {
+            *of = us;
+            times.clear();
+            put_time(times, us.div_euclid(1000));
+            put_time(times, us);
+            put_time(times, us.saturating_mul(1000));
+        }
+        times
+    }
+
     /// Appends the whole block. `row`: the change's place in its event, from 0.
     pub fn put(&self, out: &mut Vec<u8>, row: u32, seq: i64) {
         out.extend_from_slice(&self.head);
@@ -149,14 +165,31 @@ impl SourceBlock {
 }
 
 /// Appends what follows the rows. `row`: the change's place in its event, from 0. `handled_us`: now, µs since 1970.
-pub fn put_rest(out: &mut Vec<u8>, source: &SourceBlock, row: u32, seq: i64, operation: Operation, handled_us: i64) {
+pub fn put_rest(out: &mut Vec<u8>, source: &mut SourceBlock, row: u32, seq: i64, operation: Operation, handled_us: i64) {
     source.put(out, row, seq);
     match source.transaction.as_slice() {
         [] => wire::put_long(out, 0),
         transaction => out.extend_from_slice(transaction),
     }
     wire::put_bytes(out, operation.letter());
-    put_time(out, handled_us.div_euclid(1000));
-    put_time(out, handled_us);
-    put_time(out, handled_us.saturating_mul(1000));
+    out.extend_from_slice(source.handled(handled_us));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_record_ends_with_its_own_times() {
+        let (mut source, mut out) = (SourceBlock::default(), Vec::new());
+        for us in [0, 5, 5, 1_700_000_000_123_456, i64::MAX, i64::MIN, 0] {
+            out.clear();
+            put_rest(&mut out, &mut source, 0, 0, Operation::Create, us);
+            let mut times = Vec::new();
+            for time in [us.div_euclid(1000), us, us.saturating_mul(1000)] {
+                put_time(&mut times, time);
+            }
+            assert!(out.ends_with(&times), "{us}");
+        }
+    }
 }

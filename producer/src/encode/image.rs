@@ -83,10 +83,9 @@ pub(super) fn all_present(present: &[u8], count: usize) -> bool {
         && (rest == 0 || present[whole] & ((1 << rest) - 1) == (1 << rest) - 1)
 }
 
-/// Reads one value by its layout and writes it as its column's type.
-#[inline]
+/// Reads one value by its layout and writes it as its column's type. Most columns are of integers or of text, for which there is no call.
+#[inline(always)]
 pub(super) fn value(column: &ColumnPlan, layout: Layout, rows: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<Written, ValueError> {
-    // Most columns are of integers or of text, for which there is no call.
     match (&column.kind, layout) {
         (
             ColumnType::TinyInt { unsigned }
@@ -108,6 +107,7 @@ pub(super) fn sized<'a>(length_bytes: u8, rows: &mut Reader<'a>) -> Result<&'a [
     rows.bytes(usize::try_from(len).map_err(|_| EventError::Invalid("length"))?, "value")
 }
 
+#[inline(never)]
 fn other_value(column: &ColumnPlan, layout: Layout, rows: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<Written, ValueError> {
     match (&column.kind, layout) {
         (ColumnType::Float, Layout::Float) => {

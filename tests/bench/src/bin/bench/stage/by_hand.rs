@@ -57,7 +57,7 @@ impl Encoder {
             image(&mut input, &mut self.value, &mut self.key)?;
             let image_end = self.value.len();
             self.seq += 1;
-            envelope::put_rest(&mut self.value, &self.source, row, self.seq, Operation::Create, 0);
+            envelope::put_rest(&mut self.value, &mut self.source, row, self.seq, Operation::Create, 0);
             sink(&self.key, &self.value, image_end);
             row += 1;
         }
