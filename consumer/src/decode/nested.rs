@@ -4,17 +4,18 @@
 //! exact: integers with all their digits, decimals as text, bytes in base64, times in ISO 8601, and a double that JSON has no number for as text.
 
 mod default;
-mod text;
+mod scalars;
 
 use std::sync::Arc;
 
 use default::put_default;
 use millrace_schemas::wire::{self, WireError};
+use scalars::{Plain, put_base64, put_number, put_string};
 use serde_json::Value;
-use text::{Plain, put, put_base64, put_number, put_string};
 
 use crate::decode::column::{Column, ValueError};
 use crate::decode::schema::{Kind, Node};
+use crate::decode::text;
 use crate::decode::types::{ColumnType, Decode, Mapping, Scalar};
 
 /// The longest text of one value. Items that take no bytes make a short record announce a text of any length.
@@ -327,7 +328,7 @@ impl Step {
                 [1] => out.extend_from_slice(b"true"),
                 _ => return Err(failed(NestedProblem::Boolean)),
             },
-            Of::Integer => put(out, format_args!("{}", wire::take_long(input).map_err(wire)?)),
+            Of::Integer => text::integer(out, wire::take_long(input).map_err(wire)?.into()),
             Of::Float => {
                 let bytes = wire::take(input, 4).map_err(wire)?.first_chunk().copied().unwrap_or_default();
                 let value = f32::from_le_bytes(bytes);

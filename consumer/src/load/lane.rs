@@ -173,17 +173,14 @@ impl Lane {
             return Err(Error::Record { place, reason });
         }
         self.internal = true;
-        self.units.iter_mut().for_each(|unit| unit.stash = Stash::default());
+        self.units.iter_mut().for_each(|unit| unit.stash.clear());
         Ok(())
     }
 
     /// Gives each partition its own records, now that they are known not to share a unit.
     pub(crate) fn part_stash(&mut self) {
-        let mut waiting = Vec::new();
-        while let Some(stashed) = self.unit(SHARED).stash.pop() {
-            waiting.push(stashed);
-        }
-        for stashed in waiting {
+        let mut waiting = std::mem::take(&mut self.unit(SHARED).stash);
+        while let Some(stashed) = waiting.pop() {
             self.unit(own_unit(stashed.partition)).stash.push_stashed(stashed);
         }
     }

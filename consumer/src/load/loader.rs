@@ -18,7 +18,6 @@ use crate::load::budget::Budget;
 use crate::load::lane::{Lane, Loaded, Unit};
 use crate::load::offsets::{Offsets, PartitionId};
 use crate::load::ranges::Range;
-use crate::load::stash::Stash;
 use crate::load::topic::Topic;
 use crate::rules::Rules;
 
@@ -133,7 +132,7 @@ impl Loader {
     pub fn drain(&mut self) {
         self.draining = true;
         for lane in &mut self.lanes {
-            lane.units.iter_mut().for_each(|unit| unit.stash = Stash::default());
+            lane.units.iter_mut().for_each(|unit| unit.stash.clear());
             lane.request = None;
         }
     }

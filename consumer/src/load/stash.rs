@@ -94,6 +94,10 @@ impl Stash {
         self.records.iter().find(|stashed| stashed.partition == partition).map(|stashed| stashed.offset)
     }
 
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     /// Forgets the records of a partition.
     pub(crate) fn forget(&mut self, partition: i32) {
         self.records.retain(|stashed| stashed.partition != partition);

@@ -1,6 +1,6 @@
 //! Values as text: what a value is within JSON, and the scalars that are text of their own.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use millrace_schemas::wire;
 
@@ -41,19 +41,13 @@ impl Plain {
                 text::decimal(out, bytes, scale);
             }
             Self::Date => put_date(wire::take_long(input)?, out)?,
-            Self::Time(digits) => {
-                let ticks = wire::take_long(input)?;
-                if ticks < 0 {
-                    out.push(b'-');
-                }
-                put_clock(ticks.unsigned_abs(), digits, out);
-            }
+            Self::Time(digits) => text::time(out, wire::take_long(input)?, digits),
             Self::Instant { digits, utc } => {
                 let ticks = wire::take_long(input)?;
                 let day = 86_400 * 10_i64.pow(u32::from(digits));
                 put_date(ticks.div_euclid(day), out)?;
                 out.push(b'T');
-                put_clock(ticks.rem_euclid(day).unsigned_abs(), digits, out);
+                text::time(out, ticks.rem_euclid(day), digits);
                 if utc {
                     out.push(b'Z');
                 }
@@ -62,14 +56,14 @@ impl Plain {
                 let bytes = wire::take(input, DURATION_BYTES)?;
                 let part = |at: usize| bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |part| u32::from_le_bytes(*part));
                 let (months, days, millis) = (part(0), part(4), part(8));
-                put(out, format_args!("P{months}M{days}DT{}.{:03}S", millis / 1000, millis % 1000));
+                let _ = write!(out, "P{months}M{days}DT{}.{:03}S", millis / 1000, millis % 1000); // A Vec takes all that is written.
             }
             Self::Uuid => {
                 for (place, byte) in wire::take(input, UUID_BYTES)?.iter().enumerate() {
                     if matches!(place, 4 | 6 | 8 | 10) {
                         out.push(b'-');
                     }
-                    put(out, format_args!("{byte:02x}"));
+                    let _ = write!(out, "{byte:02x}");
                 }
             }
         }
@@ -77,22 +71,12 @@ impl Plain {
     }
 }
 
-/// Appends formatted ASCII.
-pub(super) fn put(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
-    struct Ascii<'a>(&'a mut Vec<u8>);
-    impl std::fmt::Write for Ascii<'_> {
-        fn write_str(&mut self, text: &str) -> std::fmt::Result {
-            self.0.extend_from_slice(text.as_bytes());
-            Ok(())
-        }
-    }
-    let _ = Ascii(out).write_fmt(what);
-}
-
 /// The shortest digits that read back as the same number; what isn't one as text.
 pub(super) fn put_number(out: &mut Vec<u8>, finite: bool, nan: bool, positive: bool, digits: std::fmt::Arguments<'_>) {
     match (finite, nan, positive) {
-        (true, ..) => put(out, digits),
+        (true, ..) => {
+            let _ = out.write_fmt(digits);
+        }
         (false, true, _) => out.extend_from_slice(b"\"NaN\""),
         (false, false, true) => out.extend_from_slice(b"\"Infinity\""),
         (false, false, false) => out.extend_from_slice(b"\"-Infinity\""),
@@ -119,7 +103,9 @@ pub(super) fn put_string(text: &[u8], out: &mut Vec<u8>) -> Result<(), NestedPro
                     b'\n' => out.extend_from_slice(b"\\n"),
                     b'\r' => out.extend_from_slice(b"\\r"),
                     b'\t' => out.extend_from_slice(b"\\t"),
-                    _ => put(out, format_args!("\\u{byte:04x}")),
+                    _ => {
+                        let _ = write!(out, "\\u{byte:04x}");
+                    }
                 }
                 rest = behind;
             }
@@ -151,18 +137,10 @@ pub(super) fn put_base64(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Days since 1970-01-01 as `YYYY-MM-DD`.
 fn put_date(days: i64, out: &mut Vec<u8>) -> Result<(), NestedProblem> {
-    let (year, month, day) = civil_from_days(days);
+    let (year, ..) = civil_from_days(days);
     if !(0..=9999).contains(&year) {
         return Err(NestedProblem::Date);
     }
-    put(out, format_args!("{year:04}-{month:02}-{day:02}"));
+    text::date(out, days);
     Ok(())
-}
-
-/// Hours, minutes, seconds and so many digits of a second.
-fn put_clock(ticks: u64, digits: u8, out: &mut Vec<u8>) {
-    let unit = 10_u64.pow(u32::from(digits));
-    let (seconds, fraction) = (ticks / unit, ticks % unit);
-    let (hours, minutes, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    put(out, format_args!("{hours:02}:{minutes:02}:{second:02}.{fraction:0width$}", width = usize::from(digits)));
 }
